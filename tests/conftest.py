@@ -1,0 +1,21 @@
+"""Shared fixtures."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Path:
+    """The folder of sample photographs; a test that needs it skips where it is absent."""
+    folder = Path(os.environ.get("TLJAX_SAMPLE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no sample photographs at {folder}; set TLJAX_SAMPLE_DATA")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path_factory, monkeypatch):
+    """Features and downloads of a test never meet the user's own cache."""
+    monkeypatch.setenv("TLJAX_CACHE", str(tmp_path_factory.mktemp("cache")))

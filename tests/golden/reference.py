@@ -1,0 +1,223 @@
+"""Reference networks in PyTorch: torchvision's own, and independent ones for EfficientNet-Lite and Caffe's SqueezeNet.
+
+Needs torch and torchvision (the extra `parity`); used only by `make.py`. Everything is computed in float64 from float32
+weights and float32 images, normalisation included, so the reference is the ground truth that float32 rounds.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_LITE = ((127 / 255,) * 3, (128 / 255,) * 3)  # (255 x - 127) / 128
+_CAFFE = ((123 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3)  # then BGR
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference network: how to build it, its native size in pixels, and its preprocessing (RGB, [0, 1] units)."""
+
+    build: Callable[[], nn.Module]
+    size: int = 224
+    mean: tuple[float, float, float] = _IMAGENET[0]
+    std: tuple[float, float, float] = _IMAGENET[1]
+    bgr: bool = False
+
+
+class _SameConv(nn.Conv2d):
+    """A convolution without bias, padded as TensorFlow's SAME: by the input's size, the odd pixel after the image."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
+        super().__init__(inputs, outputs, kernel, stride=stride, groups=groups, bias=False)
+
+    def forward(self, x):
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        total = [max((math.ceil(n / stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:]]
+        rows, columns = [(t // 2, t - t // 2) for t in total]
+        return super().forward(functional.pad(x, columns + rows))
+
+
+def _lite_norm(features: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(features, eps=1e-3)
+
+
+class _LiteBlock(nn.Module):
+    """Expand, depthwise, project; added to its input where the shapes allow. No activation after the projection."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int):
+        super().__init__()
+        wide = inputs * expand
+        self.shortcut = stride == 1 and inputs == outputs
+        if expand != 1:
+            self._expand_conv, self._bn0 = _SameConv(inputs, wide, 1), _lite_norm(wide)
+        self._depthwise_conv, self._bn1 = _SameConv(wide, wide, kernel, stride, groups=wide), _lite_norm(wide)
+        self._project_conv, self._bn2 = _SameConv(wide, outputs, 1), _lite_norm(outputs)
+
+    def forward(self, x):
+        y = x
+        if hasattr(self, "_expand_conv"):
+            y = functional.relu6(self._bn0(self._expand_conv(y)))
+        y = functional.relu6(self._bn1(self._depthwise_conv(y)))
+        y = self._bn2(self._project_conv(y))
+        return x + y if self.shortcut else y
+
+
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite (Tan and Le 2019, without squeeze-and-excitation): stem, top, first and last depth are fixed."""
+
+    # repeats, kernel, stride, expand, outputs
+    _STAGES = (
+        (1, 3, 1, 1, 16),
+        (2, 3, 2, 6, 24),
+        (2, 5, 2, 6, 40),
+        (3, 3, 2, 6, 80),
+        (3, 5, 1, 6, 112),
+        (4, 5, 2, 6, 192),
+        (1, 3, 1, 6, 320),
+    )
+
+    def __init__(self, width: float, depth: float):
+        super().__init__()
+        self._conv_stem, self._bn0 = _SameConv(3, 32, 3, 2), _lite_norm(32)
+        blocks, inputs = [], 32
+        for stage, (repeats, kernel, stride, expand, features) in enumerate(self._STAGES):
+            scaled = max(8, int(features * width + 4) // 8 * 8)
+            outputs = scaled + 8 if scaled < 0.9 * features * width else scaled
+            for index in range(repeats if stage in (0, 6) else math.ceil(repeats * depth)):
+                blocks.append(_LiteBlock(inputs, outputs, kernel, 1 if index else stride, expand))
+                inputs = outputs
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head, self._bn1 = _SameConv(inputs, 1280, 1), _lite_norm(1280)
+        self._fc = nn.Linear(1280, 1000)
+
+    def features(self, x):
+        """(b, 1280, h, w): the last convolutional map."""
+        x = functional.relu6(self._bn0(self._conv_stem(x)))
+        for block in self._blocks:
+            x = block(x)
+        return functional.relu6(self._bn1(self._conv_head(x)))
+
+    def forward(self, x):
+        return self._fc(self.features(x).mean((2, 3)))
+
+
+class CaffeSqueezeNet(nn.Module):
+    """SqueezeNet 1.1 (Iandola et al. 2016) with the layer names of the `ndf` file; weights by `load_state`."""
+
+    _FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192), 8: (64, 256), 9: (64, 256)}
+
+    def __init__(self):
+        super().__init__()
+        self.layers = {"conv1": (3, 3, 3, 64), "conv10": (1, 1, 512, 1000)}
+        inputs = 64
+        for fire, (squeeze, expand) in self._FIRES.items():
+            self.layers[f"fire{fire}/squeeze1x1"] = (1, 1, inputs, squeeze)
+            self.layers[f"fire{fire}/expand1x1"] = (1, 1, squeeze, expand)
+            self.layers[f"fire{fire}/expand3x3"] = (3, 3, squeeze, expand)
+            inputs = 2 * expand
+        self.weights = {}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """`layer/kernel` (HWIO) and `layer/bias` -> shape."""
+        kernels = {f"{name}/kernel": shape for name, shape in self.layers.items()}
+        return kernels | {f"{name}/bias": shape[-1:] for name, shape in self.layers.items()}
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Take weights named as in `shapes`; kernels are turned from HWIO to torch's OIHW."""
+        self.weights = {k: v.permute(3, 2, 0, 1) if k.endswith("/kernel") else v for k, v in state.items()}
+
+    def _conv(self, name: str, x, **options):
+        return functional.conv2d(x, self.weights[f"{name}/kernel"], self.weights[f"{name}/bias"], **options)
+
+    def features(self, x):
+        """(b, 512, h, w): the last fire module's map."""
+        x = self._conv("conv1", x, stride=2).relu()
+        for fire in self._FIRES:
+            if fire in (2, 4, 6):
+                x = functional.max_pool2d(x, 3, 2, ceil_mode=True)
+            squeezed = self._conv(f"fire{fire}/squeeze1x1", x).relu()
+            small = self._conv(f"fire{fire}/expand1x1", squeezed)
+            large = self._conv(f"fire{fire}/expand3x3", squeezed, padding=1)
+            x = torch.cat([small, large], 1).relu()
+        return x
+
+    def scores(self, x):
+        """(b, 1000): the last convolution averaged over space, without the ReLU that the logits have."""
+        return self._conv("conv10", self.features(x)).mean((2, 3))
+
+    def forward(self, x):
+        return self._conv("conv10", self.features(x)).relu().mean((2, 3))
+
+
+REFERENCES = {
+    name: Reference(getattr(torchvision.models, name))
+    for name in (
+        *("vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+        *("mobilenet_v2", "squeezenet1_1"),
+    )
+} | {
+    "efficientnet_lite0": Reference(lambda: EfficientNetLite(1.0, 1.0), 224, *_LITE),
+    "efficientnet_lite1": Reference(lambda: EfficientNetLite(1.0, 1.1), 240, *_LITE),
+    "efficientnet_lite2": Reference(lambda: EfficientNetLite(1.1, 1.2), 260, *_LITE),
+    "squeezenet1_1.caffe": Reference(CaffeSqueezeNet, 227, *_CAFFE, bgr=True),
+}
+
+
+def state_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of a reference network's weights."""
+    with torch.device("meta"):
+        network = REFERENCES[name].build()
+    if isinstance(network, CaffeSqueezeNet):
+        return network.shapes()
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+def load(name: str, state: dict[str, np.ndarray]) -> nn.Module:
+    """The reference network in inference mode with float64 copies of the given weights, which are differentiable."""
+    with torch.device("meta"):
+        network = REFERENCES[name].build()
+    tensors = {key: torch.from_numpy(value) for key, value in state.items()}
+    tensors = {k: v.double() if v.is_floating_point() else v for k, v in tensors.items()}
+    if isinstance(network, CaffeSqueezeNet):
+        network.load_state(tensors)
+    else:
+        network.load_state_dict(tensors, assign=True)
+    return network.eval()
+
+
+def prepare(name: str, images) -> torch.Tensor:
+    """(b, h, w, 3) in [0, 1], RGB -> (b, 3, h, w) float64, normalised as the network expects."""
+    reference = REFERENCES[name]
+    constants = {"dtype": torch.float64}
+    x = torch.as_tensor(images).double()
+    x = (x - torch.tensor(reference.mean, **constants)) / torch.tensor(reference.std, **constants)
+    return (x.flip(-1) if reference.bgr else x).permute(0, 3, 1, 2)
+
+
+def logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """(b, 1000): the network's output."""
+    return network(x)
+
+
+def scores(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """(b, 1000): the output before a final activation, which only SqueezeNet has."""
+    if isinstance(network, CaffeSqueezeNet):
+        return network.scores(x)
+    if isinstance(network, torchvision.models.SqueezeNet):
+        return network.classifier[1](network.features(x)).mean((2, 3))
+    return network(x)
+
+
+def embed(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """(b, d): the last convolutional map, averaged over space."""
+    if isinstance(network, torchvision.models.ResNet):
+        for layer in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+            x = getattr(network, layer)(x)
+        return x.mean((2, 3))
+    return network.features(x).mean((2, 3))

@@ -1,0 +1,132 @@
+"""A picture's bytes become pixels: any JPEG, PNG, WebP, GIF or BMP, told by content, upright, 8-bit RGB."""
+
+import io
+import warnings
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from tljax.errors import InputError
+from tljax.models.spec import ModelSpec
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_PIXELS = 100_000_000
+"""A larger picture is refused by its header, before its pixels take memory."""
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF8": "GIF",
+    b"RIFF": "WebP",
+    b"BM": "BMP",
+}
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+# Pillow warns about odd metadata, which nobody can act on here. The filter is set once, for Pillow's modules
+# only: `warnings.catch_warnings` is not safe in the threads that decode.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class DecodeError(InputError):
+    """A picture that cannot be decoded; the message is the reason, in one line."""
+
+
+def decode(data: bytes, *, short_side: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """The upright RGB pixels of an encoded picture, whatever its file name says.
+
+    EXIF orientation is applied, CMYK and greyscale become RGB, transparency is laid on white, 16-bit samples
+    are divided by 257, of several frames the first is taken. Safe to call from several threads.
+
+    Args:
+        data: a whole file.
+        short_side: where given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as its short
+            side keeps at least so many pixels; faster, and near the full decode once resized.
+    Returns:
+        uint8 (h, w, 3), 0 to 255.
+    Raises:
+        DecodeError: empty, truncated, damaged, not a picture in one of `FORMATS`, more than `MAX_PIXELS`.
+    """
+    if not data:
+        raise DecodeError("empty file")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise DecodeError(f"{width} x {height} pixels: more than the {MAX_PIXELS:,} that are read")
+            if short_side is not None:
+                picture.draft(None, (short_side, short_side))
+            picture.load()
+            return np.asarray(_upright(_rgb(picture), _orientation(picture)))
+    except DecodeError:
+        raise
+    except Image.DecompressionBombError:
+        raise DecodeError(f"more than the {MAX_PIXELS:,} pixels that are read") from None
+    except Exception as error:  # Pillow's plugins raise almost anything on a damaged file
+        raise DecodeError(_reason(data, error)) from error
+
+
+def preprocess(image: UInt8[np.ndarray, "h w 3"], spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:
+    """What a network sees of a picture: short side resized to `spec.resize_size`, then the central crop.
+
+    Only the pixels of the crop are computed; the result is that of a full resize followed by the crop, with
+    torchvision's rounding of both (long side down, offset to the nearest), antialiased in 8 bits.
+
+    Args:
+        image: uint8 (h, w, 3), any size from 1 x 1.
+        spec: gives `resize_size`, `input_size` and `interpolation`.
+    Returns:
+        uint8 (s, s, 3), s = `spec.input_size`.
+    """
+    height, width = image.shape[:2]
+    short, size = min(height, width), spec.input_size
+    resized = [int(spec.resize_size * side / short) for side in (width, height)]
+    left, top = (int(round((side - size) / 2)) for side in resized)  # noqa: RUF046 (torchvision's own form)
+    x, y = width / resized[0], height / resized[1]
+    box = (left * x, top * y, min((left + size) * x, width), min((top + size) * y, height))
+    picture = Image.fromarray(image)
+    return np.asarray(picture.resize((size, size), _RESAMPLING[spec.interpolation], box=box))
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):
+        wide = np.asarray(picture).astype(np.uint32)
+        return Image.fromarray(((wide.clip(0, 65535) + 128) // 257).astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        over = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken metadata does not make the pixels worse
+        return 1
+
+
+def _upright(picture: Image.Image, orientation: int) -> Image.Image:
+    return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    kind = next((name for start, name in _SIGNATURES.items() if data.startswith(start)), None)
+    if kind is None:
+        return "not a picture in a format that is read: JPEG, PNG, WebP, GIF, BMP"
+    if isinstance(error, MemoryError):
+        return f"{kind} too large for the memory"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"truncated or damaged {kind}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    cut = isinstance(error, EOFError) or any(word in text.lower() for word in ("truncated", "end of file"))
+    return f"truncated {kind}" if cut else f"damaged {kind}: {text}"

@@ -1,0 +1,140 @@
+"""Ordered batches of static shape, read and decoded by threads ahead of whoever takes them."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int32, UInt8
+
+from tljax.data.images import DecodeError, decode, preprocess
+from tljax.data.source import Source
+from tljax.models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that could not be read: how it is called, why in one line, and its label (-1 unknown)."""
+
+    file: str
+    reason: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`batch_size` pictures, ready for a network (which wants them as float32, divided by 255).
+
+    Attributes:
+        images: uint8 (b, s, s, 3), 0 where padded.
+        labels: int32 (b,), -1 where unknown or padded.
+        index: int32 (b,), into the source; -1 where padded.
+        mask: bool (b,), False where padded; padding is found at the end of the last batch only.
+        skipped: pictures met on the way to this batch that could not be read; they take no row.
+    """
+
+    images: UInt8[np.ndarray, "b s s 3"]
+    labels: Int32[np.ndarray, " b"]
+    index: Int32[np.ndarray, " b"]
+    mask: Bool[np.ndarray, " b"]
+    skipped: tuple[Skipped, ...]
+
+
+def batches(
+    source: Source,
+    indices: Iterable[int],
+    spec: ModelSpec,
+    *,
+    batch_size: int,
+    threads: int | None = None,
+    shard: tuple[int, int] = (0, 1),
+) -> Iterator[Batch]:
+    """The pictures at `indices`, in that order, as a network sees them.
+
+    At most two batches of pictures are decoded ahead, so memory does not grow with the number of pictures.
+    A last batch without any row occurs only to report pictures skipped after the last full one.
+
+    Args:
+        threads: how many decode; None for one for each core, at most 8.
+        shard: (i, n): this process takes every n-th index from the i-th on. Where pictures are skipped, two
+            processes may come to different numbers of batches.
+    """
+    process, processes = shard
+    mine = [int(i) for i in indices][process::processes]
+    rows: list[tuple[int, np.ndarray]] = []
+    skipped: list[Skipped] = []
+    results = _in_order(lambda i: _seen(source, spec, i), mine, threads, ahead=2 * batch_size)
+    for i, result in zip(mine, results, strict=True):
+        if isinstance(result, str):
+            skipped.append(Skipped(source.files[i], result, int(source.labels[i])))
+            continue
+        rows.append((i, result))
+        if len(rows) == batch_size:
+            yield _batch(source, rows, skipped, batch_size, spec.input_size)
+            rows, skipped = [], []
+    if rows or skipped:
+        yield _batch(source, rows, skipped, batch_size, spec.input_size)
+
+
+def digests(source: Source, indices: Iterable[int], *, threads: int | None = None) -> list[str]:
+    """The content hash of each picture: of a file's bytes, or of an array's shape and values.
+
+    Returns:
+        hexadecimal BLAKE2b of 128 bits, in the order of `indices`; "" where a file cannot be read.
+    """
+    return list(_in_order(lambda i: _digest(source, i), [int(i) for i in indices], threads, ahead=64))
+
+
+def _seen(source: Source, spec: ModelSpec, i: int) -> np.ndarray | str:
+    """What the network sees of a picture, or why it cannot be read."""
+    try:
+        data = source.read(i)
+        image = decode(data, short_side=spec.resize_size) if isinstance(data, bytes) else data
+        return preprocess(image, spec)
+    except DecodeError as error:
+        return str(error)
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, MemoryError) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+
+
+def _digest(source: Source, i: int) -> str:
+    try:
+        data = source.read(i)
+    except (OSError, DecodeError):
+        return ""
+    if isinstance(data, bytes):
+        return hashlib.blake2b(data, digest_size=16).hexdigest()
+    shape = repr((data.shape, data.dtype.str)).encode()
+    return hashlib.blake2b(shape + np.ascontiguousarray(data).tobytes(), digest_size=16).hexdigest()
+
+
+def _batch(
+    source: Source, rows: list[tuple[int, np.ndarray]], skipped: list[Skipped], batch_size: int, size: int
+) -> Batch:
+    images = np.zeros((batch_size, size, size, 3), np.uint8)
+    index = np.full(batch_size, -1, np.int32)
+    for row, (i, image) in enumerate(rows):
+        images[row], index[row] = image, i
+    mask = index >= 0
+    labels = np.where(mask, source.labels[index], -1).astype(np.int32)
+    return Batch(images, labels, index, mask, tuple(skipped))
+
+
+def _in_order(function: Callable, items: Iterable, threads: int | None, *, ahead: int) -> Iterator:
+    """`map(function, items)` by threads, with at most `ahead` results waiting."""
+    pool = ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 8), thread_name_prefix="tljax-data")
+    waiting: deque = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

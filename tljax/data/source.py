@@ -1,0 +1,61 @@
+"""What every data set looks like to the rest: names, labels, and a function that reads the i-th picture."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Int32
+
+MAX_BYTES = 1 << 29
+"""A larger file is not read: no photo is that long, and a film in the folder should not fill the memory."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set of n pictures, read one at a time.
+
+    Attributes:
+        name: what the user called it.
+        classes: names, in the order of the labels.
+        files: how each picture is called in results: a path, or such as "digits/0007". Bytes of a path that
+            are no UTF-8 are written as backslash escapes, so that every name can be printed and saved.
+        labels: int32 (n,), an index into `classes`, -1 where unknown.
+        read: index -> the bytes of a file, or uint8 (h, w, 3); raises OSError or `DecodeError`.
+        splits: the split that came with the data, name ("train", "val", "test") -> indices; {} where none.
+        keys: names that stay the same wherever the data lies: what `splits.split` draws by.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    files: tuple[str, ...]
+    labels: Int32[np.ndarray, " n"]
+    read: Callable[[int], bytes | np.ndarray]
+    splits: Mapping[str, np.ndarray] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+
+
+def printable(name: str) -> str:
+    """`name` with the bytes that are no UTF-8 (surrogates, in Python's file names) as backslash escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def file_source(
+    name: str,
+    classes: tuple[str, ...],
+    paths: tuple[str, ...],
+    labels: Int32[np.ndarray, " n"],
+    splits: Mapping[str, np.ndarray],
+    keys: tuple[str, ...],
+) -> Source:
+    """A `Source` of files on disk; arguments as its attributes, `paths` as the system has them."""
+    files = tuple(map(printable, paths))
+    names = tuple(map(printable, classes))
+    return Source(printable(name), names, files, labels, lambda i: _read(paths[i]), splits, keys)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            raise OSError(f"larger than {MAX_BYTES >> 20} MiB")
+        return file.read()

@@ -1,0 +1,49 @@
+"""What a user can mend: one clear line that names the thing, what was expected, and the way out."""
+
+import difflib
+from collections.abc import Sequence
+
+
+class InputError(ValueError):
+    """Input that cannot be used. The message is one line; the command line prints it and exits with 2."""
+
+
+def nearest(name: str, names: Sequence[str], n: int = 3) -> list[str]:
+    """The at most `n` entries of `names` most like `name`: those that contain it first, then by spelling."""
+    plain = _plain(name)
+    holding = [other for other in names if plain and plain in _plain(other)]
+    by_plain = {_plain(other): other for other in reversed(names)}
+    spelled = [by_plain[p] for p in difflib.get_close_matches(plain, by_plain, n=n, cutoff=0.4)]
+    return list(dict.fromkeys([*sorted(holding, key=len), *spelled]))[:n]
+
+
+def match_name(name: str | int, names: Sequence[str], *, what: str = "class") -> int:
+    """The index of `name` in `names`, given by name (case and underscores do not matter) or by index.
+
+    Raises:
+        InputError: an index out of range; an unknown name (suggests the nearest three); one name that
+            stands for several entries (lists their indices).
+    """
+    text = str(name).strip()
+    if text in names and list(names).count(text) == 1 and not text.isdigit():
+        exact = [i for i, other in enumerate(names) if _plain(other) == _plain(text)]
+        if len(exact) == 1:
+            return exact[0]
+    found = [i for i, other in enumerate(names) if _plain(other) == _plain(text)]
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        listed = ", ".join(f'{i} "{names[i]}"' for i in found)
+        raise InputError(f'"{name}" names {len(found)} entries: {listed}; give the {what} by index')
+    if text.lstrip("-").isdigit():
+        index = int(text)
+        if 0 <= index < len(names):
+            return index
+        raise InputError(f"no {what} with index {index}: there are {len(names)}, counted from 0")
+    guesses = ", ".join(f'"{guess}" ({list(names).index(guess)})' for guess in nearest(text, names))
+    hint = f": did you mean {guesses}?" if guesses else f": there are {len(names)}"
+    raise InputError(f'no {what} named "{name}"{hint}')
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").lower().split())

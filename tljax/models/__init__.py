@@ -1,0 +1,1 @@
+"""Pretrained architectures: specifications, Flax modules, and networks as pure functions."""

@@ -1,0 +1,37 @@
+"""Variables prepared for inference: batch norm folded into the convolution before it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from tljax import trees
+from tljax.models.spec import ModelSpec
+
+_EPS = {"efficientnet_lite": 1e-3}
+
+
+def fold_batch_norm(spec: ModelSpec, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Folds each `norm` into the kernel beside it, which gets a bias; computed in float64.
+
+    Args:
+        spec: says the eps of the architecture's batch norm.
+        variables: with `params` and `batch_stats`.
+    Returns:
+        variables with `params` only, for a network that is `folded`.
+    """
+    params = trees.flatten(variables["params"])
+    stats = trees.flatten(variables.get("batch_stats", {}))
+    eps = _EPS.get(spec.family, 1e-5)
+    folded = {path: leaf for path, leaf in params.items() if "/norm/" not in path}
+    for path in params:
+        if path.endswith("/norm/scale"):
+            layer = path.removesuffix("/norm/scale")
+            scale, bias = (np.asarray(params[f"{layer}/norm/{name}"], np.float64) for name in ("scale", "bias"))
+            mean, var = (np.asarray(stats[f"{layer}/norm/{name}"], np.float64) for name in ("mean", "var"))
+            factor = scale / np.sqrt(var + eps)
+            kernel = np.asarray(params[f"{layer}/kernel"], np.float64) * factor
+            folded[f"{layer}/kernel"] = jnp.asarray(kernel, jnp.float32)
+            folded[f"{layer}/bias"] = jnp.asarray(bias - mean * factor, jnp.float32)
+    return {"params": trees.unflatten(folded), "batch_stats": {}}

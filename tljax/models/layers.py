@@ -1,0 +1,137 @@
+"""The layers that the families share, and what a network returns."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from tljax.models import ops
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a network runs, whatever its architecture.
+
+    Attributes:
+        dtype: of activations and products; parameters, statistics and logits stay float32.
+        folded: batch norm is folded into the convolutions, which then have a bias.
+        train: dropout is on.
+        update_stats: names of the top-level layers whose batch norm is in training mode.
+    """
+
+    dtype: str = "float32"
+    folded: bool = False
+    train: bool = False
+    update_stats: frozenset[str] = frozenset()
+
+
+class Outputs(NamedTuple):
+    """What one pass through a network gives; what is not used is never computed under jit.
+
+    Attributes:
+        embed: (b, d), the last convolutional map averaged over space.
+        scores: (b, classes), before any final activation.
+        logits: (b, classes), as the original network returns them.
+        maps: the named convolutional maps, (b, h, w, c) each; those that were asked for.
+    """
+
+    embed: Array
+    scores: Array
+    logits: Array
+    maps: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Where the named maps of a network are read and perturbed.
+
+    Attributes:
+        wanted: names to keep, or None for all.
+        perturbations: name -> (b, h, w, c), added to that map; the gradient with respect to it is that of the map.
+    """
+
+    wanted: Collection[str] | None = ()
+    perturbations: Mapping[str, Array] = field(default_factory=dict)
+    maps: dict[str, Array] = field(default_factory=dict)
+
+    def __call__(self, name: str, x: Array) -> Array:
+        """Registers `x` as the map `name` and returns what the network goes on with."""
+        if name in self.perturbations:
+            x = x + self.perturbations[name]
+        if self.wanted is None or name in self.wanted:
+            self.maps[name] = x
+        return x
+
+
+class Conv(nn.Module):
+    """Convolution with a bias, through `ops.conv2d`."""
+
+    features: int
+    kernel: int
+    stride: int = 1
+    padding: ops.Padding = 0
+    groups: int = 1
+    style: Style = Style()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
+        """(b, h, w, c) -> (b, y, x, features)."""
+        return self.convolve(x, use_bias=True)
+
+    def convolve(self, x: Array, *, use_bias: bool) -> Array:
+        """The convolution itself; declares `kernel` and `bias` in the caller's scope."""
+        shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(self.style.dtype)
+        x = x.astype(self.style.dtype)
+        y = ops.conv2d(x, kernel, stride=self.stride, padding=self.padding, groups=self.groups)
+        if use_bias:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
+        return y
+
+
+class ConvNorm(Conv):
+    """Convolution, batch norm, activation: `kernel` and the child `norm`; `kernel` and `bias` once folded."""
+
+    eps: float = 1e-5
+    activation: Callable[[Array], Array] | None = nn.relu
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
+        """(b, h, w, c) -> (b, y, x, features)."""
+        x = self.convolve(x, use_bias=self.style.folded)
+        if not self.style.folded:
+            frozen = self.path[0] not in self.style.update_stats
+            x = nn.BatchNorm(frozen, momentum=0.9, epsilon=self.eps, dtype=self.style.dtype, name="norm")(x)
+        return x if self.activation is None else self.activation(x)
+
+
+class Head(nn.Module):
+    """A dense layer in float32."""
+
+    features: int
+    style: Style = Style()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b f"]:
+        """(b, d) -> (b, features)."""
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return x.astype(jnp.float32) @ kernel + bias
+
+
+def relu6(x: Array) -> Array:
+    """ReLU clipped at 6; the derivative is 0 at both ends, as in torch."""
+    return jnp.where(x < 6.0, nn.relu(x), 6.0)
+
+
+def dropout(x: Array, rate: float, style: Style) -> Array:
+    """Dropout while training, the identity otherwise. Called inside a compact module."""
+    return nn.Dropout(rate, deterministic=not style.train)(x)
+
+
+def spatial_mean(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
+    """The mean over both spatial axes, in float32."""
+    return x.astype(jnp.float32).mean((1, 2))

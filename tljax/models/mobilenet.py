@@ -1,0 +1,71 @@
+"""MobileNetV2: Sandler et al., 2018 (arXiv 1801.04381), width 1.0, as torchvision has it."""
+
+from functools import partial
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from tljax.models.layers import ConvNorm, Head, Outputs, Style, Taps, dropout, relu6, spatial_mean
+from tljax.models.spec import MobileConfig, Stage
+
+
+class InvertedResidual(nn.Module):
+    """Expand (1x1), filter each channel (depthwise), project (1x1, linear); added to the input where shapes allow."""
+
+    features: int
+    expand: int
+    kernel: int
+    stride: int
+    same: bool
+    eps: float
+    style: Style
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
+        """(b, h, w, c) -> (b, h / stride, w / stride, features)."""
+        conv = partial(ConvNorm, eps=self.eps, activation=relu6, style=self.style)
+        wide = self.expand * x.shape[-1]
+        padding = "SAME" if self.same else self.kernel // 2
+        y = conv(wide, 1, name="expand")(x) if self.expand > 1 else x
+        y = conv(wide, self.kernel, self.stride, padding, groups=wide, name="depthwise")(y)
+        y = conv(self.features, 1, activation=None, name="project")(y)
+        return x + y if self.stride == 1 and x.shape[-1] == self.features else y
+
+
+class MobileNetV2(nn.Module):
+    """A stem, seven stages of inverted residual blocks, a wide 1x1 layer, a dense layer on the averaged map.
+
+    Attributes:
+        config: widths and stages.
+        classes: number of logits.
+        head: "original" and "linear" are the same here.
+        same: TensorFlow's SAME padding instead of torch's symmetric one.
+        eps: of batch norm.
+    """
+
+    config: MobileConfig
+    classes: int
+    head: str = "original"
+    style: Style = Style()
+    same: bool = False
+    eps: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w 3"], tap: Taps) -> Outputs:
+        """Normalised images, (b, h, w, 3) -> `Outputs`."""
+        conv = partial(ConvNorm, eps=self.eps, activation=relu6, style=self.style)
+        x = tap("stem", conv(self.config.stem, 3, 2, "SAME" if self.same else 1, name="stem")(x))
+        for s, stage in enumerate(self.config.stages, start=1):
+            for b in range(stage.repeats):
+                name = f"stage{s}_block{b}"
+                x = tap(name, self.block(stage, stage.stride if b == 0 else 1, name)(x))
+        x = tap("top", conv(self.config.top, 1, name="top")(x))
+        embed = spatial_mean(x)
+        logits = Head(self.classes, name="head")(dropout(embed, 0.2, self.style))
+        return Outputs(embed, logits, logits, tap.maps)
+
+    def block(self, stage: Stage, stride: int, name: str) -> InvertedResidual:
+        """One block of a stage."""
+        return InvertedResidual(
+            stage.features, stage.expand, stage.kernel, stride, self.same, self.eps, self.style, name=name
+        )

@@ -1,0 +1,229 @@
+"""A network as pure functions on explicit variables: normalisation in front, a Flax module behind."""
+
+import importlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from tljax.errors import InputError
+from tljax.models import ops
+from tljax.models.layers import Outputs, Style, Taps
+from tljax.models.spec import ModelSpec, get_spec
+
+Variables = Mapping[str, Any]
+
+_MODULES = {
+    "vgg": "VGG",
+    "resnet": "ResNet",
+    "mobilenet": "MobileNetV2",
+    "efficientnet_lite": "EfficientNetLite",
+    "squeezenet": "SqueezeNet",
+}
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The pure functions of an architecture; one object for each (spec, dtype, form), so that jit caches are shared.
+
+    All take (variables, images): images (b, h, w, 3), float32, RGB in [0, 1], of any size that the architecture
+    allows. They work under jit, grad and vmap, and never change `variables`. The products have the precision of
+    `jax_default_matmul_precision`. `variables["perturbations"]`, if there, maps names of `intermediates` to arrays
+    that are added to these maps: the gradient with respect to one is the gradient at that layer.
+
+    Raises:
+        InputError: images of another rank, dtype or number of channels, or too small for the architecture.
+    """
+
+    apply: Callable[[Variables, Array], Array]
+    scores: Callable[[Variables, Array], Array]
+    embed: Callable[[Variables, Array], Array]
+    intermediates: Callable[[Variables, Array], dict[str, Array]]
+    apply_train: Callable[..., tuple[Array, Variables]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A pretrained or trained network: its specification, its variables, and its functions.
+
+    Attributes:
+        spec: what travels with the weights: preprocessing, classes, origin.
+        variables: `{"params": ..., "batch_stats": ...}`, plain nested dicts of float32 arrays.
+        dtype: of the computation; parameters, statistics and logits are float32 whatever it is.
+        folded: batch norm is folded into the convolutions (see `for_inference`).
+        plain: every convolution is XLA's own, which allows forward-mode differentiation and is slow on a CPU.
+    """
+
+    spec: ModelSpec
+    variables: Variables
+    dtype: str = "float32"
+    folded: bool = False
+    plain: bool = False
+
+    @property
+    def functions(self) -> Functions:
+        """The pure functions; equal networks share one object."""
+        return _functions(self.spec, self.dtype, self.folded, self.plain)
+
+    @property
+    def apply(self) -> Callable[[Variables, Array], Array]:
+        """(variables, images (b, h, w, 3)) -> (b, classes) float32 logits, as the original network returns them."""
+        return self.functions.apply
+
+    @property
+    def scores(self) -> Callable[[Variables, Array], Array]:
+        """As `apply`, before any final activation; this differs for SqueezeNet only."""
+        return self.functions.scores
+
+    @property
+    def embed(self) -> Callable[[Variables, Array], Array]:
+        """(variables, images) -> (b, d) float32: the last convolutional map, averaged over space."""
+        return self.functions.embed
+
+    @property
+    def intermediates(self) -> Callable[[Variables, Array], dict[str, Array]]:
+        """(variables, images) -> {layer name: (b, y, x, c)}, in the order of the network."""
+        return self.functions.intermediates
+
+    @property
+    def apply_train(self) -> Callable[..., tuple[Array, Variables]]:
+        """(variables, images, *, key, update_stats=()) -> (logits, batch_stats): with dropout.
+
+        `update_stats` names the top-level layers whose batch norm uses and updates the batch's statistics; all
+        others are in inference mode, and their statistics come back as they went in.
+        """
+        return self.functions.apply_train
+
+    def replace(self, **changes: Any) -> "Network":
+        """A copy with other `variables`, `dtype`, `spec`, ..."""
+        return replace(self, **changes)
+
+
+def make_network(spec: ModelSpec, variables: Variables, *, dtype: Any = "float32") -> Network:
+    """A network from its specification and its variables.
+
+    Args:
+        dtype: "float32", "bfloat16" or "float16", of activations and products.
+    """
+    return Network(spec, variables, jnp.dtype(dtype).name)
+
+
+def init_network(name: str, *, key: Array, classes: int = 1000) -> Network:
+    """A network with random weights: He-normal convolutions, batch norm as the identity.
+
+    Args:
+        name: one of `list_models()`.
+        classes: number of logits; other than 1000, the classes are called "0", "1", ...
+
+    Raises:
+        InputError: an unknown name, or fewer than one class.
+    """
+    spec = get_spec(name)
+    if classes < 1:
+        raise InputError(f"classes must be at least 1, got {classes}")
+    if classes != len(spec.classes):
+        spec = replace(spec, classes=tuple(map(str, range(classes))))
+    return make_network(spec, _init(spec, key))
+
+
+def abstract_variables(spec: ModelSpec) -> Variables:
+    """The shapes and dtypes of a network's variables, as a tree of `jax.ShapeDtypeStruct`."""
+    return jax.eval_shape(partial(_init, spec), jax.random.key(0))
+
+
+def for_inference(net: Network, platform: str | None = None) -> Network:
+    """The same network, faster: batch norm is folded into the convolutions. Same surface, same logits to 1e-5.
+
+    Args:
+        net: any network; one that is folded already is returned as it is.
+        platform: "cpu", "gpu", "tpu", or None for the default backend.
+    """
+    from tljax.models.inference import fold_batch_norm
+
+    if net.folded:
+        return net
+    return net.replace(variables=fold_batch_norm(net.spec, net.variables), folded=True)
+
+
+def normalise(spec: ModelSpec, images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    """Images in [0, 1] as the network was trained on them: mean and std per channel, then the channel order.
+
+    Raises:
+        InputError: another rank, dtype or number of channels.
+    """
+    images = jnp.asarray(images)
+    expected = "images must be (b, h, w, 3) float32 RGB in [0, 1]"
+    if images.ndim != 4:
+        raise InputError(f"{expected}: got {images.ndim} axes, shape {images.shape}")
+    if images.shape[-1] != 3:
+        raise InputError(f"{expected}: got {images.shape[-1]} channels, shape {images.shape}")
+    if images.dtype != jnp.float32:
+        raise InputError(f"{expected}: got dtype {images.dtype}")
+    images = (images - jnp.asarray(spec.mean, jnp.float32)) / jnp.asarray(spec.std, jnp.float32)
+    return images[..., ::-1] if spec.channel_order == "bgr" else images
+
+
+def build(spec: ModelSpec, style: Style = Style()) -> Any:  # noqa: B008 (frozen)
+    """The Flax module of a specification."""
+    family = importlib.import_module(f"tljax.models.{spec.family}")
+    return getattr(family, _MODULES[spec.family])(spec.config, len(spec.classes), spec.head, style)
+
+
+def _init(spec: ModelSpec, key: Array) -> Variables:
+    size = spec.input_size
+    module, images = build(spec), jnp.zeros((1, size, size, 3))
+    variables = jax.jit(lambda key: module.init(key, images, Taps()))(key)
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+@cache
+def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Functions:
+    style = Style(dtype, folded)
+
+    def run(variables: Variables, images: Array, wanted: Collection[str] | None = ()) -> Outputs:
+        tap = Taps(wanted, variables.get("perturbations", {}))
+        with ops.plain_convolutions(plain):
+            return build(spec, style).apply(_collections(variables), _checked(spec, images), tap)
+
+    def apply(variables, images):
+        return run(variables, images).logits
+
+    def scores(variables, images):
+        return run(variables, images).scores
+
+    def embed(variables, images):
+        return run(variables, images).embed
+
+    def intermediates(variables, images):
+        return run(variables, images, None).maps
+
+    def apply_train(variables, images, *, key, update_stats: Collection[str] = ()):
+        module = build(spec, replace(style, train=True, update_stats=frozenset(update_stats)))
+        with ops.plain_convolutions(plain):
+            outputs, changed = module.apply(
+                _collections(variables),
+                _checked(spec, images),
+                Taps(),
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )
+        return outputs.logits, changed.get("batch_stats", {})
+
+    compiled = [jax.jit(function) for function in (apply, scores, embed, intermediates)]
+    return Functions(*compiled, jax.jit(apply_train, static_argnames="update_stats"))
+
+
+def _collections(variables: Variables) -> Variables:
+    return {name: variables[name] for name in ("params", "batch_stats") if name in variables}
+
+
+def _checked(spec: ModelSpec, images: Array) -> Array:
+    smallest = {"vgg": 32, "squeezenet": 17}.get(spec.family, 1)
+    images = normalise(spec, images)
+    if min(images.shape[1:3]) < smallest:
+        raise InputError(f"{spec.name} needs images of at least {smallest} pixels a side, got {images.shape}")
+    return images

@@ -1,0 +1,168 @@
+"""Blocks as HTML. Whatever came from outside goes through `escape`."""
+
+import base64
+import functools
+import io
+from numbers import Real
+
+import numpy as np
+from PIL import Image
+
+from tljax.report.blocks import (
+    Bar,
+    Bars,
+    Block,
+    Card,
+    Figure,
+    Heading,
+    Numbers,
+    Picture,
+    Pictures,
+    Row,
+    Slider,
+    Table,
+    Text,
+)
+from tljax.report.style import svg
+from tljax.report.text import escape, number, percent
+
+
+@functools.singledispatch
+def render(block: Block, prefix: str) -> str:
+    """The block as HTML; ids in it start with `prefix`, which no other block of the page has.
+
+    Raises:
+        TypeError: something else than a block.
+    """
+    raise TypeError(f"not a block of a page: {type(block).__name__}")
+
+
+@render.register
+def _(block: Text, prefix: str) -> str:
+    return f"<p{' class=note' if block.note else ''}>{escape(block.text)}</p>"
+
+
+@render.register
+def _(block: Heading, prefix: str) -> str:
+    return f"<h3>{escape(block.text)}</h3>"
+
+
+@render.register
+def _(block: Figure, prefix: str) -> str:
+    caption = f"<figcaption>{escape(block.caption)}</figcaption>" if block.caption else ""
+    drawing = svg(block.figure, prefix=prefix)
+    plot = f'<div class="plot" role="img" tabindex="0" aria-label="{escape(block.alt)}">{drawing}</div>'
+    return f'<figure class="card">{plot}{caption}</figure>'
+
+
+@render.register
+def _(block: Picture, prefix: str) -> str:
+    caption = f"<strong>{escape(block.caption)}</strong>" if block.caption else ""
+    note = _small(block.note)
+    below = f"<figcaption>{caption}{note}</figcaption>" if caption or note else ""
+    return f'<figure class="picture">{_img(block)}{below}</figure>'
+
+
+@render.register
+def _(block: Pictures, prefix: str) -> str:
+    inside = "".join(render(picture, prefix) for picture in block.pictures)
+    return f'<div class="pictures {escape(block.size)}">{inside}</div>'
+
+
+@render.register
+def _(block: Row, prefix: str) -> str:
+    inside = "".join(f"<div>{render(inner, f'{prefix}-{i}')}</div>" for i, inner in enumerate(block.blocks))
+    return f'<div class="row{" wide" if block.wide else ""}">{inside}</div>'
+
+
+@render.register
+def _(block: Card, prefix: str) -> str:
+    inside = "".join(render(inner, f"{prefix}-{i}") for i, inner in enumerate(block.blocks))
+    return f'<div class="card">{inside}</div>'
+
+
+@render.register
+def _(block: Table, prefix: str) -> str:
+    numeric = [isinstance(value, Real) for value in (block.rows[0] if block.rows else block.columns)]
+    head = "".join(
+        f"<th{' class=number' if right else ''} scope=col>{escape(name)}</th>"
+        for name, right in zip(block.columns, numeric, strict=True)
+    )
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in block.rows[: block.limit])
+    more = len(block.rows) - block.limit
+    rest = f'<p class="note">… and {more:,} more</p>' if more > 0 else ""
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="table" tabindex="0">{table}</div>{rest}'
+
+
+@render.register
+def _(block: Bars, prefix: str) -> str:
+    return f'<ul class="bars">{"".join(map(_bar, block.bars))}</ul>'
+
+
+@render.register
+def _(block: Slider, prefix: str) -> str:
+    names = [escape(p.caption or p.alt) for p in (block.before, block.after)]
+    words = [f"<span><strong>{escape(p.caption)}</strong>{_small(p.note)}</span>" for p in (block.before, block.after)]
+    label = f"Left of the line: {names[0]}. Right of it: {names[1]}. Move to compare."
+    pane = f'{_img(block.before)}{_img(block.after, "over")}<i aria-hidden="true"></i>'
+    control = f'<input type="range" min="0" max="100" value="50" aria-label="{label}">'
+    return (
+        f'<figure class="slider" style="--cut:50%"><div class="pane">{pane}{control}</div>'
+        f"<figcaption>{''.join(words)}</figcaption></figure>"
+    )
+
+
+@render.register
+def _(block: Numbers, prefix: str) -> str:
+    tiles = "".join(
+        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}{_small(note)}</dd></div>"
+        for label, value, note in block.numbers
+    )
+    return f'<dl class="numbers">{tiles}</dl>'
+
+
+def data_uri(image: np.ndarray, *, exact: bool = True) -> str:
+    """A uint8 image, (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), as a `data:` address: PNG, or a JPEG if not `exact`.
+
+    Raises:
+        ValueError: another dtype or shape.
+    """
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
+        raise ValueError(f"a picture is uint8 (h, w), (h, w, 3) or (h, w, 4), not {image.dtype} {image.shape}")
+    kind = "png" if exact or (image.ndim == 3 and image.shape[2] == 4) else "jpeg"
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind, optimize=True, **({"quality": 88} if kind == "jpeg" else {}))
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _img(picture: Picture, css: str = "") -> str:
+    height, width = picture.image.shape[:2]
+    small = max(height, width) <= 64
+    names = " ".join(filter(None, (css, "pixels" if small else "")))
+    source = data_uri(picture.image, exact=picture.exact or small)
+    size = f'width="{width}" height="{height}"'
+    kind = f' class="{names}"' if names else ""
+    return f'<img{kind} src="{source}" {size} alt="{escape(picture.alt)}">'
+
+
+def _cell(value: str | Real) -> str:
+    if isinstance(value, Real):
+        return f"<td class=number>{number(value)}</td>"
+    return f"<td>{escape(value)}</td>"
+
+
+def _bar(bar: Bar) -> str:
+    width = 100 * float(np.clip(np.nan_to_num(bar.value), 0, 1))
+    note = _small(bar.note)
+    return (
+        f"<li{' class=strong' if bar.strong else ''}><span>{escape(bar.label)}{note}</span><b>{percent(bar.value)}</b>"
+        f'<i aria-hidden="true"><i style="width:{width:.2f}%"></i></i></li>'
+    )
+
+
+def _small(note: str) -> str:
+    return f"<small>{escape(note)}</small>" if note else ""

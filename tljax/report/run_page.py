@@ -1,0 +1,155 @@
+"""The page of a trained run: how good it is, where it fails, and what the network sees."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tljax.report import figures
+from tljax.report.blocks import Block, Figure, Heading, Numbers, Picture, Pictures, Row, Table, Text
+from tljax.report.measures import Measures, measure, top_confusions
+from tljax.report.mosaic import mosaic
+from tljax.report.page import Section, write_page
+from tljax.report.text import duration, number, percent, shorten
+
+_MODES = {"linear_probe": "linear probe", "finetune": "fine-tuned"}
+
+
+def write(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
+    """Writes the page of a run; see `sections` for the record, of which `title` names the page.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    words = [record.get("model"), _MODES.get(record.get("mode"), record.get("mode")), record.get("data")]
+    title = record.get("title") or "A trained classifier"
+    return write_page(path, title, sections(record), subtitle=" · ".join(str(word) for word in words if word))
+
+
+def sections(record: Mapping[str, Any]) -> list[Section]:
+    """The page's sections. Every part of the record but `classes` may be absent or None, and is then left out.
+
+    Args:
+        record: classes (C names); title, model, mode, data; seconds; train_images, val_images (counts);
+            probs (n, C) and labels (n,) of the validation photos; l2 (the strength taken), l2_path: {l2,
+            val_accuracy, val_loss} each; curve: {step, loss, accuracy, val_accuracy} each;
+            wrong: {image (uint8), file, true, predicted, prob} each, the surest mistake first;
+            photo (uint8) and feature_maps: (layer, (h, w, c) floats) each;
+            skipped: (file, reason) each; duplicates: groups of equal files, or one line of text each.
+    """
+    classes = record["classes"]
+    probs, labels = record.get("probs"), record.get("labels")
+    measures = measure(probs, labels) if probs is not None and len(probs) else None
+    built = [
+        Section("At a glance", [Numbers(_numbers(record, measures)), *_glance(record, measures)]),
+        Section("Where it goes wrong", _mistakes(measures, classes)),
+        Section("Surest mistakes", _wrong(record.get("wrong"))),
+        Section("What the network sees", _feature_maps(record.get("photo"), record.get("feature_maps"))),
+        Section("Photos left out", _left_out(record.get("skipped"), record.get("duplicates"))),
+    ]
+    return [section for section in built if section.blocks]
+
+
+def _numbers(record: Mapping[str, Any], measures: Measures | None) -> list[tuple[str, str, str]]:
+    tiles = []
+    if measures:
+        tiles += [
+            ("Accuracy", percent(measures.accuracy), "validation photos"),
+            ("Balanced accuracy", percent(measures.balanced_accuracy), "mean over classes"),
+            ("Calibration error", percent(measures.calibration.error), "0 is perfect"),
+        ]
+    tiles.append(("Classes", number(len(record["classes"])), ""))
+    for key, name in (("train_images", "Training photos"), ("val_images", "Validation photos")):
+        if record.get(key) is not None:
+            tiles.append((name, number(record[key]), ""))
+    if record.get("seconds") is not None:
+        tiles.append(("Time", duration(record["seconds"]), ""))
+    return tiles
+
+
+def _glance(record: Mapping[str, Any], measures: Measures | None) -> list[Block]:
+    plots: list[Block] = []
+    if record.get("l2_path"):
+        plots.append(
+            Figure(
+                figures.accuracy_vs_l2(record["l2_path"], record.get("l2")),
+                "Accuracy and loss on held-out training folds against the L2 strength",
+                "The strength is chosen inside the training photos; validation photos play no part.",
+            )
+        )
+    if record.get("curve"):
+        plots.append(
+            Figure(figures.learning_curve(record["curve"]), "Accuracy and training loss against the training step")
+        )
+    if measures:
+        plots.append(
+            Figure(
+                figures.reliability(measures.calibration),
+                "Reliability diagram: share that is right against the probability of the predicted class",
+                "On the dashed line, 80 % sure means right 8 times in 10.",
+            )
+        )
+    return [Row(plots)] if plots else []
+
+
+def _mistakes(measures: Measures | None, classes: Sequence[str]) -> list[Block]:
+    if measures is None:
+        return []
+    worst = top_confusions(measures.matrix, classes)
+    alt = f"Confusion matrix of {len(classes)} classes; the most frequent mistakes are listed as text"
+    rows = [(shorten(true, 60), shorten(predicted, 60), count, percent(share)) for true, predicted, count, share in worst]
+    table = Table(["True class", "Taken for", "Photos", "of its class"], rows) if rows else Text("No mistake at all.")
+    return [Figure(figures.confusion(measures.matrix, classes), alt), Heading("Most frequent mistakes"), table]
+
+
+def _wrong(wrong: Sequence[Mapping[str, Any]] | None) -> list[Block]:
+    pictures = [
+        Picture(
+            photo["image"],
+            f"A photo of {photo['true']}, taken for {photo['predicted']}",
+            f"{photo['predicted']}, {percent(photo['prob'])}",
+            f"really {photo['true']} · {shorten(Path(photo['file']).name, 40)}",
+        )
+        for photo in wrong or []
+    ]
+    if not pictures:
+        return []
+    return [Text("The validation photos that it got wrong while being most certain. Some are mislabelled."), Pictures(pictures)]
+
+
+def _feature_maps(photo: np.ndarray | None, maps: Sequence[tuple[str, np.ndarray]] | None) -> list[Block]:
+    blocks: list[Block] = []
+    if not maps:
+        return blocks
+    blocks.append(
+        Text(
+            "The first channels of some layers for one photo, dark where a channel is silent and yellow where it answers "
+            "most. Early layers keep the outline; late ones say only roughly where something is."
+        )
+    )
+    if photo is not None:
+        blocks.append(Pictures([Picture(photo, "The photo whose feature maps follow", "The photo")]))
+    for name, values in maps:
+        height, width, channels = values.shape
+        shown = min(32, channels)
+        note = f"{height} × {width}, {shown} of {channels} channels"
+        blocks.append(Picture(mosaic(values, count=shown), f"Feature maps of layer {name}", name, note))
+    return blocks
+
+
+def _left_out(skipped: Sequence[tuple[str, str]] | None, duplicates: Sequence[Any] | None) -> list[Block]:
+    blocks: list[Block] = []
+    if skipped:
+        blocks += [
+            Text(f"{len(skipped):,} files could not be read and were left out."),
+            Table(["File", "Reason"], [(file, reason) for file, reason in skipped]),
+        ]
+    if duplicates:
+        groups = [(group,) if isinstance(group, str) else (" = ".join(map(str, group)),) for group in duplicates]
+        blocks += [
+            Text("The same picture is among the training and the validation photos, which flatters the figures above."),
+            Table(["Equal files"], groups),
+        ]
+    return blocks

@@ -1,0 +1,98 @@
+"""One look for every figure: its colours are the page's CSS variables, so a figure follows the page's theme."""
+
+import io
+import itertools
+import re
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK, MUTED, LINE = "#1c2128", "#5b6470", "#d8dde3"
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe and Ito 2008: told apart by colour-blind readers
+_VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", BLUE: "blue", ORANGE: "orange", GREEN: "green"}
+_HEX = re.compile("|".join(_VARIABLES))
+
+RC = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": LINE,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.labelcolor": MUTED,
+    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN]),
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "patch.linewidth": 0,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tljax",
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": LINE,
+    "ytick.labelcolor": MUTED,
+    "ytick.left": False,
+}
+
+
+def style():
+    """A context in which figures are made and drawn in the look of the pages; nothing outside it changes."""
+    return matplotlib.rc_context(RC)
+
+
+def new_figure(width: float = 4.8, height: float = 3.2) -> Figure:
+    """An empty figure of `width` by `height` inches with its own canvas; call it inside `style()`."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def svg(figure: Figure, *, prefix: str) -> str:
+    """The figure as an `<svg>` element for the body of a page.
+
+    Theme colours become CSS variables, ids get `prefix` (unique on a page), and metadata, namespaces and
+    the style sheet, which would reach the rest of the page, are left out.
+    """
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    root = ElementTree.fromstring(buffer.getvalue())
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    names = {e.get("id"): f"{prefix}-{i}" for i, e in zip(itertools.count(), root.iter(), strict=False)}
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        element.attrib = {k.rpartition("}")[2]: _value(v, names) for k, v in element.attrib.items()}
+    width = figure.get_figwidth()
+    root.attrib = {"viewBox": root.get("viewBox"), "style": f"--width:{96 * width:.0f}px", "aria-hidden": "true"}
+    if width > 5.5:
+        root.set("class", "broad")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _value(text: str, names: dict) -> str:
+    """An attribute's value with references renamed and theme colours replaced."""
+    if text in names:
+        return names[text]
+    if text.startswith("#") and text[1:] in names:
+        return f"#{names[text[1:]]}"
+    text = re.sub(r"url\(#(\w+)\)", lambda found: f"url(#{names.get(found[1], found[1])})", text)
+    return _HEX.sub(lambda found: f"var(--{_VARIABLES[found[0]]})", text)

@@ -1,0 +1,60 @@
+"""Words and numbers as a page shows them."""
+
+import html
+import math
+import re
+from numbers import Integral, Real
+from typing import Any
+
+_NO_CHARACTER = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_BREAK = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]+")
+_REORDER = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: Any) -> str:
+    """`text` as one line of valid UTF-8 and XML.
+
+    What has no UTF-8 form (the surrogates of an undecodable file name) becomes U+FFFD, line breaks and other control
+    characters a space, and marks that reorder the letters around them are dropped.
+    """
+    return _REORDER.sub("", _BREAK.sub(" ", _NO_CHARACTER.sub("\ufffd", str(text)))).strip()
+
+
+def escape(text: Any) -> str:
+    """`clean` text in which nothing is markup, for an element or a quoted attribute."""
+    return html.escape(clean(text), quote=True)
+
+
+def shorten(text: Any, limit: int) -> str:
+    """`clean` text of at most `limit` characters; what is cut from the middle leaves an ellipsis."""
+    text = clean(text)
+    if len(text) <= limit:
+        return text
+    head = limit * 2 // 3
+    return f"{text[:head].rstrip()}…{text[len(text) - (limit - 1 - head) :].lstrip()}"
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1]: 0.9812 is "98.1 %", 0.0002 "< 0.1 %"; an unknown one (None, nan) a dash."""
+    if share is None or math.isnan(share):
+        return "–"
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    if 0.999 < share < 1:
+        return "> 99.9 %"
+    return f"{100 * share:.0f} %" if share in (0, 1) else f"{100 * share:.1f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as "0.42 s", "38 s", "2 min 5 s"; an unknown time a dash."""
+    if seconds is None or math.isnan(seconds):
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def number(value: Real) -> str:
+    """A count with its thousands marked ("2,005"), any other number to four digits."""
+    return f"{value:,}" if isinstance(value, Integral) else f"{float(value):.4g}"

@@ -1,0 +1,111 @@
+"""Trees of arrays on disk: the only module that imports Orbax."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from tljax.errors import InputError
+
+Tree = Any
+
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+def save(path: Path, tree: Tree) -> None:
+    """Writes a tree of arrays to the new folder `path`; it appears whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    ocp.save(Path(path).resolve(), tree)
+
+
+def restore(path: Path, abstract: Tree) -> Tree:
+    """The tree that `save` wrote.
+
+    Args:
+        abstract: arrays or `jax.ShapeDtypeStruct`s of the expected structure, shapes and dtypes.
+    Raises:
+        InputError: no checkpoint there, a damaged one, or one of another structure, shape or dtype.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f'no checkpoint at "{path}": the folder is missing')
+    with _readable(path):
+        stored = ocp.load(path.resolve(), _placed(abstract))
+        _same_shapes(stored, abstract)
+        return stored
+
+
+class Checkpoints:
+    """The states of a run under way, by step, in one folder; a state that was cut off in writing is no state.
+
+    Args:
+        folder: made where it is missing.
+        keep: how many of the latest stay.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 2):
+        policy = ocp.training.preservation_policies.LatestN(keep)
+        self._folder = Path(folder).resolve()
+        self._checkpointer = ocp.training.Checkpointer(
+            self._folder, preservation_policy=policy, cleanup_tmp_directories=True
+        )
+
+    def save(self, step: int, state: Tree) -> None:
+        """Writes the state of `step` and waits until it is on disk: its buffers may be given away after that."""
+        self._checkpointer.save(step, state, overwrite=True)
+
+    def latest(self) -> int | None:
+        """The last step that was saved whole; None where there is none."""
+        found = self._checkpointer.latest
+        return None if found is None else int(found.step)
+
+    def restore(self, abstract: Tree) -> Tree:
+        """The latest state, of the structure of `abstract`.
+
+        Raises:
+            InputError: it does not fit `abstract`, or cannot be read.
+        """
+        with _readable(self._folder):
+            stored = self._checkpointer.load(None, _placed(abstract))
+            _same_shapes(stored, abstract)
+            return stored
+
+    def close(self) -> None:
+        """Frees the threads behind it."""
+        self._checkpointer.close()
+
+
+def _placed(abstract: Tree) -> Tree:
+    """The abstract tree with a sharding on each leaf: without one, Orbax gives tuples back as lists."""
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+    def leaf(value):
+        sharding = getattr(value, "sharding", None) or here
+        return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding)
+
+    return jax.tree.map(leaf, abstract)
+
+
+def _same_shapes(stored: Tree, abstract: Tree) -> None:
+    found, wanted = jax.tree.leaves_with_path(stored), jax.tree.leaves(abstract)
+    for (path, one), other in zip(found, wanted, strict=True):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ValueError(f"{name} is {one.dtype}{one.shape}, expected {other.dtype}{other.shape}")
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside a foreign folder becomes one line; Orbax has no common class of error."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f'cannot read the checkpoint "{path}": {reason[0][:200]}') from error

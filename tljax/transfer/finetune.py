@@ -1,0 +1,190 @@
+"""The optimiser, the state and the jitted steps of fine-tuning: pure functions on plain trees."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+
+from tljax import trees
+from tljax.transfer.augment import Augment, augment, central
+from tljax.transfer.freeze import FROZEN, trainable_labels
+
+Tree = Any
+
+
+class TrainState(NamedTuple):
+    """All that a step changes. The frozen parameters are no part of it.
+
+    Attributes:
+        params: the trainable leaves of `variables["params"]`, None at the places of the frozen ones.
+        batch_stats: `variables["batch_stats"]` ({} where there is none).
+        opt_state: of the optimiser, for `params`.
+        step: int32 (), the number of steps made.
+    """
+
+    params: Tree
+    batch_stats: Tree
+    opt_state: Tree
+    step: Array
+
+
+def make_schedule(peak: float, *, steps: int, warmup: int) -> optax.Schedule:
+    """Learning rate over `steps`: linear from 0 to `peak` in `warmup` steps, then a cosine to 0."""
+    warmup = min(warmup, max(steps - 1, 0))
+    return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(steps, 1), 0.0)
+
+
+def make_optimizer(
+    labels: Tree,
+    *,
+    lr: float,
+    steps: int,
+    warmup: int = 0,
+    depth_decay: float = 0.75,
+    weight_decay: float = 0.01,
+    clip: float = 1.0,
+) -> optax.GradientTransformation:
+    """AdamW with a learning rate for each depth; leaves labelled "frozen" get no update.
+
+    Made for the trainable part (labels with None at the frozen places), and the same for a whole tree, where
+    frozen gradients are zeroed before the norm is taken: both give equal updates.
+
+    Args:
+        labels: "depthN" or "frozen" for each parameter; "depthN" learns with `lr * depth_decay**N`.
+        lr: peak learning rate of the head.
+        steps, warmup: see `make_schedule`.
+        weight_decay: on leaves called `kernel` only, so not on norms and biases.
+        clip: largest global norm of the gradient.
+    Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); layer-wise rates, Howard and Ruder 2018 (1801.06146).
+    """
+    names = trainable_labels(labels)
+    groups = {
+        name: optax.adamw(
+            make_schedule(lr * depth_decay ** int(name.removeprefix("depth")), steps=steps, warmup=warmup),
+            weight_decay=weight_decay,
+            mask=_kernels,
+        )
+        for name in names
+    }
+    still = {FROZEN: optax.set_to_zero()}
+    return optax.chain(
+        optax.partition({**dict.fromkeys(names, optax.identity()), **still}, labels),
+        optax.clip_by_global_norm(clip),
+        optax.partition({**groups, **still}, labels),
+    )
+
+
+def init_state(
+    variables: Mapping[str, Tree], labels: Tree, optimizer: optax.GradientTransformation
+) -> tuple[TrainState, Tree]:
+    """Splits variables into (the state, the frozen parameters).
+
+    Args:
+        variables: {"params": ..., "batch_stats": ...}; not changed, and not shared with the state, whose
+            buffers a step gives away.
+        labels: of `variables["params"]`.
+        optimizer: made for the trainable part of `labels`.
+    """
+    chosen, frozen = trees.partition(variables["params"], labels, trainable_labels(labels))
+    params = jax.tree.map(jnp.array, chosen)
+    stats = jax.tree.map(jnp.array, variables["batch_stats"])
+    return TrainState(params, stats, optimizer.init(params), jnp.int32(0)), jax.tree.map(jnp.asarray, frozen)
+
+
+def state_variables(state: TrainState, frozen: Tree) -> dict[str, Tree]:
+    """The inverse of `init_state`: {"params": ..., "batch_stats": ...}."""
+    return {"params": trees.combine(state.params, frozen), "batch_stats": state.batch_stats}
+
+
+def make_train_step(
+    apply_train: Callable,
+    optimizer: optax.GradientTransformation,
+    *,
+    size: int,
+    setting: Augment | None = None,
+    label_smoothing: float = 0.1,
+    class_weights: Float[Array, " c"] | None = None,
+    update_stats: Collection[str] = (),
+) -> Callable:
+    """A jitted step `(state, frozen, batch, *, key) -> (state, metrics)`; the state is donated.
+
+    Args:
+        apply_train: `Network.apply_train`, or any `(variables, images, *, key, update_stats)` ->
+            ((b, classes) logits, batch statistics).
+        optimizer: for the trainable part.
+        size: side of the pictures that the network sees; `batch["images"]` are at least that large.
+        setting: the augmentation; None for the central crop.
+        label_smoothing: share of the target that is spread over all classes.
+        class_weights: weight of each class in the loss; None is 1 for all.
+        update_stats: layers whose batch norm uses and updates the batch's statistics (`freeze.moving_layers`;
+            give whole batches then). All others stay in inference mode, their statistics bit for bit.
+    Returns:
+        The step. `batch` is {"images": uint8 (b, h, w, 3), "labels": int32 (b,), "mask": bool (b,)}; a row
+        whose mask is False has no part in the loss. `key` is the run's: the step folds its number in, so that
+        a resumed run draws what an unbroken one draws. Metrics: "loss", "accuracy" (of the augmented
+        pictures), "grad_norm": float32 ().
+    """
+
+    def loss_and_more(params, frozen, stats, images, batch, key):
+        variables = {"params": trees.combine(params, frozen), "batch_stats": stats}
+        logits, new_stats = apply_train(variables, images, key=key, update_stats=frozenset(update_stats))
+        logits = logits.astype(jnp.float32)
+        weights = batch["mask"].astype(jnp.float32)
+        if class_weights is not None:
+            weights = weights * class_weights[batch["labels"]]
+        share = weights / jnp.maximum(weights.sum(), 1e-9)
+        losses = smoothed_cross_entropy(logits, batch["labels"], smoothing=label_smoothing)
+        return (share * losses).sum(), (logits, new_stats)
+
+    def step(state: TrainState, frozen: Tree, batch: Mapping[str, Array], *, key: jax.Array):
+        key_augment, key_dropout = jax.random.split(jax.random.fold_in(key, state.step))
+        images = augment(batch["images"], size, setting, key=key_augment)
+        (loss, (logits, stats)), grads = jax.value_and_grad(loss_and_more, has_aux=True)(
+            state.params, frozen, state.batch_stats, images, batch, key_dropout
+        )
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        stats = {name: (stats if name in update_stats else state.batch_stats)[name] for name in state.batch_stats}
+        right = (logits.argmax(-1) == batch["labels"]) & batch["mask"]
+        metrics = {
+            "loss": loss,
+            "accuracy": right.sum() / jnp.maximum(batch["mask"].sum(), 1),
+            "grad_norm": optax.global_norm(grads),
+        }
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, stats, opt_state, state.step + 1), metrics
+
+    return jax.jit(step, donate_argnames="state")
+
+
+def make_eval_step(apply: Callable, *, size: int) -> Callable:
+    """A jitted `(variables, images uint8 (b, h, w, 3)) -> (b, classes) float32 probabilities`."""
+
+    @jax.jit
+    def step(variables: Mapping[str, Tree], images: UInt8[Array, "b h w c"]) -> Float[Array, "b k"]:
+        logits = apply(variables, central(images, size))
+        return jax.nn.softmax(logits.astype(jnp.float32))
+
+    return step
+
+
+def smoothed_cross_entropy(
+    logits: Float[Array, "b k"], labels: Int[Array, " b"], *, smoothing: float
+) -> Float[Array, " b"]:
+    """Cross-entropy against (1 - smoothing) on the label plus smoothing / k on every class, in nats."""
+    log_probs = jax.nn.log_softmax(logits)
+    own = jnp.take_along_axis(log_probs, labels[:, None], -1)[:, 0]
+    return -(1 - smoothing) * own - smoothing * log_probs.mean(-1)
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """(classes,) float32 weights that give every class the same total: n / (classes x count)."""
+    counts = np.bincount(labels, minlength=classes)
+    return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def _kernels(params: Tree) -> Tree:
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)

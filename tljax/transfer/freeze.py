@@ -1,0 +1,89 @@
+"""Which parameters train, and how fast: ordered patterns on parameter paths give each leaf a label."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tljax import trees
+from tljax.errors import InputError
+from tljax.models.spec import ModelSpec
+
+FROZEN = "frozen"
+BATCH_STATS = "batch_stats"
+
+_BLOCKS = {
+    "vgg": tuple(rf"conv{n}_\d" for n in range(1, 6)),
+    "resnet": ("stem", *(rf"stage{n}_block\d+" for n in range(1, 5))),
+    "mobilenet": ("stem", *(rf"stage{n}_block\d+" for n in range(1, 8)), "top"),
+    "efficientnet_lite": ("stem", *(rf"stage{n}_block\d+" for n in range(1, 8)), "top"),
+    "squeezenet": ("conv1", "fire[23]", "fire[45]", "fire[67]", "fire[89]"),
+}
+
+
+def blocks(spec: ModelSpec) -> tuple[str, ...]:
+    """The parts of a backbone from the image upwards, as patterns of the name after `params/`."""
+    return _BLOCKS[spec.family]
+
+
+def default_freeze(spec: ModelSpec) -> tuple[str, ...]:
+    """Patterns for the earlier half of a backbone, which holds edges and textures that all photographs share.
+
+    The backward pass stops above the highest frozen block, so this also about halves the cost of a step.
+    """
+    parts = blocks(spec)
+    return tuple(f"params/{part}/.*" for part in parts[: len(parts) // 2])
+
+
+def finetune_rules(spec: ModelSpec, freeze: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """Rules for `trees.label` over `{"params": ..., "batch_stats": ...}` of a network with a linear head.
+
+    Args:
+        spec: the backbone.
+        freeze: patterns that must match a whole path, such as "params/stage[1-3].*"; they win over the
+            depth below. None freezes `default_freeze(spec)`, an empty sequence nothing.
+    Returns:
+        (pattern, label): "frozen", "batch_stats", or "depthN": 0 is the head, 1 the block under it, ...
+    """
+    patterns = default_freeze(spec) if freeze is None else tuple(freeze)
+    rules = [(pattern, FROZEN) for pattern in patterns]
+    rules += [("batch_stats/.*", BATCH_STATS), ("params/head/.*", "depth0")]
+    for depth, part in enumerate(reversed(blocks(spec)), start=1):
+        rules.append((f"params/{part}/.*", f"depth{depth}"))
+    return rules
+
+
+def label_variables(variables: Mapping[str, Any], rules: Sequence[tuple[str, str]]) -> trees.Tree:
+    """The label of each leaf, of the same structure: `trees.label`, but a default rule may stay unused.
+
+    Only patterns for "frozen" must match something: they come from a user, and a slip would train what was
+    meant to stay.
+
+    Raises:
+        InputError: a freezing pattern that matches nothing; a leaf without a rule; nothing left to train.
+    """
+    flat = trees.flatten(variables)
+    used = [
+        (pattern, name)
+        for pattern, name in rules
+        if name == FROZEN or any(re.fullmatch(pattern, path) for path in flat)
+    ]
+    labels = trees.label(variables, used)
+    if not any(name.startswith("depth") for name in trees.flatten(labels).values()):
+        raise InputError("the freezing patterns leave nothing to train: freeze less, or use --mode linear_probe")
+    return labels
+
+
+def trainable_labels(labels: trees.Tree) -> frozenset[str]:
+    """The labels in `labels` that stand for a learning-rate group, such as {"depth0", "depth1"}."""
+    return frozenset(name for name in trees.flatten(labels).values() if name.startswith("depth"))
+
+
+def moving_layers(labels: trees.Tree) -> frozenset[str]:
+    """The top-level layers whose batch statistics may follow the data: none of their parameters is frozen.
+
+    Args:
+        labels: of `{"params": ..., "batch_stats": ...}`.
+    """
+    layers = labels.get("batch_stats", {})
+    flat = {name: trees.flatten(labels["params"][name]).values() for name in layers}
+    return frozenset(name for name, kinds in flat.items() if FROZEN not in kinds)

@@ -1,0 +1,156 @@
+"""How good predictions are: accuracy, F1, confusion and calibration, in NumPy on the host."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tljax.errors import InputError
+
+
+class Reliability(NamedTuple):
+    """What a reliability diagram draws: per bin of confidence, how often the prediction was right.
+
+    edges: (bins + 1,), from 0 to 1. confidence, accuracy: (bins,) means in [0, 1], nan in an empty bin.
+    count: (bins,) photos.
+    """
+
+    edges: Float[np.ndarray, " e"]
+    confidence: Float[np.ndarray, " bins"]
+    accuracy: Float[np.ndarray, " bins"]
+    count: Int[np.ndarray, " bins"]
+
+
+def accuracy(predicted: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> float:
+    """The share of photos whose predicted class is the true one, in [0, 1]; nan without photos."""
+    predicted, labels = _same_length(predicted, labels)
+    return float(np.mean(predicted == labels)) if len(labels) else float("nan")
+
+
+def confusion(predicted: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"], classes: int) -> Int[np.ndarray, "c c"]:
+    """Counts of photos: rows are true classes, columns predicted ones.
+
+    Raises:
+        InputError: the lengths differ, or a class lies outside 0..classes-1.
+    """
+    predicted, labels = _same_length(predicted, labels)
+    for what, values in (("predicted class", predicted), ("label", labels)):
+        if len(values) and not 0 <= values.min() <= values.max() < classes:
+            wrong = values[(values < 0) | (values >= classes)][0]
+            raise InputError(f"{what} {wrong}: there are {classes} classes, counted from 0")
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def per_class_accuracy(matrix: Int[np.ndarray, "c c"]) -> Float[np.ndarray, " c"]:
+    """The recall of each class from a confusion matrix, in [0, 1]; nan for a class without a true photo."""
+    photos = matrix.sum(1)
+    return np.where(photos > 0, np.diag(matrix) / np.maximum(photos, 1), np.nan)
+
+
+def balanced_accuracy(matrix: Int[np.ndarray, "c c"]) -> float:
+    """The mean recall of the classes that have a true photo, from a confusion matrix; nan without photos."""
+    return _mean(per_class_accuracy(matrix)[matrix.sum(1) > 0])
+
+
+def macro_f1(matrix: Int[np.ndarray, "c c"]) -> float:
+    """The mean F1 of the classes that have a true photo, from a confusion matrix; nan without photos.
+
+    A class never rightly predicted counts 0. One without a true photo has no recall and is left out, as in
+    `balanced_accuracy`; what is wrongly put there still costs the recall of others.
+    """
+    photos, hits = matrix.sum(1), np.diag(matrix)
+    scores = 2 * hits / np.maximum(photos + matrix.sum(0), 1)
+    return _mean(scores[photos > 0])
+
+
+def log_loss(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"]) -> float:
+    """The mean negative log probability of the true class, in nats; probabilities count as at least 1e-12."""
+    probs, labels = _checked(probs, labels)
+    return _mean(-np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-12)))
+
+
+def reliability(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], bins: int = 15) -> Reliability:
+    """Sorts photos into `bins` equal bins by the probability of the predicted class; the right edge belongs."""
+    probs, labels = _checked(probs, labels)
+    top = probs.max(1)
+    hit = probs.argmax(1) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, top, side="left") - 1, 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    known = np.where(count > 0, count, np.nan)
+    return Reliability(
+        edges,
+        np.bincount(place, top, minlength=bins) / known,
+        np.bincount(place, hit, minlength=bins) / known,
+        count,
+    )
+
+
+def ece(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], bins: int = 15) -> float:
+    """Expected calibration error: |accuracy - confidence| of each bin, weighted by its photos, in [0, 1].
+
+    Source: Guo et al., "On calibration of modern neural networks", 2017 (equal bins of the top probability).
+    """
+    curve = reliability(probs, labels, bins)
+    total = curve.count.sum()
+    if not total:
+        return float("nan")
+    return float(np.nansum(np.abs(curve.accuracy - curve.confidence) * curve.count) / total)
+
+
+def summarise(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], classes: Sequence[str]) -> dict[str, Any]:
+    """The measures that `evaluate` reports, as plain Python values that JSON can hold.
+
+    Args:
+        probs: (n, c) probabilities.
+        labels: (n,) true classes, 0..c-1.
+        classes: c names.
+    Returns:
+        accuracy, balanced_accuracy, macro_f1, ece, log_loss (floats); per_class_accuracy {name: float, or
+        None without a true photo}; confusion (rows true, columns predicted); classes; images (count).
+    Raises:
+        InputError: no photo, shapes that do not fit, or a label outside the classes.
+    """
+    probs, labels = _checked(probs, labels)
+    if not len(labels):
+        raise InputError("no labelled photo to measure: give at least one that can be read")
+    if probs.shape[1] != len(classes):
+        raise InputError(f"probabilities have {probs.shape[1]} columns for {len(classes)} classes")
+    predicted = probs.argmax(1)
+    matrix = confusion(predicted, labels, len(classes))
+    shares = per_class_accuracy(matrix)
+    return {
+        "accuracy": accuracy(predicted, labels),
+        "balanced_accuracy": balanced_accuracy(matrix),
+        "macro_f1": macro_f1(matrix),
+        "ece": ece(probs, labels),
+        "log_loss": log_loss(probs, labels),
+        "per_class_accuracy": {
+            str(name): None if np.isnan(share) else float(share) for name, share in zip(classes, shares, strict=True)
+        },
+        "confusion": matrix.tolist(),
+        "classes": [str(name) for name in classes],
+        "images": len(labels),
+    }
+
+
+def _same_length(predicted, labels) -> tuple[np.ndarray, np.ndarray]:
+    predicted, labels = np.asarray(predicted), np.asarray(labels)
+    if predicted.shape != labels.shape or labels.ndim != 1:
+        raise InputError(f"predictions of shape {predicted.shape} for labels of shape {labels.shape}")
+    return predicted.astype(np.int64), labels.astype(np.int64)
+
+
+def _checked(probs, labels) -> tuple[np.ndarray, np.ndarray]:
+    probs, labels = np.asarray(probs, np.float64), np.asarray(labels).astype(np.int64)
+    if probs.ndim != 2 or labels.shape != probs.shape[:1]:
+        raise InputError(f"probabilities of shape {probs.shape} for labels of shape {labels.shape}")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < probs.shape[1]:
+        wrong = labels[(labels < 0) | (labels >= probs.shape[1])][0]
+        raise InputError(f"label {wrong}: there are {probs.shape[1]} classes, counted from 0")
+    return probs, labels
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")

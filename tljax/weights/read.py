@@ -1,0 +1,106 @@
+"""Weight files of any known kind, told apart by content, as a flat dict of NumPy arrays."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors
+
+from tljax.errors import InputError
+from tljax.weights import torch_file
+from tljax.weights.numpy_file import read_pickle
+from tljax.weights.pickles import Refused, Unreadable, only_unreadable
+from tljax.weights.tensors import BFLOAT16, as_numbers
+
+_EXPECTED = "a .safetensors file or a torch .pth state dict is expected"
+_SAFETENSORS = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": BFLOAT16,
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+
+
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
+    """The named arrays of a weight file. What the file is, its content says; its name does not matter.
+
+    Reads `.safetensors`; torch state dicts in the three containers that torch has written (zip, pickle stream,
+    tar), alone or under "state_dict" or "model"; pickled dicts of NumPy (kernel, bias). Nothing that a file
+    holds is executed.
+
+    Args:
+        path: the file; `~` is expanded.
+    Returns:
+        arrays by the file's own names, possibly read-only. Floats of any width are float32, the rest is as stored.
+    Raises:
+        InputError: no such file; another kind of file; a damaged, truncated or hostile one.
+    """
+    path = Path(path).expanduser()
+    try:
+        return _read(path)
+    except Refused as name:
+        raise InputError(f'refused: "{path}" wants to call {name}; {_EXPECTED}, and its pickle is not run') from None
+    except Unreadable as reason:
+        raise InputError(f'"{path}" {reason}') from None
+    except OSError as error:
+        raise InputError(f'cannot read "{path}": {error.strerror or error}') from None
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if path.is_dir():
+        raise Unreadable(f"is a folder; {_EXPECTED}")
+    if not path.exists():
+        raise Unreadable("does not exist: give the path of a .safetensors or .pth file")
+    with path.open("rb") as file:
+        start = file.read(512)
+    _refuse_others(start)
+    if start.startswith(b"PK"):
+        return torch_file.read_zip(path)
+    if start[8:9] == b"{":
+        return _read_safetensors(path)
+    data = path.read_bytes()
+    if start[257:262] == b"ustar":
+        return torch_file.read_tar(data)
+    if torch_file.MAGIC.to_bytes(10, "little") in start[:32]:
+        return torch_file.read_stream(data)
+    try:
+        return read_pickle(data)
+    except Refused:
+        raise
+    except Unreadable:
+        if start.startswith(b"\x80"):
+            raise
+        raise Unreadable(f"is no weight file; {_EXPECTED}") from None
+
+
+def _refuse_others(start: bytes) -> None:
+    text = start.lstrip().lower()
+    if not start:
+        raise Unreadable(f"is empty; {_EXPECTED}")
+    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise Unreadable("is a web page, not weights: the download went wrong; fetch the file itself")
+    if text.startswith(b"version https://git-lfs"):
+        raise Unreadable("is a git-lfs pointer, not the weights; run `git lfs pull` where it came from")
+    if start.startswith(b"\x89HDF"):
+        raise Unreadable(f"is a Keras .h5 file, which is not read for this model; {_EXPECTED}")
+
+
+@only_unreadable()
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        tensors = safetensors.deserialize(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise Unreadable(f"is a damaged or truncated .safetensors file: {error}") from None
+    arrays = {}
+    for name, tensor in tensors:
+        dtype = _SAFETENSORS.get(tensor["dtype"])
+        if dtype is None:
+            raise Unreadable(f"holds {json.dumps(name[:80])} as {tensor['dtype']}, which is not read")
+        arrays[name] = as_numbers(np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"]))
+    return arrays
