@@ -13,7 +13,7 @@ from tljax.weights.tensors import as_numbers
 
 @only_unreadable()
 def read_pickle(data: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a pickled dict of (kernel, bias): `{"conv1.kernel": (3, 3, 3, 64), "conv1.bias": (64,), …}`.
+    """The arrays of a pickled dict of (kernel, bias): `{"conv1/kernel": (3, 3, 3, 64), "conv1/bias": (64,), …}`.
 
     Raises:
         Unreadable: anything else, arrays of Python objects among them.
@@ -25,7 +25,7 @@ def read_pickle(data: bytes) -> dict[str, np.ndarray]:
     for name, pair in loaded.items():
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(a, _Array) for a in pair):
             raise Unreadable(f"holds no pair of arrays under {str(name)[:80]!r}: (kernel, bias) is expected")
-        arrays[f"{name}.kernel"], arrays[f"{name}.bias"] = (array.array() for array in pair)
+        arrays[f"{name}/kernel"], arrays[f"{name}/bias"] = (array.array() for array in pair)
     if sum(array.nbytes for array in arrays.values()) > 4 * len(data):
         raise Unreadable("is damaged: its arrays are larger than the file")
     return {name: as_numbers(array) for name, array in arrays.items()}

@@ -57,6 +57,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise Unreadable(f"is a folder; {_EXPECTED}")
     if not path.exists():
         raise Unreadable("does not exist: give the path of a .safetensors or .pth file")
+    if not path.is_file():
+        raise Unreadable(f"is no regular file; {_EXPECTED}")
     with path.open("rb") as file:
         start = file.read(512)
     _refuse_others(start)

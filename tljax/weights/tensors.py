@@ -41,10 +41,9 @@ class Storage:
         Raises:
             Unreadable: there is no such data in the file.
         """
+        data = self.data
         if self.base is not None:
             data = self.base.elements()[self.offset : self.offset + self.size]
-        else:
-            data = self.data
         if data is None or len(data) != self.size:
             raise Unreadable("is damaged: a tensor's storage is missing")
         return data

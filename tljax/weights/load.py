@@ -1,0 +1,47 @@
+"""A pretrained network by name."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tljax.errors import InputError
+from tljax.models.network import Network, abstract_variables, make_network
+from tljax.models.spec import get_spec, list_models
+from tljax.weights.convert import convert, fits
+from tljax.weights.fetch import fetch, weights_digest
+from tljax.weights.read import read_weights
+
+__all__ = ["load_pretrained", "weights_digest"]
+
+
+def load_pretrained(name: str, weights: str | Path | None = None) -> Network:
+    """A network with the weights that its authors published, or with those of a file.
+
+    Args:
+        name: one of `list_models()`.
+        weights: a `.safetensors` file or a torch state dict with the names of torchvision, timm or the
+            installed packages; None: the spec's own sources (`tljax.weights.fetch`).
+    Returns:
+        the network; its variables are float32 jax arrays.
+    Raises:
+        InputError: an unknown name; weights that are missing, unreadable, hostile or of another architecture.
+    """
+    spec = get_spec(name)
+    path = fetch(spec) if weights is None else Path(weights).expanduser()
+    source = read_weights(path)
+    try:
+        variables = convert(source, spec, abstract_variables(spec))
+    except InputError as error:
+        alike = _resembling(source)
+        hint = f"; it looks like {alike}" if alike else ""
+        raise InputError(f'"{path}": {error}{hint}') from None
+    return make_network(spec, jax.tree.map(jnp.asarray, variables))
+
+
+def _resembling(source: dict[str, np.ndarray]) -> str:
+    """The model whose rules know every name in `source` and that has as many parameters, or ""."""
+    count = sum(array.size for name, array in source.items() if "running_" not in name and array.ndim)
+    specs = (get_spec(name) for name in list_models())
+    return next((spec.name for spec in specs if spec.params == count and fits(source, spec)), "")
