@@ -1,0 +1,131 @@
+"""The command line: parse, call, print. Exit 0 on success, 2 with one line on bad input, 1 on a defect."""
+
+import contextlib
+import io
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+import tljax
+from tljax import progress
+from tljax.commands import Command
+from tljax.commands.demo import Demo
+from tljax.commands.photos import Classify, Features, Models
+from tljax.commands.runs import Evaluate, Predict, Train
+from tljax.errors import InputError, nearest
+
+_COMMANDS = {
+    "models": Models,
+    "classify": Classify,
+    "features": Features,
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "demo": Demo,
+}
+_CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        command = parse(arguments)
+        with progress.tracking() as track:
+            result = command.run(track)
+    except (InputError, OSError) as error:
+        return _failed(error, 2, arguments)
+    except KeyboardInterrupt:
+        print("tljax: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        return _failed(error, 1, arguments)
+    print(json.dumps(result, indent=1) if command.json else command.text(result))
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """The command that the arguments describe; prints help and exits with 0 where they ask for it.
+
+    Raises:
+        InputError: unknown or missing arguments, in one line.
+    """
+    kind = _COMMANDS.get(arguments[0]) if arguments else None
+    if kind is None:
+        return _overview(list(arguments) or ["--help"])
+    command = _tyro(kind, arguments[0], arguments[1:])
+    if isinstance(command, Train) and command.config is not None:
+        command = _tyro(kind, arguments[0], arguments[1:], default=command.with_file())
+    return command
+
+
+def _overview(arguments: Sequence[str]) -> Command:
+    """Help on all commands, or the complaint about a command that does not exist."""
+    if not arguments[0].startswith("-"):
+        guesses = nearest(arguments[0], list(_COMMANDS), n=2)
+        hint = f"did you mean {' or '.join(guesses)}?" if guesses else f"there are {', '.join(_COMMANDS)}"
+        raise InputError(f'no command "{arguments[0]}": {hint}')
+    union = None
+    for name, kind in _COMMANDS.items():
+        summary = tyro.conf.subcommand(name, description=kind.__doc__.split("\n\n")[0])
+        union = Annotated[kind, summary] if union is None else union | Annotated[kind, summary]
+    return _tyro(union, "", arguments)
+
+
+def _tyro(kind: Any, name: str, arguments: Sequence[str], **options: Any) -> Any:
+    complaint = io.StringIO()
+    description = kind.__doc__ if name else tljax.__doc__.split("\n\n")[0]
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                kind,
+                prog=f"tljax {name}".strip(),
+                description=description,
+                args=list(arguments),
+                config=_CONFIG,
+                **options,
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise InputError(_one_line(complaint.getvalue(), name)) from None
+
+
+def _one_line(box: str, command: str) -> str:
+    """tyro's framed message as one line: what is wrong, the nearest options of this command, where help is."""
+    blocks: list[list[str]] = [[]]
+    for line in box.splitlines():
+        line = line.strip("│").rstrip()
+        if re.match(r"^[╭╰ ]*─", line):
+            blocks.append([])
+        elif line:
+            blocks[-1].append(line)
+    told, *others = [block for block in blocks if block]
+    missing = told[0].strip().startswith("Missing from")
+    outer = [line.strip() for line in told if not missing or len(line) - len(line.lstrip()) <= 5]
+    text = " ".join(outer).split(" Got errors:")[0]
+    for block in others:
+        listed = " ".join(line.strip() for line in block)
+        if listed.startswith("Perhaps you meant"):
+            names = dict.fromkeys(re.findall(r"(?:^| )(--[\w-]+)", listed))
+            text += f": did you mean {' or '.join(names)}?"
+    return f"{text} (see tljax {command} --help)".replace(" (required)", "")
+
+
+def _failed(error: BaseException, code: int, arguments: Sequence[str]) -> int:
+    if "--debug" in arguments:
+        import traceback
+
+        traceback.print_exception(error)
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f' "{error.filename}"' if error.filename else ""
+        text = f"{error.strerror}{where}"
+    elif code == 1:
+        text = f"{type(error).__name__}: {text or 'no message'} (a defect; --debug shows where)"
+    print("tljax: " + " ".join(text.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,120 @@
+"""`demo`: what is installed, shown at work."""
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tljax.commands import Command, start_jax
+from tljax.commands.photos import named
+from tljax.files import check_out, replacing
+from tljax.progress import Track
+
+_CHELSEA = "skimage/data/chelsea.png"
+_PIXELS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(Command):
+    """Shows transfer learning with what is installed, in a few minutes: no photos of yours, no network.
+
+    Names a photo of a cat; trains on textures and on handwritten digits, each beside the same classifier on raw
+    pixels, to show where a pretrained network helps and where it does not; writes one page about it.
+    """
+
+    out: str = "tljax-demo"
+    """The folder for report.html."""
+    model: str = "efficientnet_lite0"
+    """A name from `tljax models` whose weights are here."""
+    overwrite: bool = False
+    """Replace an existing folder."""
+
+    def run(self, track: Track) -> dict[str, Any]:
+        """See `Command`."""
+        start = time.perf_counter()
+        out = check_out(self.out, overwrite=self.overwrite)
+        start_jax()
+        from tljax.report import demo_page
+        from tljax.weights.load import load_pretrained
+
+        net = load_pretrained(self.model)
+        record: dict[str, Any] = {"model": self.model, "classify": _name_the_cat(net, track)}
+        for task in ("textures", "digits"):
+            record[task] = _features_against_pixels(net, task, track)
+        record["seconds"] = time.perf_counter() - start
+        with replacing(out) as folder:
+            folder.mkdir()
+            demo_page.write(folder / "report.html", record)
+        shown = ("features", "pixels", "seconds", "train_images", "val_images")
+        return {
+            "report": os.path.join(os.fspath(out), "report.html"),
+            "seconds": record["seconds"],
+            "classify": record["classify"]["top"],
+            **{task: {key: record[task][key] for key in shown} for task in ("textures", "digits")},
+        }
+
+    def text(self, result: dict[str, Any]) -> str:
+        """What it found, in four lines."""
+        top = result["classify"][0]
+        lines = [f"the bundled cat: {top['name']} {100 * top['prob']:.1f} %"]
+        for task in ("textures", "digits"):
+            features, pixels = (100 * result[task][name] for name in ("features", "pixels"))
+            lines.append(f"{task}: {features:.1f} % on the network's features, {pixels:.1f} % on raw pixels")
+        return "\n".join([*lines, f"{result['seconds']:.0f} s; report: {result['report']}"])
+
+
+def _name_the_cat(net: Any, track: Track) -> dict[str, Any]:
+    from tljax.data.images import decode
+    from tljax.data.sources import image_source
+
+    path = _bundled(_CHELSEA)
+    found = named(net, image_source([path]), track, index=True)
+    with open(path, "rb") as file:
+        return {"image": decode(file.read()), "top": found["images"][0]["top"]}
+
+
+def _features_against_pixels(net: Any, task: str, track: Track) -> dict[str, Any]:
+    """The probe's accuracy on a bundled task, on features and on raw pixels, on the same pictures."""
+    from tljax.data.sources import open_source
+    from tljax.data.splits import split
+    from tljax.transfer.features import extract
+    from tljax.transfer.metrics import accuracy
+    from tljax.transfer.probe import fit_probe, predict_probs
+
+    start = time.perf_counter()
+    source = open_source(task)
+    parts = split(source, val_fraction=0.2, seed=0)
+    train, val = parts["train"], parts["val"]
+    features = extract(net, source, np.concatenate([train, val]), track=track).values
+    pixels = np.stack([_raw_pixels(source.read(i)) for i in np.concatenate([train, val])])
+    scores = {}
+    for name, values in (("features", features), ("pixels", pixels)):
+        probe = fit_probe(values[: len(train)], source.labels[train], classes=len(source.classes))
+        scores[name] = float(accuracy(predict_probs(probe, values[len(train) :]), source.labels[val]))
+    first = [int(np.flatnonzero(source.labels[train] == c)[0]) for c in range(len(source.classes))]
+    return {
+        **scores,
+        "seconds": time.perf_counter() - start,
+        "classes": source.classes,
+        "train_images": len(train),
+        "val_images": len(val),
+        "images": [(source.read(train[i]), source.classes[source.labels[train[i]]]) for i in first],
+    }
+
+
+def _raw_pixels(image: np.ndarray) -> np.ndarray:
+    """uint8 (h, w, 3) -> its pixels in [0, 1] as one row, a larger picture reduced to 32 x 32."""
+    from PIL import Image
+
+    if max(image.shape[:2]) > _PIXELS:
+        image = np.asarray(Image.fromarray(image).resize((_PIXELS, _PIXELS), Image.Resampling.BOX))
+    return image.reshape(-1).astype(np.float32) / 255
+
+
+def _bundled(name: str) -> str:
+    from importlib.util import find_spec
+
+    package = name.split("/", 1)[0]
+    return os.path.join(os.path.dirname(find_spec(package).submodule_search_locations[0]), name)

@@ -1,0 +1,210 @@
+"""`models`, `classify`, `features`: pretrained networks on photos."""
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tljax.commands import Command, Images, start_jax
+from tljax.errors import InputError
+from tljax.files import check_out, replacing
+from tljax.progress import Track
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models(Command):
+    """Lists the networks: parameters, ImageNet accuracy, input size, and where their weights come from."""
+
+    def run(self, track: Track) -> dict[str, Any]:
+        """See `Command`."""
+        from tljax.models.spec import get_spec, list_models
+        from tljax.weights.fetch import cached
+
+        rows = [
+            {
+                "name": spec.name,
+                "params": spec.params,
+                "top1": spec.top1,
+                "input_size": spec.input_size,
+                "source": spec.source,
+                "licence": spec.licence,
+                "cached": cached(spec),
+            }
+            for spec in map(get_spec, list_models())
+        ]
+        return {"models": rows}
+
+    def text(self, result: dict[str, Any]) -> str:
+        """A table."""
+        rows = [("name", "params", "top-1", "pixels", "here", "licence", "weights from")]
+        rows += [
+            (
+                row["name"],
+                f"{row['params'] / 1e6:.1f} M",
+                f"{row['top1']:.1f} %",
+                str(row["input_size"]),
+                "yes" if row["cached"] else "no",
+                row["licence"],
+                row["source"],
+            )
+            for row in result["models"]
+        ]
+        note = (
+            "efficientnet_lite*: TensorFlow-born weights (SAME padding); timm calls them tf_efficientnet_lite*.\n"
+            "squeezenet1_1.caffe: the original Caffe weights and preprocessing; plain squeezenet1_1 is torchvision's."
+        )
+        return table(rows) + "\n\n" + note
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classify(Command):
+    """Says what is in photos, in the words of ImageNet's 1,000 classes.
+
+    Example: tljax classify holiday/ cat.jpg --model efficientnet_lite2
+    """
+
+    images: Images
+    """Photos, or folders of photos."""
+    model: str = "efficientnet_lite0"
+    """A name from `tljax models`."""
+    weights: str | None = None
+    """A weight file (.safetensors, .pth) in the place of the model's own."""
+    csv: str | None = None
+    """Write a table as well: file, then name and probability of the most likely classes."""
+    overwrite: bool = False
+    """Replace an existing --csv file."""
+
+    def run(self, track: Track) -> dict[str, Any]:
+        """See `Command`."""
+        from tljax.data.sources import image_source
+
+        out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)
+        source = image_source(self.images)
+        start_jax()
+        from tljax.weights.load import load_pretrained
+
+        result = named(load_pretrained(self.model, self.weights), source, track, index=True)
+        if out is not None:
+            write_table(out, result["images"])
+        return result
+
+    def text(self, result: dict[str, Any]) -> str:
+        """A line for each photo."""
+        return photo_lines(result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features(Command):
+    """Computes the feature vector of each photo: the last convolutional map, averaged over space."""
+
+    images: Images
+    """Photos, or folders of photos."""
+    out: str
+    """An .npz file with the arrays `features` (n, d) float32 and `files` (n,)."""
+    model: str = "efficientnet_lite0"
+    """A name from `tljax models`."""
+    weights: str | None = None
+    """A weight file in the place of the model's own."""
+    overwrite: bool = False
+    """Replace an existing file."""
+
+    def run(self, track: Track) -> dict[str, Any]:
+        """See `Command`."""
+        from tljax.data.sources import image_source
+
+        out = check_out(self.out, overwrite=self.overwrite, suffix=".npz")
+        source = image_source(self.images)
+        start_jax()
+        from tljax.transfer.features import extract
+        from tljax.weights.load import load_pretrained
+
+        net = load_pretrained(self.model, self.weights)
+        found = extract(net, source, range(len(source.files)), track=track)
+        if not len(found.values):
+            raise InputError(none_left(found.skipped))
+        files = [source.files[i] for i in found.index]
+        with replacing(out) as part, open(part, "wb") as file:
+            np.savez(file, features=found.values, files=np.asarray(files))
+        return {
+            "files": len(files),
+            "dim": int(found.values.shape[1]),
+            "out": os.fspath(out),
+            "skipped": skipped_rows(found.skipped),
+        }
+
+    def text(self, result: dict[str, Any]) -> str:
+        """One line, and the skipped files."""
+        line = f"{result['files']} photos, {result['dim']} features each: {result['out']}"
+        return "\n".join([line, *skipped_lines(result["skipped"])])
+
+
+def named(net: Any, source: Any, track: Track, *, top: int = 5, index: bool = False) -> dict[str, Any]:
+    """The most likely classes of each photo as JSON, with the `index` of a class where asked for.
+
+    Raises:
+        InputError: not one photo can be read.
+    """
+    from tljax.transfer.prediction import predict
+
+    every = range(len(source.files))
+    probs, found, skipped = predict(net, source, every, batch_size=min(32, len(every)), track=track)
+    if not len(found):
+        raise InputError(none_left(skipped))
+    classes = net.spec.classes
+
+    def entry(row: np.ndarray, c: int) -> dict[str, Any]:
+        own = {"name": classes[c], "prob": float(row[c])}
+        return {"index": int(c), **own} if index else own
+
+    order = np.argsort(-probs, axis=1, kind="stable")[:, :top]
+    images = [
+        {"file": source.files[i], "top": [entry(row, c) for c in best]}
+        for i, row, best in zip(found, probs, order, strict=True)
+    ]
+    return {"images": images, "skipped": skipped_rows(skipped)}
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of words in aligned columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def photo_lines(result: dict[str, Any]) -> str:
+    """A line for each photo with its most likely classes, then the skipped files."""
+    lines = [
+        f"{row['file']}: " + ", ".join(f"{entry['name']} {100 * entry['prob']:.1f} %" for entry in row["top"])
+        for row in result["images"]
+    ]
+    return "\n".join([*lines, *skipped_lines(result["skipped"])])
+
+
+def skipped_lines(skipped: Iterable[dict[str, str]]) -> list[str]:
+    """A line for each file that could not be read."""
+    return [f"skipped {row['file']}: {row['reason']}" for row in skipped]
+
+
+def skipped_rows(skipped: Iterable[Any]) -> list[dict[str, str]]:
+    """`Skipped` records as JSON."""
+    return [{"file": item.file, "reason": item.reason} for item in skipped]
+
+
+def none_left(skipped: Sequence[Any]) -> str:
+    """The message where not one photo could be read."""
+    if not skipped:
+        return "no photos"
+    return f'none of the {len(skipped)} photos can be read; the first, "{skipped[0].file}": {skipped[0].reason}'
+
+
+def write_table(out: Path, images: Iterable[dict[str, Any]]) -> None:
+    """Predictions as CSV: file, name1, prob1, name2, prob2, ..."""
+    rows = [[row["file"], *(cell for entry in row["top"] for cell in (entry["name"], entry["prob"]))] for row in images]
+    pairs = max((len(row) - 1) // 2 for row in rows)
+    with replacing(out) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", *(f"{what}{i + 1}" for i in range(pairs) for what in ("name", "prob"))])
+        writer.writerows(rows)

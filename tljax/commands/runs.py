@@ -1,0 +1,133 @@
+"""`train`, `evaluate`, `predict`: classifiers of your own."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import tyro
+
+from tljax.commands import Command, Images, start_jax
+from tljax.commands.photos import named, photo_lines, skipped_lines, table, write_table
+from tljax.files import check_out
+from tljax.progress import Track
+from tljax.transfer.config import TrainConfig, config_from_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """Trains a classifier on a folder of photos, one subfolder for each class.
+
+    The default is a linear probe: the pretrained network runs once over each photo, and a linear classifier is solved
+    to its optimum on what it saw. It takes seconds. `--mode finetune` goes on from there and trains the network too.
+
+    Examples: tljax train photos --out run
+              tljax train photos --out tuned --mode finetune --epochs 8
+              tljax train digits --out digits-run
+    """
+
+    data: tyro.conf.Positional[str]
+    """A folder DATA/CLASS/*, or DATA/{train,val,test}/CLASS/*; a folder with --labels F.csv; digits; textures;
+    tfds:NAME."""
+    out: str
+    """The folder for the run: config.json, classes.json, metrics.jsonl, skipped.csv, report.html, checkpoint."""
+    options: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
+    config: str | None = None
+    """The config.json of a run (or a JSON file of options); options given here as well win."""
+    overwrite: bool = False
+    """Replace an existing run."""
+    resume: bool = False
+    """Go on with a fine-tuning run that was interrupted; starts it where there is nothing to resume."""
+    dry_run: bool = False
+    """Say what would be done, and do nothing."""
+
+    def with_file(self) -> "Train":
+        """This command with the options of `config` as its defaults."""
+        return dataclasses.replace(self, options=config_from_file(self.config))
+
+    def run(self, track: Track) -> dict[str, Any]:
+        """See `Command`."""
+        start_jax()
+        from tljax.transfer.training import train
+
+        return train(
+            self.data,
+            self.out,
+            self.options,
+            overwrite=self.overwrite,
+            resume=self.resume,
+            dry_run=self.dry_run,
+            track=track,
+        )
+
+    def text(self, result: dict[str, Any]) -> str:
+        """What was trained, how good it is, and where the report is."""
+        lines = [f"{len(result['classes'])} classes, {result['train_images']} + {result['val_images']} photos"]
+        if result.get("val_accuracy") is not None:
+            lines += [
+                f"accuracy on the {result['val_images']} photos kept aside: {100 * result['val_accuracy']:.1f} % "
+                f"(mean of the classes {100 * result['val_balanced_accuracy']:.1f} %, "
+                f"calibration error {100 * result['val_ece']:.1f} %)",
+                f"{result['seconds']:.1f} s; report: {result['out']}/report.html",
+            ]
+        return "\n".join([*lines, *skipped_lines(result["skipped"])])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Command):
+    """Measures a trained run on other photos, whose folders carry the names of its classes."""
+
+    run_dir: tyro.conf.Positional[str]
+    """The folder that `tljax train` wrote."""
+    data: tyro.conf.Positional[str]
+    """Labelled photos, laid out as for `train`; upper and lower case do not matter."""
+    labels: str | None = None
+    """A table of files and labels, for a folder without class folders."""
+
+    def run(self, track: Track) -> dict[str, Any]:
+        """See `Command`."""
+        start_jax()
+        from tljax.transfer.run import evaluate
+
+        return evaluate(self.run_dir, self.data, labels=self.labels, track=track)
+
+    def text(self, result: dict[str, Any]) -> str:
+        """Accuracy, the same for each class, and the most frequent mistakes."""
+        rows = [("class", "accuracy")]
+        rows += [(name, "-" if a is None else f"{100 * a:.1f} %") for name, a in result["per_class_accuracy"].items()]
+        head = (
+            f"accuracy {100 * result['accuracy']:.1f} % on {result['images']} photos "
+            f"(mean of the classes {100 * result['balanced_accuracy']:.1f} %, macro F1 {result['macro_f1']:.3f})"
+        )
+        return "\n".join([head, "", table(rows), *skipped_lines(result["skipped"])])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict(Command):
+    """Says what is in photos, in the words of your own classes."""
+
+    run_dir: tyro.conf.Positional[str]
+    """The folder that `tljax train` wrote."""
+    images: Images
+    """Photos, or folders of photos."""
+    csv: str | None = None
+    """Write a table as well: file, then name and probability of the most likely classes."""
+    overwrite: bool = False
+    """Replace an existing --csv file."""
+
+    def run(self, track: Track) -> dict[str, Any]:
+        """See `Command`."""
+        from tljax.data.sources import image_source
+
+        out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)
+        source = image_source(self.images)
+        start_jax()
+        from tljax.transfer.run import load_run
+
+        result = named(load_run(self.run_dir), source, track)
+        if out is not None:
+            write_table(out, result["images"])
+        return result
+
+    def text(self, result: dict[str, Any]) -> str:
+        """A line for each photo."""
+        return photo_lines(result)

@@ -1,0 +1,76 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tljax.errors import InputError
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives a temporary name beside `path`; what was written there becomes `path` when the block ends well.
+
+    Works for a file and for a folder (created by the block). On an error nothing is left behind, and an existing
+    `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:40]}-") as scratch:
+        part = Path(scratch) / path.name
+        yield part
+        if path.is_dir() and part.is_dir():
+            os.replace(path, Path(scratch) / "replaced")
+        os.replace(part, path)
+
+
+def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "") -> Path:
+    """Refuses, before any work, an output that exists or cannot be written.
+
+    Args:
+        overwrite: an existing file or folder may be replaced.
+        suffix: what the name of a file must end with, "" for anything.
+
+    Raises:
+        InputError: it exists and may not be replaced, it has another suffix, or its folder is not writable or full.
+    """
+    path = Path(path)
+    if suffix and path.suffix.lower() != suffix:
+        raise InputError(f'"{path}" should end with {suffix}')
+    if path.exists() and not overwrite:
+        raise InputError(f'"{path}" exists: pass --overwrite to replace it, or another name')
+    if suffix and path.is_dir():
+        raise InputError(f'"{path}" is a folder: name a {suffix} file')
+    try:
+        made = _missing_parents(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+        for folder in made:
+            folder.rmdir()
+    except OSError as error:
+        raise InputError(f'cannot write "{path}": {error.strerror or error}') from None
+    return path
+
+
+def write_folder(path: str | os.PathLike, *, overwrite: bool) -> Path:
+    """An empty folder to write results to, in the place of an older one where `overwrite` says so.
+
+    Raises:
+        InputError: see `check_out`.
+    """
+    path = check_out(path, overwrite=overwrite)
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    return path
+
+
+def _missing_parents(folder: Path) -> list[Path]:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    return missing

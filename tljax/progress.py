@@ -1,0 +1,96 @@
+"""Progress of long loops, on stderr: a bar on a terminal, now and then a plain line elsewhere, or nothing."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+Track = Callable[..., Iterable]
+
+
+def untracked(items: Iterable, description: str = "", total: int | None = None) -> Iterable:
+    """The items, untouched: a `Track` that shows nothing."""
+    return items
+
+
+def track(items: Iterable, description: str, total: int | None = None, *, quiet: bool = False) -> Iterator:
+    """Yields `items` and shows how many have passed, on stderr; see `tracking` for several loops in one command."""
+    with tracking(quiet=quiet) as show:
+        yield from show(items, description, total)
+
+
+@contextmanager
+def tracking(*, quiet: bool = False, stream: TextIO | None = None, every: float = 5.0) -> Iterator[Track]:
+    """Gives a `track(items, description, total=None)` whose display is gone when the block ends, also by an error.
+
+    On a terminal it draws a bar for each loop that runs; elsewhere it writes a line at most `every` seconds while a
+    loop runs, and one when it is done.
+
+    Args:
+        quiet: show nothing.
+        stream: where to; by default stderr.
+    """
+    stream = stream or sys.stderr
+    if quiet:
+        yield untracked
+    elif not stream.isatty():
+        yield _lines(stream, every)
+    else:
+        with _display(stream) as progress:
+            yield _bars(progress)
+
+
+def _display(stream: TextIO) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=Console(file=stream), transient=True)
+
+
+def _bars(progress: Any) -> Track:
+    def show(items: Iterable, description: str, total: int | None = None) -> Iterator:
+        start = time.monotonic()
+        task = progress.add_task(description, total=_length(items, total))
+        done = 0
+        try:
+            for item in items:
+                yield item
+                done += 1
+                progress.advance(task)
+        finally:
+            progress.remove_task(task)
+        progress.console.print(_summary(description, done, None, start), markup=False, highlight=False)
+
+    return show
+
+
+def _lines(stream: TextIO, every: float) -> Track:
+    def show(items: Iterable, description: str, total: int | None = None) -> Iterator:
+        start = written = time.monotonic()
+        total = _length(items, total)
+        done = 0
+        for item in items:
+            yield item
+            done += 1
+            if time.monotonic() - written >= every:
+                written = time.monotonic()
+                print(_summary(description, done, total, start), file=stream, flush=True)
+        print(_summary(description, done, None, start), file=stream, flush=True)
+
+    return show
+
+
+def _summary(description: str, done: int, total: int | None, start: float) -> str:
+    count = f"{done:,}" if total is None else f"{done:,}/{total:,}"
+    return f"{description}: {count} in {time.monotonic() - start:.1f} s"
+
+
+def _length(items: Iterable, total: int | None) -> int | None:
+    return len(items) if total is None and hasattr(items, "__len__") else total
