@@ -1,4 +1,4 @@
-"""Small folders of synthetic photographs for tests: `from photos import make_photos`."""
+"""Small folders of synthetic photographs for tests: `from tests.photos import make_photos`."""
 
 import zlib
 from collections.abc import Mapping

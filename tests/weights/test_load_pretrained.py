@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from torch_files import WRITERS, write_zip
+from tests.torch_files import WRITERS, write_zip
 
 from tljax.errors import InputError
 from tljax.models.spec import get_spec

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch_files import MAGIC, STORAGE, TENSOR, Global, StorageReference, Storages, dumps, pack_tar, raw
+from tests.torch_files import MAGIC, STORAGE, TENSOR, Global, StorageReference, Storages, dumps, pack_tar, raw
 
 from tljax.weights.read import read_weights
 

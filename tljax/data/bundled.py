@@ -101,9 +101,12 @@ def _photograph(file: str) -> UInt8[np.ndarray, "h w 3"]:
 def _crop(region: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "96 96 3"]:
     height, width = region.shape[:2]
     side = int(rng.integers(72, min(129, height + 1, width + 1)))
-    top, left = (int(rng.integers(0, room - side + 1)) for room in (height, width))
-    picture = Image.fromarray(region[top : top + side, left : left + side])
-    crop = np.asarray(picture.resize((_CROP, _CROP), Image.Resampling.BICUBIC), np.float32)
+    while True:
+        top, left = (int(rng.integers(0, room - side + 1)) for room in (height, width))
+        patch = region[top : top + side, left : left + side]
+        if patch.std() > 2:  # the black around an eye's photograph shows nothing
+            break
+    crop = np.asarray(Image.fromarray(patch).resize((_CROP, _CROP), Image.Resampling.BICUBIC), np.float32)
     crop = crop[:, ::-1] if rng.random() < 0.5 else crop
     exposed = (crop - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-40, 40)
     return exposed.round().clip(0, 255).astype(np.uint8)

@@ -60,7 +60,7 @@ def table_source(folder: str, table: str) -> Source:
     """
     _check_folder(folder)
     labelled: dict[str, tuple[str, str]] = {}
-    for line, key, label, split in _table_rows(_find_table(folder, table)):
+    for line, key, label, split in _checked_rows(_find_table(folder, table)):
         if not key or not label:
             raise InputError(f'"{printable(table)}", line {line}: a file and its label are needed')
         if labelled.setdefault(key, (label, split)) != (label, split):
@@ -146,6 +146,13 @@ def _find_table(folder: str, table: str) -> str:
     raise InputError(f'no table of labels "{printable(table)}"')
 
 
+def _checked_rows(path: str) -> list[tuple[int, str, str, str]]:
+    try:
+        return list(_table_rows(path))
+    except (csv.Error, OSError) as error:
+        raise InputError(f'"{printable(path)}" is no table of comma-separated values: {error}') from error
+
+
 def _table_rows(path: str) -> Iterator[tuple[int, str, str, str]]:
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         head = file.readline()
@@ -183,9 +190,17 @@ def _wanted(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in _JUNK
 
 
+def _entries(folder: str) -> list[os.DirEntry]:
+    """What `folder` holds and is wanted, in natural order."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if _wanted(e.name)), key=lambda e: _natural(e.name))
+    except OSError as error:
+        raise InputError(f'cannot list the folder "{printable(folder)}": {error.strerror}') from error
+
+
 def _folders(folder: str) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted((e.name for e in entries if e.is_dir() and _wanted(e.name)), key=_natural)
+    return [entry.name for entry in _entries(folder) if entry.is_dir()]
 
 
 def _files_below(folder: str, above: frozenset[str] | None = None) -> Iterator[str]:
@@ -194,9 +209,7 @@ def _files_below(folder: str, above: frozenset[str] | None = None) -> Iterator[s
     above = frozenset(map(str, real.parents)) if above is None else above
     if str(real) in above:
         return
-    with os.scandir(folder) as entries:
-        found = sorted((e for e in entries if _wanted(e.name)), key=lambda e: _natural(e.name))
-    for entry in found:
+    for entry in _entries(folder):
         if entry.is_dir():
             for key in _files_below(entry.path, above | {str(real)}):
                 yield os.path.join(entry.name, key)

@@ -1,6 +1,7 @@
 """A picture's bytes become pixels: any JPEG, PNG, WebP, GIF or BMP, told by content, upright, 8-bit RGB."""
 
 import io
+import math
 import warnings
 
 import numpy as np
@@ -50,8 +51,9 @@ def decode(data: bytes, *, short_side: int | None = None) -> UInt8[np.ndarray, "
 
     Args:
         data: a whole file.
-        short_side: where given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as its short
-            side keeps at least so many pixels; faster, and near the full decode once resized.
+        short_side: what the picture will be resized to: a JPEG is then decoded at 1/2, 1/4 or 1/8 of its size,
+            as long as its short side keeps twice as many pixels. That is faster, and once resized within half
+            a level of the full decode on average (with once as many pixels: within 3 levels).
     Returns:
         uint8 (h, w, 3), 0 to 255.
     Raises:
@@ -65,7 +67,7 @@ def decode(data: bytes, *, short_side: int | None = None) -> UInt8[np.ndarray, "
             if width * height > MAX_PIXELS:
                 raise DecodeError(f"{width} x {height} pixels: more than the {MAX_PIXELS:,} that are read")
             if short_side is not None:
-                picture.draft(None, (short_side, short_side))
+                picture.draft(None, (2 * short_side, 2 * short_side))
             picture.load()
             return np.asarray(_upright(_rgb(picture), _orientation(picture)))
     except DecodeError:
@@ -79,8 +81,9 @@ def decode(data: bytes, *, short_side: int | None = None) -> UInt8[np.ndarray, "
 def preprocess(image: UInt8[np.ndarray, "h w 3"], spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:
     """What a network sees of a picture: short side resized to `spec.resize_size`, then the central crop.
 
-    Only the pixels of the crop are computed; the result is that of a full resize followed by the crop, with
-    torchvision's rounding of both (long side down, offset to the nearest), antialiased in 8 bits.
+    Equal to Pillow's antialiased 8-bit resize, rows first, followed by the crop, with torchvision's rounding of
+    both (long side down, offset to the nearest); but only the pixels of the crop are computed, so that a
+    picture of 1 x 12,000 costs no more than another.
 
     Args:
         image: uint8 (h, w, 3), any size from 1 x 1.
@@ -90,12 +93,21 @@ def preprocess(image: UInt8[np.ndarray, "h w 3"], spec: ModelSpec) -> UInt8[np.n
     """
     height, width = image.shape[:2]
     short, size = min(height, width), spec.input_size
-    resized = [int(spec.resize_size * side / short) for side in (width, height)]
-    left, top = (int(round((side - size) / 2)) for side in resized)  # noqa: RUF046 (torchvision's own form)
-    x, y = width / resized[0], height / resized[1]
-    box = (left * x, top * y, min((left + size) * x, width), min((top + size) * y, height))
-    picture = Image.fromarray(image)
-    return np.asarray(picture.resize((size, size), _RESAMPLING[spec.interpolation], box=box))
+    x_from, x_to = _crop_bounds(width, int(spec.resize_size * width / short), size)
+    y_from, y_to = _crop_bounds(height, int(spec.resize_size * height / short), size)
+    reach = 3 * max((y_to - y_from) / size, 1)  # of the filter, in rows
+    first, last = max(int(y_from - reach), 0), min(math.ceil(y_to + reach), height)
+    filter_ = _RESAMPLING[spec.interpolation]
+    # Two passes: given both sides at once, Pillow chooses the order of its own, and with it the rounding.
+    rows = Image.fromarray(image[first:last])
+    rows = rows.resize((size, last - first), filter_, box=(x_from, 0, x_to, last - first))
+    return np.asarray(rows.resize((size, size), filter_, box=(0, y_from - first, size, y_to - first)))
+
+
+def _crop_bounds(side: int, resized: int, size: int) -> tuple[float, float]:
+    """Where a central crop of `size` from a `side` resized to `resized` starts and ends, in source pixels."""
+    start = round((resized - size) / 2)
+    return start * side / resized, min((start + size) * side / resized, side)
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

@@ -7,21 +7,22 @@ from typing import Any
 
 from tljax.report import figures, synth_page
 from tljax.report.blocks import Bar, Bars, Block, Card, Figure, Numbers, Picture, Pictures, Row, Text
+from tljax.report.measures import cost_tiles
 from tljax.report.page import Section, write_page
-from tljax.report.text import duration, number, percent
+from tljax.report.text import dotted, duration, percent
 
 _TASKS = {
     "textures": (
-        "Textures: transfer helps",
-        "Crops of photographs of brick, grass, gravel and the like, a few for each class, and the same linear classifier "
-        "twice: on the network's features and on the raw pixels. A network that has seen a million photos knows these "
-        "surfaces already; pixels must be met in the same place twice, and are not.",
+        "Textures: close to what it knows",
+        "Crops of photographs of brick, grass, gravel and the like, a few for each class, and the same linear "
+        "classifier twice: on the network's features and on the raw pixels. Whoever has seen a million photos knows "
+        "such surfaces; raw pixels would have to meet them again in the very same place.",
     ),
     "digits": (
-        "Digits: transfer does not help",
-        "Handwritten digits of 8 × 8 pixels, centred and of one size, again with both kinds of input. Here pixels already "
-        "say everything, and features learned from photos add little or lose some: where the new pictures are unlike "
-        "those that the network knows, fine-tuning is the way.",
+        "Digits: far from what it knows",
+        "Handwritten digits, 8 × 8 pixels, centred and of one size, again both ways. Here the pixels themselves say "
+        "nearly everything, and features learned from photos have little to add; for pictures so unlike photos, "
+        "fine-tuning the network is the way.",
     ),
 }
 
@@ -32,10 +33,8 @@ def write(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     Raises:
         InputError: the file cannot be written.
     """
-    subtitle = "A pretrained network, put to use and looked into, with nothing but what is installed"
-    if record.get("model"):
-        subtitle += f" · {record['model']}"
-    return write_page(path, "tljax demo", sections(record), subtitle=subtitle)
+    promise = "A pretrained network, put to use and looked into, with nothing but what is installed"
+    return write_page(path, "tljax demo", sections(record), subtitle=dotted(promise, record.get("model")))
 
 
 def sections(record: Mapping[str, Any]) -> list[Section]:
@@ -57,7 +56,9 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
 
 
 def _short(record: Mapping[str, Any]) -> list[Block]:
-    tasks = {name.capitalize(): (record[name]["features"], record[name]["pixels"]) for name in _TASKS if record.get(name)}
+    tasks = {
+        name.capitalize(): (record[name]["features"], record[name]["pixels"]) for name in _TASKS if record.get(name)
+    }
     blocks: list[Block] = [
         Text(
             "Someone has trained a network on a million photos; transfer learning keeps what it sees and trains only a "
@@ -89,17 +90,11 @@ def _task(result: Mapping[str, Any] | None, text: str) -> list[Block]:
     if not result:
         return []
     tiles = [
-        ("On features", percent(result["features"]), "validation accuracy"),
-        ("On raw pixels", percent(result["pixels"]), "validation accuracy"),
+        ("On features", percent(result["features"]), "accuracy"),
+        ("On raw pixels", percent(result["pixels"]), "accuracy"),
+        ("Transfer adds", f"{100 * (result['features'] - result['pixels']):+.1f}", "percentage points"),
     ]
-    for key, name in (("train_images", "Training pictures"), ("val_images", "Validation pictures")):
-        if result.get(key) is not None:
-            tiles.append((name, number(result[key]), ""))
-    if result.get("classes"):
-        tiles.append(("Classes", number(len(result["classes"])), ""))
-    if result.get("seconds") is not None:
-        tiles.append(("Time", duration(result["seconds"]), ""))
-    blocks: list[Block] = [Text(text), Numbers(tiles)]
+    blocks: list[Block] = [Text(text), Numbers(tiles + cost_tiles(result))]
     samples = [pair if isinstance(pair, tuple) else (pair, "") for pair in result.get("images") or []]
     if samples:
         pictures = [Picture(image, f"A sample of {name}" if name else "A sample", note=name) for image, name in samples]

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tljax.report.measures import calibrate
+from tljax.report.measures import Calibration
 from tljax.report.style import BLUE, GREEN, INK, LINE, MUTED, ORANGE, new_figure, style
 from tljax.report.text import shorten
 
@@ -27,29 +27,23 @@ def accuracy_vs_l2(path: Sequence[dict[str, float]], chosen: float | None = None
     path = sorted(path, key=lambda point: point["l2"])
     places = np.arange(len(path))
     with style():
-        figure = new_figure(height=3.4)
+        figure = new_figure(height=3.2)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         above.plot(places, [point["val_accuracy"] for point in path], color=BLUE, marker="o")
         below.plot(places, [point["val_loss"] for point in path], color=ORANGE, marker="o")
         _share_axis(above.yaxis)
-        above.set_title("accuracy on held-out folds")
-        below.set_title("loss, nats")
+        above.set_title("Accuracy on held-out folds")
+        below.set_title("Loss, nats")
         below.set_xlabel("L2 strength")
-        below.set_xticks(places, [f"{point['l2']:.2g}" for point in path])
-        if len(path) > 9:
+        below.set_xticks(places, [f"{point['l2']:.1g}".replace("e-0", "e-") for point in path])
+        if len(path) > 8:
             below.tick_params(axis="x", labelrotation=45)
-        for place, point in zip(places, path, strict=True):
-            if chosen is not None and np.isclose(point["l2"], chosen, rtol=1e-4, atol=0):
-                for axes in (above, below):
-                    axes.axvline(place, color=GREEN, linewidth=1.2, linestyle="--")
-                above.annotate(
-                    "taken",
-                    (place, 1),
-                    xycoords=("data", "axes fraction"),
-                    xytext=(4, -10),
-                    textcoords="offset points",
-                    color=GREEN,
-                )
+        for place in [i for i in places if chosen is not None and np.isclose(path[i]["l2"], chosen, rtol=1e-4, atol=0)]:
+            for axes in (above, below):
+                axes.axvline(place, color=GREEN, linewidth=1.2, linestyle="--")
+            corner = {"xy": (place, 1), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            side = {"xytext": (4, -9), "ha": "left"} if place < len(path) / 2 else {"xytext": (-4, -9), "ha": "right"}
+            below.annotate("taken", **corner, **side, color=GREEN)
         return figure
 
 
@@ -60,7 +54,7 @@ def learning_curve(curve: Sequence[dict[str, Any]]) -> Figure:
         curve: {step, loss, accuracy, val_accuracy}; whichever is absent or None at a step is not drawn there.
     """
     with style():
-        figure = new_figure(height=3.4)
+        figure = new_figure(height=3.2)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         for key, name, colour, axes in (
             ("accuracy", "training photos", BLUE, above),
@@ -73,63 +67,64 @@ def learning_curve(curve: Sequence[dict[str, Any]]) -> Figure:
                     *zip(*points, strict=True), color=colour, label=name, marker="o" if len(points) <= 30 else None
                 )
         _share_axis(above.yaxis)
-        above.set_title("accuracy")
+        above.set_title("Accuracy")
         if above.lines:
             above.legend(loc="lower right")
-        below.set_title("training loss")
+        below.set_title("Training loss")
         below.set_xlabel("step")
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
         return figure
 
 
 def confusion(matrix: Int[np.ndarray, "c c"], classes: Sequence[str]) -> Figure:
-    """Confusion matrix: rows are true classes, columns predicted; the colour is the share of the row.
+    """Confusion matrix: rows are true classes, columns predicted; the colour is the root of the share of the row.
 
-    Up to 12 classes the counts are written, up to 50 every class is named, beyond that as many as can be read.
+    Up to 12 classes all counts are written, up to 50 those of mistakes, and every class is named; beyond that as many
+    names as can be read.
     """
     matrix = np.asarray(matrix)
     count = len(matrix)
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    shade = np.sqrt(matrix / np.maximum(matrix.sum(1, keepdims=True), 1))
     step = -(-count // 50)
     names = [shorten(name, 22) for name in classes]
-    size = 2.6 + 0.42 * count if count <= 12 else 3.2 + 0.15 * min(count, 50)
+    size = 2.2 + 0.28 * count if count <= 12 else 3.2 + 0.15 * min(count, 50)
     with style():
-        figure = new_figure(max(size + 0.6, 4.8), size)
+        figure = new_figure(max(size + 0.6, 4.2), size)
         axes = figure.add_subplot()
         axes.grid(False)
-        _heat(axes, share)
-        small = {"fontsize": 9 if count <= 12 else 7}
+        _heat(axes, shade)
+        small = {"fontsize": 8.5 if count <= 12 else 7}
         ticks = np.arange(0, count, step)
-        rotation = 0 if count <= 3 else 60 if count <= 12 else 90
-        anchor = {} if count <= 3 else {"ha": "right", "va": "center", "rotation_mode": "anchor"}
+        flat = sum(map(len, names)) <= 36
+        rotation = 0 if flat else 60 if count <= 12 else 90
+        anchor = {} if flat else {"ha": "right", "va": "center", "rotation_mode": "anchor"}
         axes.set_xticks(ticks, names[::step], rotation=rotation, **anchor, **small)
         axes.set_yticks(ticks, names[::step], **small)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
-        if count <= 12:
-            _write(axes, share, [[f"{n}" if n else "" for n in row] for row in matrix])
+        if count <= 50:
+            shown = matrix if count <= 12 else matrix * (1 - np.eye(count, dtype=int))
+            _write(axes, shade, [[f"{n}" if n else "" for n in row] for row in shown], **small)
         return figure
 
 
-def reliability(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], bins: int = 15) -> Figure:
+def reliability(curve: Calibration) -> Figure:
     """Reliability diagram: how often the network is right, by how sure it says it is, above the number of photos.
 
-    Args:
-        probs: (n, c) probabilities. labels: (n,) true classes.
     Source: Guo et al., "On calibration of modern neural networks", 2017.
     """
-    curve = calibrate(np.asarray(probs), np.asarray(labels), bins)
+    bins = len(curve.count)
     middles, width = (curve.edges[1:] + curve.edges[:-1]) / 2, 0.9 / bins
     with style():
-        figure = new_figure(height=3.4)
+        figure = new_figure(height=3.2)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
         above.bar(middles, curve.accuracy, width, color=BLUE, alpha=0.3)
         above.plot(curve.confidence, curve.accuracy, color=BLUE, marker="o", linestyle="none")
         above.set(xlim=(0, 1), ylim=(0, 1.03))
-        above.set_title("share that is right")
+        above.set_title("Share that is right")
         below.bar(middles, curve.count, width, color=MUTED, alpha=0.6)
-        below.set_title("photos")
+        below.set_title("Photos")
         below.set_xlabel("probability of the predicted class")
         below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         for axis in (above.yaxis, below.xaxis):
@@ -144,7 +139,7 @@ def pixels_vs_features(results: dict[str, tuple[float, float]]) -> Figure:
         results: {data set: (accuracy on features, accuracy on pixels)}, in [0, 1].
     """
     with style():
-        figure = new_figure(6.4, 0.9 + 0.85 * len(results))
+        figure = new_figure(4.8, 0.8 + 0.7 * len(results))
         axes = figure.add_subplot()
         places = np.arange(len(results))
         for offset, column, colour, name in ((-0.2, 0, BLUE, "features"), (0.2, 1, ORANGE, "raw pixels")):
@@ -152,10 +147,10 @@ def pixels_vs_features(results: dict[str, tuple[float, float]]) -> Figure:
             bars = axes.barh(places + offset, values, 0.34, color=colour, label=name)
             axes.bar_label(bars, [f"{100 * value:.1f} %  {name}" for value in values], padding=4, color=INK)
         axes.grid(False)
-        axes.set_yticks(places, [shorten(name, 24) for name in results], fontsize=10)
+        axes.set_yticks(places, [shorten(name, 24) for name in results], fontsize=9.5)
         axes.tick_params(axis="y", labelcolor=INK)
         axes.invert_yaxis()
-        axes.set(xlim=(0, 1.32), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="accuracy on validation photos")
+        axes.set(xlim=(0, 1.5), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="accuracy on validation photos")
         _share_axis(axes.xaxis)
         return figure
 
@@ -172,11 +167,11 @@ def robustness_curve(eps: Sequence[float], accuracy: Sequence[float]) -> Figure:
         figure = new_figure()
         axes = figure.add_subplot()
         axes.fill_between(steps, values, color=BLUE, alpha=0.15)
-        axes.plot(steps, values, color=BLUE, marker="o")
+        axes.plot(steps, values, color=BLUE, marker="o", clip_on=False)
         for step, value in zip(steps, values, strict=True):
-            axes.annotate(f"{100 * value:.0f} %", (step, value), xytext=(0, 7), textcoords="offset points", ha="center")
-        axes.set(ylim=(0, 1.12), yticks=[0, 0.25, 0.5, 0.75, 1], xlabel="budget, in steps of 1/255")
-        axes.set_title("accuracy under attack")
+            axes.annotate(f"{100 * value:.0f} %", (step, value), xytext=(5, 5), textcoords="offset points")
+        axes.set(ylim=(0, 1.05), yticks=[0, 0.25, 0.5, 0.75, 1], xlabel="budget, in steps of 1/255")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
         _share_axis(axes.yaxis)
         return figure
 
@@ -204,7 +199,7 @@ def transfer_matrix(values: Float[np.ndarray, "makers judges"], makers: Sequence
 
 
 def _share_axis(axis) -> None:
-    axis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
 
 
 def _heat(axes: Axes, values: np.ndarray) -> None:
@@ -218,8 +213,9 @@ def _heat(axes: Axes, values: np.ndarray) -> None:
     axes.tick_params(length=0)
 
 
-def _write(axes: Axes, values: np.ndarray, words: Sequence[Sequence[str]]) -> None:
-    """A word in each cell, light where the cell is dark."""
-    for (row, column), value in np.ndenumerate(values):
-        colour = "white" if value > 0.55 else INK
-        axes.text(column, row, words[row][column], ha="center", va="center", color=colour)
+def _write(axes: Axes, shades: np.ndarray, words: Sequence[Sequence[str]], fontsize: float = 9) -> None:
+    """A word in each cell, light where the cell is dark; an empty one is not drawn."""
+    for (row, column), shade in np.ndenumerate(shades):
+        if words[row][column]:
+            colour = "white" if shade > 0.75 else INK
+            axes.text(column, row, words[row][column], ha="center", va="center", color=colour, fontsize=fontsize)

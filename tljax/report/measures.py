@@ -1,10 +1,12 @@
-"""What the page of a run counts, from probabilities and labels."""
+"""What the pages count, from probabilities, labels and the record of a training."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from tljax.report.text import duration, number
 
 
 class Calibration(NamedTuple):
@@ -74,3 +76,17 @@ def top_confusions(
         for row, column in cells
         if wrong[row, column]
     ]
+
+
+def cost_tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Tiles (label, value, note) of what a training took: classes, train_images, val_images, seconds, where known."""
+    tiles = []
+    if record.get("classes"):
+        tiles.append(("Classes", number(len(record["classes"])), ""))
+    train, validation = record.get("train_images"), record.get("val_images")
+    if train is not None:
+        held_out = f"{number(validation)} to validate" if validation is not None else ""
+        tiles.append(("Training photos", number(train), held_out))
+    if record.get("seconds") is not None:
+        tiles.append(("Time", duration(record["seconds"]), ""))
+    return tiles

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tljax.errors import InputError
+from tljax.files import replacing
 from tljax.report.blocks import Block
 from tljax.report.render import render
 from tljax.report.text import clean, escape
@@ -68,24 +69,20 @@ def write_page(path: str | os.PathLike, title: str, sections: Sequence[Section],
     """Writes the page to `path` whole or not at all: under another name first, then renamed.
 
     Args:
-        path: the .html file; its folder exists; a file there is replaced.
+        path: the .html file; a folder that is missing is made, a file there is replaced.
         title, subtitle: plain text, as all text in `sections`; anything that looks like markup is shown as it is.
     Returns:
         `path`.
     Raises:
         InputError: the file cannot be written.
     """
-    path = Path(path)
     text = page(title, sections, subtitle=subtitle)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(unfinished, path)
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise InputError(f"cannot write {clean(path)}: {error.strerror or error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
+        raise InputError(f'cannot write "{clean(path)}": {error.strerror or error}') from error
+    return Path(path)
 
 
 def _section(index: int, section: Section) -> str:

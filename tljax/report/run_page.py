@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tljax.report import figures
-from tljax.report.blocks import Block, Figure, Heading, Numbers, Picture, Pictures, Row, Table, Text
-from tljax.report.measures import Measures, measure, top_confusions
+from tljax.report.blocks import Block, Card, Figure, Heading, Numbers, Picture, Pictures, Row, Table, Text
+from tljax.report.measures import Measures, cost_tiles, measure, top_confusions
 from tljax.report.mosaic import mosaic
 from tljax.report.page import Section, write_page
-from tljax.report.text import duration, number, percent, shorten
+from tljax.report.text import dotted, percent, shorten
 
 _MODES = {"linear_probe": "linear probe", "finetune": "fine-tuned"}
 
@@ -23,9 +23,9 @@ def write(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     Raises:
         InputError: the file cannot be written.
     """
-    words = [record.get("model"), _MODES.get(record.get("mode"), record.get("mode")), record.get("data")]
-    title = record.get("title") or "A trained classifier"
-    return write_page(path, title, sections(record), subtitle=" · ".join(str(word) for word in words if word))
+    mode = _MODES.get(record.get("mode"), record.get("mode"))
+    subtitle = dotted(record.get("model"), mode, record.get("data"))
+    return write_page(path, record.get("title") or "A trained classifier", sections(record), subtitle=subtitle)
 
 
 def sections(record: Mapping[str, Any]) -> list[Section]:
@@ -41,7 +41,8 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
     """
     classes = record["classes"]
     probs, labels = record.get("probs"), record.get("labels")
-    measures = measure(probs, labels) if probs is not None and len(probs) else None
+    known = probs is not None and labels is not None and len(labels) > 0
+    measures = measure(probs, labels) if known else None
     built = [
         Section("At a glance", [Numbers(_numbers(record, measures)), *_glance(record, measures)]),
         Section("Where it goes wrong", _mistakes(measures, classes)),
@@ -55,18 +56,12 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
 def _numbers(record: Mapping[str, Any], measures: Measures | None) -> list[tuple[str, str, str]]:
     tiles = []
     if measures:
-        tiles += [
+        tiles = [
             ("Accuracy", percent(measures.accuracy), "validation photos"),
-            ("Balanced accuracy", percent(measures.balanced_accuracy), "mean over classes"),
-            ("Calibration error", percent(measures.calibration.error), "0 is perfect"),
+            ("Balanced", percent(measures.balanced_accuracy), "mean of classes"),
+            ("Calibration", percent(measures.calibration.error), "expected error"),
         ]
-    tiles.append(("Classes", number(len(record["classes"])), ""))
-    for key, name in (("train_images", "Training photos"), ("val_images", "Validation photos")):
-        if record.get(key) is not None:
-            tiles.append((name, number(record[key]), ""))
-    if record.get("seconds") is not None:
-        tiles.append(("Time", duration(record["seconds"]), ""))
-    return tiles
+    return tiles + cost_tiles(record)
 
 
 def _glance(record: Mapping[str, Any], measures: Measures | None) -> list[Block]:
@@ -97,11 +92,15 @@ def _glance(record: Mapping[str, Any], measures: Measures | None) -> list[Block]
 def _mistakes(measures: Measures | None, classes: Sequence[str]) -> list[Block]:
     if measures is None:
         return []
-    worst = top_confusions(measures.matrix, classes)
+    worst = top_confusions(measures.matrix, classes, limit=10)
     alt = f"Confusion matrix of {len(classes)} classes; the most frequent mistakes are listed as text"
-    rows = [(shorten(true, 60), shorten(predicted, 60), count, percent(share)) for true, predicted, count, share in worst]
+    rows = [
+        (shorten(true, 60), shorten(predicted, 60), count, percent(share)) for true, predicted, count, share in worst
+    ]
     table = Table(["True class", "Taken for", "Photos", "of its class"], rows) if rows else Text("No mistake at all.")
-    return [Figure(figures.confusion(measures.matrix, classes), alt), Heading("Most frequent mistakes"), table]
+    figure = Figure(figures.confusion(measures.matrix, classes), alt)
+    listed = [Heading("Most frequent mistakes"), table]
+    return [Row([figure, Card(listed)])] if len(classes) <= 12 else [figure, *listed]
 
 
 def _wrong(wrong: Sequence[Mapping[str, Any]] | None) -> list[Block]:
@@ -116,27 +115,31 @@ def _wrong(wrong: Sequence[Mapping[str, Any]] | None) -> list[Block]:
     ]
     if not pictures:
         return []
-    return [Text("The validation photos that it got wrong while being most certain. Some are mislabelled."), Pictures(pictures)]
+    return [
+        Text("The validation photos that it got wrong while being most certain. Some may be mislabelled."),
+        Pictures(pictures),
+    ]
 
 
 def _feature_maps(photo: np.ndarray | None, maps: Sequence[tuple[str, np.ndarray]] | None) -> list[Block]:
     blocks: list[Block] = []
     if not maps:
         return blocks
-    blocks.append(
-        Text(
-            "The first channels of some layers for one photo, dark where a channel is silent and yellow where it answers "
-            "most. Early layers keep the outline; late ones say only roughly where something is."
-        )
+    text = (
+        "The first channels of some layers for one photo, dark where a channel is silent and yellow where it answers "
+        "most. Early layers keep the outline; late ones say only roughly where something is."
     )
+    blocks.append(Text(text))
     if photo is not None:
         blocks.append(Pictures([Picture(photo, "The photo whose feature maps follow", "The photo")]))
-    for name, values in maps:
-        height, width, channels = values.shape
-        shown = min(32, channels)
-        note = f"{height} × {width}, {shown} of {channels} channels"
-        blocks.append(Picture(mosaic(values, count=shown), f"Feature maps of layer {name}", name, note))
-    return blocks
+    return [*blocks, Row([Card([_layer(name, values)]) for name, values in maps])]
+
+
+def _layer(name: str, maps: np.ndarray) -> Picture:
+    height, width, channels = maps.shape
+    shown = min(32, channels)
+    note = f"{height} × {width}, {shown} of {channels} channels"
+    return Picture(mosaic(maps, count=shown), f"Feature maps of layer {name}", name, note)
 
 
 def _left_out(skipped: Sequence[tuple[str, str]] | None, duplicates: Sequence[Any] | None) -> list[Block]:

@@ -3,6 +3,7 @@
 import io
 import itertools
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
@@ -27,11 +28,11 @@ RC = {
     "axes.spines.top": False,
     "axes.titlecolor": INK,
     "axes.titlelocation": "left",
-    "axes.titlesize": 10,
+    "axes.titlesize": 9.5,
     "figure.constrained_layout.use": True,
     "figure.facecolor": "none",
     "font.family": ["DejaVu Sans"],
-    "font.size": 9,
+    "font.size": 8.5,
     "grid.color": LINE,
     "grid.linewidth": 0.7,
     "legend.frameon": False,
@@ -56,7 +57,7 @@ def style():
     return matplotlib.rc_context(RC)
 
 
-def new_figure(width: float = 4.8, height: float = 3.2) -> Figure:
+def new_figure(width: float = 4.2, height: float = 2.9) -> Figure:
     """An empty figure of `width` by `height` inches with its own canvas; call it inside `style()`."""
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
@@ -70,7 +71,8 @@ def svg(figure: Figure, *, prefix: str) -> str:
     the style sheet, which would reach the rest of the page, are left out.
     """
     buffer = io.BytesIO()
-    with style():
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has the letters, not matplotlib
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in list(root.iter()):
@@ -83,7 +85,7 @@ def svg(figure: Figure, *, prefix: str) -> str:
         element.attrib = {k.rpartition("}")[2]: _value(v, names) for k, v in element.attrib.items()}
     width = figure.get_figwidth()
     root.attrib = {"viewBox": root.get("viewBox"), "style": f"--width:{96 * width:.0f}px", "aria-hidden": "true"}
-    if width > 5.5:
+    if width > 7.5:
         root.set("class", "broad")
     return ElementTree.tostring(root, encoding="unicode")
 

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from tljax.report import figures
-from tljax.report.blocks import Bar, Bars, Block, Card, Figure, Heading, Numbers, Picture, Pictures, Row, Slider, Text
+from tljax.report.blocks import Bar, Bars, Block, Card, Figure, Heading, Numbers, Picture, Row, Slider, Table, Text
 from tljax.report.page import Section, write_page
-from tljax.report.text import duration, number, percent
+from tljax.report.text import dotted, duration, number, percent
+
+_NORMS = {"linf": "L∞", "l2": "L2"}
 
 
 def write_ideal(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
@@ -21,13 +24,12 @@ def write_ideal(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     Raises:
         InputError: the file cannot be written.
     """
-    words = [record.get("model"), record.get("method")]
-    if record.get("steps"):
-        words.append(f"{number(record['steps'])} steps")
-    if record.get("seconds") is not None:
-        words.append(duration(record["seconds"]))
-    sections = [Section("Judged by others", ideal_blocks(record["images"]))]
-    return write_page(path, "Ideal images", sections, subtitle=" · ".join(str(word) for word in words if word))
+    steps = f"{number(record['steps'])} steps" if record.get("steps") else ""
+    time = duration(record["seconds"]) if record.get("seconds") is not None else ""
+    subtitle = dotted(record.get("model"), record.get("method"), steps, time)
+    return write_page(
+        path, "Ideal images", [Section("Judged by others", ideal_blocks(record["images"]))], subtitle=subtitle
+    )
 
 
 def write_attack(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
@@ -37,8 +39,8 @@ def write_attack(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
         InputError: the file cannot be written.
     """
     title = f"{record['source']['name']} → {record['adversarial']['name']}"
-    words = [record.get("model"), record.get("method"), record.get("norm")]
-    subtitle = " · ".join(str(word) for word in words if word)
+    norm = _NORMS.get(record.get("norm"), record.get("norm"))
+    subtitle = dotted(record.get("model"), record.get("method"), norm)
     return write_page(path, title, [Section("Before and after", attack_blocks(record))], subtitle=subtitle)
 
 
@@ -50,9 +52,10 @@ def write_robustness(path: str | os.PathLike, record: Mapping[str, Any]) -> Path
     Raises:
         InputError: the file cannot be written.
     """
-    words = [record.get("model"), record.get("method"), record.get("data")]
-    subtitle = " · ".join(str(word) for word in words if word)
-    return write_page(path, "Robustness", [Section("Accuracy under attack", robustness_blocks(record))], subtitle=subtitle)
+    subtitle = dotted(record.get("model"), record.get("method"), record.get("data"))
+    return write_page(
+        path, "Robustness", [Section("Accuracy under attack", robustness_blocks(record))], subtitle=subtitle
+    )
 
 
 def write_transfer(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
@@ -85,12 +88,97 @@ def ideal_blocks(images: Sequence[Mapping[str, Any]] | None) -> list[Block]:
 
 
 def attack_blocks(record: Mapping[str, Any] | None) -> list[Block]:
-    """The photo, what it became, and the difference between them.
+    """The photo and what it became, one over the other, and the difference between them.
 
     Args:
-        record: original, adversarial (uint8, one size), difference (uint8, times 20; absent: computed here);
-            source and adversarial_class or, where `adversarial` is no array, see below: {name, prob} each.
-            source: {name, prob}; adversarial: {name, prob}; images under original, changed, difference;
-            success; eps, linf, l2 in [0, 1] units; steps; seconds, where known.
+        record: pictures: {original, adversarial: uint8 of one size; difference: uint8, or absent: computed here, x 20
+            around grey}; source and adversarial: {name, prob}, adversarial also linf and l2 in [0, 1] units where
+            known; success (default true), target (name), eps, steps, seconds where known.
     """
-    return [] if not record else [Text("")]
+    if not record:
+        return []
+    before, after = record["source"], record["adversarial"]
+    pictures = record["pictures"]
+    difference = pictures.get("difference")
+    if difference is None:
+        difference = magnify(pictures["original"], pictures["adversarial"])
+    text = (
+        "Each pixel is changed a little, in the direction that the network minds most. Saved as an ordinary PNG and "
+        "read back, the photo looks the same to us, and the network gives another answer."
+    )
+    if not record.get("success", True):
+        wanted = f" as {record['target']}" if record.get("target") else ""
+        text = f"The attack did not succeed: the network does not see it{wanted}. This is the best that was found."
+    slider = Slider(
+        Picture(pictures["original"], "The original photo", before["name"], percent(before["prob"]), exact=True),
+        Picture(pictures["adversarial"], "The changed photo", after["name"], percent(after["prob"]), exact=True),
+    )
+    change = Picture(difference, "The difference, magnified", "The difference, × 20", "Grey is no change.", exact=True)
+    tiles = _attack_numbers(record)
+    return [Text(text), *([Numbers(tiles)] if tiles else []), Row([Card([slider]), Card([change])])]
+
+
+def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
+    """The curve of a `write_robustness` record, with what its figures mean."""
+    curve = record["curve"]
+    eps, accuracy = ([point[key] for point in curve] for key in ("eps", "accuracy"))
+    alt = "Accuracy under attack: " + ", ".join(
+        f"{percent(share)} at {255 * budget:.3g}/255" for budget, share in zip(eps, accuracy, strict=True)
+    )
+    count = f" of {number(record['images'])} photos" if record.get("images") else ""
+    text = f"The share{count} that is still classified rightly when each pixel may be changed by as much as the budget."
+    rows = [(f"{255 * budget:.3g}/255", percent(share)) for budget, share in zip(eps, accuracy, strict=True)]
+    table = Table(["Budget", "Still right"], rows)
+    return [Text(text), Row([Figure(figures.robustness_curve(eps, accuracy), alt), Card([table])])]
+
+
+def transfer_blocks(matrix: Mapping[str, Any]) -> list[Block]:
+    """One matrix of a `write_transfer` record."""
+    figure = figures.transfer_matrix(matrix["values"], matrix["makers"], matrix["judges"])
+    alt = "How often images made on one network work on another: rows are makers, columns judges"
+    return [Figure(figure, alt, matrix.get("note") or "")]
+
+
+def magnify(
+    original: UInt8[np.ndarray, "h w 3"], changed: UInt8[np.ndarray, "h w 3"], factor: int = 20
+) -> UInt8[np.ndarray, "h w 3"]:
+    """`factor` times the difference of two 8-bit images around mid-grey (128), clipped."""
+    difference = changed.astype(np.int32) - original.astype(np.int32)
+    return np.clip(128 + factor * difference, 0, 255).astype(np.uint8)
+
+
+def _ideal_card(image: Mapping[str, Any]) -> Card:
+    judges = image.get("judges") or {}
+    bars = [
+        Bar(name, judge["prob"], _ordinal(judge["rank"]), strong=judge["rank"] == 1) for name, judge in judges.items()
+    ]
+    opinion = [Heading("Judges"), Bars(bars)] if bars else [Text("No other network was asked.", note=True)]
+    picture = Picture(
+        image["image"],
+        f"An image made to be an ideal {image['class']}",
+        image["class"],
+        f"{percent(image['prob'])} says its maker" if image.get("prob") is not None else "",
+        exact=True,
+    )
+    return Card([picture, *opinion])
+
+
+def _ordinal(rank: int) -> str:
+    return {1: "1st", 2: "2nd", 3: "3rd"}.get(rank, f"rank {number(rank)}")
+
+
+def _attack_numbers(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    eps, norm = record.get("eps"), record.get("norm", "linf")
+    linf, l2 = record["adversarial"].get("linf"), record["adversarial"].get("l2")
+    tiles = []
+    if linf is not None:
+        allowed = f"of {255 * eps:.3g}/255 allowed" if eps and norm == "linf" else "of any pixel"
+        tiles.append(("Greatest change", f"{255 * linf:.3g}/255", allowed))
+    if l2 is not None:
+        allowed = f"of {eps:.3g} allowed" if eps and norm == "l2" else "L2 distance"
+        tiles.append(("Total change", f"{l2:.3g}", allowed))
+    if record.get("steps"):
+        tiles.append(("Steps", number(record["steps"]), ""))
+    if record.get("seconds") is not None:
+        tiles.append(("Time", duration(record["seconds"]), ""))
+    return tiles

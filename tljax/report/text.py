@@ -34,6 +34,11 @@ def shorten(text: Any, limit: int) -> str:
     return f"{text[:head].rstrip()}…{text[len(text) - (limit - 1 - head) :].lstrip()}"
 
 
+def dotted(*words: Any) -> str:
+    """The words that are known (neither None nor empty), with dots between them."""
+    return " · ".join(clean(word) for word in words if word)
+
+
 def percent(share: float | None) -> str:
     """A share in [0, 1]: 0.9812 is "98.1 %", 0.0002 "< 0.1 %"; an unknown one (None, nan) a dash."""
     if share is None or math.isnan(share):

@@ -1,0 +1,226 @@
+"""Every kind of picture that turns up in a folder of photos, made here with Pillow."""
+
+import io
+import subprocess
+import sys
+import textwrap
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from tests.photos import photo
+from tljax.data.images import MAX_PIXELS, DecodeError, decode, preprocess
+from tljax.errors import InputError
+from tljax.models.spec import get_spec
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encode(picture, kind, **options):
+    buffer = io.BytesIO()
+    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def quadrants(height=32, width=48):
+    image = np.zeros((height, width, 3), np.uint8)
+    image[: height // 2, : width // 2], image[: height // 2, width // 2 :] = RED, GREEN
+    image[height // 2 :, : width // 2], image[height // 2 :, width // 2 :] = BLUE, WHITE
+    return image
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP"])
+def test_lossless_formats_come_back_exactly(kind):
+    image = photo("red", 0, (37, 53))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    np.testing.assert_array_equal(decode(encode(image, kind, **options)), image)
+
+
+def test_gif_gives_its_first_frame():
+    frames = [Image.new("RGB", (8, 6), colour) for colour in (RED, BLUE)]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(decode(data), np.full((6, 8, 3), RED))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(quadrants())
+    image = decode(encode(stored, "JPEG", exif=exif, quality=95, subsampling=0))
+    known = np.array([RED, GREEN, BLUE, WHITE])
+    corners = [image[y, x].astype(int) for y in (5, -6) for x in (5, -6)]
+    seen = "".join("rgbw"[np.abs(known - corner).sum(-1).argmin()] for corner in corners)
+    expected = {1: "rgbw", 2: "grwb", 3: "wbgr", 4: "bwrg", 5: "rbgw", 6: "brwg", 7: "wgbr", 8: "gwrb"}
+    assert seen == expected[orientation]
+    assert image.shape == ((32, 48, 3) if orientation < 5 else (48, 32, 3))
+
+
+def test_cmyk_jpeg_keeps_its_colours():
+    data = encode(Image.fromarray(quadrants()).convert("CMYK"), "JPEG", quality=95)
+    assert np.abs(decode(data).astype(int) - quadrants()).mean() < 4
+
+
+def test_greyscale_becomes_three_equal_channels():
+    image = decode(encode(Image.new("L", (5, 4), 77), "JPEG"))
+    assert image.shape == (4, 5, 3)
+    assert np.abs(image.astype(int) - 77).max() <= 1
+    assert decode(encode(Image.new("1", (4, 4), 1), "PNG")).min() == 255
+
+
+def test_transparency_is_laid_on_white():
+    over = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    over.putpixel((0, 0), (0, 0, 255, 255))
+    over.putpixel((1, 0), (0, 0, 0, 51))
+    image = decode(encode(over, "PNG"))
+    assert image[0, 0].tolist() == [0, 0, 255]
+    assert image[0, 1].tolist() == [204, 204, 204]
+    assert image[3, 3].tolist() == [255, 255, 255]
+
+
+def test_palette_with_transparency():
+    picture = Image.new("P", (4, 4), 0)
+    picture.putpalette([*RED, *BLUE])
+    picture.putpixel((2, 1), 1)
+    as_index = decode(encode(picture, "PNG", transparency=0))
+    as_bytes = decode(encode(picture, "PNG", transparency=b"\x00\xff"))
+    for image in (as_index, as_bytes, decode(encode(picture, "GIF", transparency=0))):
+        assert image[1, 2].tolist() == list(BLUE)
+        assert image[0, 0].tolist() == [255, 255, 255]
+    assert decode(encode(picture, "PNG"))[0, 0].tolist() == list(RED)
+
+
+def test_grey_with_alpha():
+    image = decode(encode(Image.new("LA", (3, 3), (10, 0)), "PNG"))
+    assert image.min() == 255
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    levels = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
+    image = decode(encode(Image.fromarray(levels), "PNG"))
+    np.testing.assert_array_equal(image[0, :, 0], [0, 1, 128, 255])
+    np.testing.assert_array_equal(image[..., 0], image[..., 2])
+
+
+def test_one_pixel():
+    assert decode(encode(Image.new("RGB", (1, 1), BLUE), "PNG")).tolist() == [[list(BLUE)]]
+
+
+def test_the_reason_of_what_cannot_be_decoded():
+    jpeg, png = encode(photo("red", 0, 200), "JPEG"), encode(photo("red", 0, 200), "PNG")
+    gif, bmp = (encode(photo("red", 0, 200), kind) for kind in ("GIF", "BMP"))
+    cases = {
+        "empty file": b"",
+        "not a picture in a format that is read": b"this is a text, whatever its name says\n" * 9,
+        "truncated JPEG": jpeg[: len(jpeg) // 2],
+        "truncated PNG": png[: len(png) // 2],
+        "truncated GIF": gif[: len(gif) // 2],
+        "truncated BMP": bmp[: len(bmp) // 2],
+        "^truncated JPEG$": jpeg[:30],
+        "truncated or damaged PNG": png[:9],
+        "damaged PNG": png[:60] + b"\x00" * 400 + png[460:],
+    }
+    for reason, data in cases.items():
+        with pytest.raises(DecodeError, match=reason) as caught:
+            decode(data)
+        assert "\n" not in str(caught.value), reason
+    assert issubclass(DecodeError, InputError)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("side", [12_000, 60_000])
+def test_too_many_pixels_are_refused_by_the_header(side):
+    def chunk(kind, body):
+        return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+
+    header = side.to_bytes(4) * 2 + bytes([8, 2, 0, 0, 0])
+    lying = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    with pytest.raises(DecodeError, match=f"{MAX_PIXELS:,}"):
+        decode(lying)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+def test_no_damage_escapes_as_another_error(kind):
+    data = encode(photo("green", 1, 40), kind)
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(150):
+        broken = bytearray(data)
+        for place in rng.integers(0, min(len(data), 700), 4):
+            broken[place] = rng.integers(256)
+        try:
+            image = decode(bytes(broken), short_side=16)
+            outcomes.add(image.dtype == np.uint8 and image.ndim == 3)
+        except DecodeError as error:
+            outcomes.add("\n" not in str(error))
+    assert outcomes == {True}
+
+
+def test_odd_metadata_warns_nobody_and_harms_no_pixel():
+    script = """
+        import io, numpy as np
+        from PIL import Image
+        from tljax.data.images import decode
+        buffer = io.BytesIO()
+        cut_short = b"Exif\\0\\0II*\\0\\x08\\0\\0\\0\\x05\\0\\x12\\x01\\x03\\0"
+        Image.new("RGB", (8, 8), "red").save(buffer, "JPEG", exif=cut_short)
+        assert decode(buffer.getvalue()).shape == (8, 8, 3)
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_reduced_scale_keeps_the_short_side_and_the_look():
+    smooth = Image.fromarray(photo("blue", 2, (90, 130))).resize((2600, 1800), Image.Resampling.BICUBIC)
+    data, spec = encode(smooth, "JPEG", quality=90), get_spec("efficientnet_lite0")
+    full, reduced = decode(data), decode(data, short_side=spec.resize_size)
+    assert (full.shape, reduced.shape) == ((1800, 2600, 3), (900, 1300, 3))
+    difference = np.abs(preprocess(full, spec).astype(int) - preprocess(reduced, spec))
+    assert difference.mean() < 1
+    assert decode(data, short_side=901).shape == full.shape
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("shape", [(500, 333), (180, 180), (257, 301), (256, 300), (40, 61), (1, 1), (3, 700)])
+def test_preprocess_is_a_full_resize_then_the_central_crop(interpolation, shape):
+    spec = replace(get_spec("resnet18"), interpolation=interpolation)
+    image = photo("yellow", 3, shape)
+    height, width = shape
+    short = min(shape)
+    new_width, new_height, kind = int(256 * width / short), int(256 * height / short), interpolation.upper()
+    rows = Image.fromarray(image).resize((new_width, height), Image.Resampling[kind])
+    resized = rows.resize((new_width, new_height), Image.Resampling[kind])
+    left, top = (int(round((side - 224) / 2)) for side in resized.size)  # noqa: RUF046
+    expected = np.asarray(resized.crop((left, top, left + 224, top + 224))).astype(int)
+    seen = preprocess(image, spec)
+    assert (seen.shape, seen.dtype) == ((224, 224, 3), np.uint8)
+    assert np.abs(seen - expected).max() <= 1
+    assert (seen != expected).mean() < 0.01
+
+
+def test_preprocess_of_a_line_takes_no_more_memory_than_its_crop():
+    line = np.repeat(photo("red", 0, (1, 4)), 3000, axis=1)
+    assert preprocess(line, get_spec("efficientnet_lite0")).shape == (224, 224, 3)
+    assert preprocess(line.transpose(1, 0, 2), get_spec("efficientnet_lite0")).shape == (224, 224, 3)
+
+
+def test_decode_in_threads_equals_decode_alone():
+    data = [encode(photo("purple", i, 50 + i), "JPEG") for i in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(decode, data))
+    assert all(np.array_equal(a, decode(d)) for a, d in zip(together, data, strict=True))
+
+
+def test_a_rotated_phone_photo_equals_pillows_own_transposition():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(photo("grey", 1, (60, 80)), "JPEG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(decode(data), np.asarray(expected))

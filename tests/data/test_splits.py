@@ -1,0 +1,122 @@
+"""The draw depends on the seed and the names, and on nothing else."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.photos import make_photos
+from tljax.data.loader import digests
+from tljax.data.source import Source
+from tljax.data.sources import open_source
+from tljax.data.splits import duplicates, split
+from tljax.errors import InputError
+
+
+def toy(counts, splits=None):
+    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    keys = tuple(f"{label}/{i}.jpg" for label, count in enumerate(counts) for i in range(count))
+    classes = tuple(f"class {i}" for i in range(len(counts)))
+    return Source("toy", classes, keys, labels, lambda i: b"", splits or {}, keys)
+
+
+def drawn(source, **options):
+    return {name: {source.keys[i] for i in where} for name, where in split(source, **options).items()}
+
+
+def test_stratified_and_complete():
+    source = toy([50, 10, 3, 2])
+    parts = split(source, val_fraction=0.2)
+    assert np.bincount(source.labels[parts["val"]]).tolist() == [10, 2, 1, 1]
+    assert np.bincount(source.labels[parts["train"]]).tolist() == [40, 8, 2, 1]
+    assert sorted([*parts["train"], *parts["val"]]) == list(range(65))
+
+
+def test_every_class_keeps_a_training_photo_whatever_the_fraction():
+    source = toy([2, 5])
+    parts = split(source, val_fraction=0.99)
+    assert np.bincount(source.labels[parts["train"]]).tolist() == [1, 1]
+
+
+def test_seeds_differ_and_repeat():
+    source = toy([40, 40])
+    assert drawn(source, seed=1) == drawn(source, seed=1)
+    assert drawn(source, seed=1) != drawn(source, seed=2)
+
+
+def test_order_of_files_and_other_classes_play_no_part():
+    source = toy([20, 30])
+    order = np.random.default_rng(0).permutation(50)
+    shuffled = Source(
+        "toy",
+        source.classes,
+        tuple(source.files[i] for i in order),
+        source.labels[order],
+        source.read,
+        {},
+        tuple(source.keys[i] for i in order),
+    )
+    assert drawn(shuffled) == drawn(source)
+    more = toy([20, 30, 5])
+    assert {key for key in drawn(more)["val"] if key[0] != "2"} == drawn(source)["val"]
+
+
+def test_the_place_of_the_data_plays_no_part(tmp_path):
+    make_photos(tmp_path / "here", {"red": 12, "blue": 12}, size=8)
+    shutil.copytree(tmp_path / "here", tmp_path / "over" / "there")
+    here, there = open_source(tmp_path / "here"), open_source(tmp_path / "over" / "there")
+    assert drawn(here) == drawn(there)
+    assert here.files != there.files
+
+
+def test_given_splits_win():
+    given = {"train": np.array([0, 1, 4]), "val": np.array([2, 5]), "test": np.array([3])}
+    parts = split(toy([4, 2], given))
+    assert {name: where.tolist() for name, where in parts.items()} == {name: w.tolist() for name, w in given.items()}
+
+
+def test_test_photos_validate_where_nothing_else_does():
+    parts = split(toy([4, 2], {"train": np.array([0, 1, 4]), "test": np.array([2, 3, 5])}))
+    assert {name: where.tolist() for name, where in parts.items()} == {"train": [0, 1, 4], "val": [2, 3, 5]}
+
+
+def test_train_alone_is_drawn_from():
+    parts = split(toy([6, 6], {"train": np.array([0, 1, 2, 6, 7, 8])}))
+    assert sorted([*parts["train"], *parts["val"]]) == [0, 1, 2, 6, 7, 8]
+    assert len(parts["val"]) == 2
+
+
+def test_photos_to_skip_and_unlabelled_ones_are_in_no_part():
+    source = toy([5, 5])
+    source.labels[9] = -1
+    parts = split(source, skip={0, 1})
+    assert sorted([*parts["train"], *parts["val"]]) == [2, 3, 4, 5, 6, 7, 8]
+    with pytest.raises(InputError, match='"class 0" has a single photo'):
+        split(source, skip=range(4))
+    with pytest.raises(InputError, match='"class 0" has no photo'):
+        split(source, skip=range(5))
+
+
+def test_a_class_with_one_photo_is_named():
+    with pytest.raises(InputError, match='"class 1" has a single photo: at least 2'):
+        split(toy([5, 1, 5]))
+    with pytest.raises(InputError, match='"class 1" has no photo in train'):
+        split(toy([2, 2], {"train": np.array([0]), "val": np.array([1, 2])}))
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+def test_fractions_out_of_range(fraction):
+    with pytest.raises(InputError, match="val_fraction"):
+        split(toy([5, 5]), val_fraction=fraction)
+
+
+def test_duplicates_across_the_split(tmp_path):
+    make_photos(tmp_path, {"red": 6, "blue": 6}, size=8)
+    source = open_source(tmp_path)
+    parts = split(source)
+    train, val = int(parts["train"][0]), int(parts["val"][1])
+    shutil.copy(source.files[train], source.files[val])
+    shutil.copy(source.files[train], source.files[parts["train"][1]])
+    hashes = dict(enumerate(digests(source, range(12))))
+    assert duplicates(source, hashes, parts) == [(source.files[train], source.files[val])]
+    assert duplicates(source, dict.fromkeys(range(12), ""), parts) == []

@@ -1,0 +1,213 @@
+"""The pages of a run, of the demonstration and of synthesis, from records as the commands make them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tljax.report import demo_page, run_page, synth_page
+from tljax.report.blocks import Bars, Card, Figure, Numbers, Pictures, Row, Slider, Table, Text
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
+CLASSES = ["Cat <1>", 'Dog "2"', "Fox"]
+RUN = {
+    "title": "pets & co",
+    "classes": CLASSES,
+    "model": "efficientnet_lite0",
+    "mode": "linear_probe",
+    "data": "photos/pets",
+    "seconds": 12.5,
+    "train_images": 30,
+    "val_images": 4,
+    "probs": np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]),
+    "labels": np.array([0, 1, 1, 2]),
+    "files": ["a.jpg", "b.jpg", "c.jpg", "d.jpg"],
+    "wrong": [
+        {"image": PHOTO, "file": "pets/Dog/b\udce9.jpg", "true": CLASSES[1], "predicted": CLASSES[0], "prob": 0.7}
+    ],
+    "l2": 0.01,
+    "l2_path": [{"l2": l2, "val_accuracy": 0.9, "val_loss": 0.3} for l2 in (1e-4, 0.01, 1.0)],
+    "curve": None,
+    "feature_maps": [("stem", np.ones((6, 6, 40), np.float32))],
+    "photo": PHOTO,
+    "skipped": [("Cat/666.jpg", "empty file")],
+    "duplicates": [("Cat/1.jpg", "Cat/7.jpg"), "Dog/2.jpg = Dog/3.jpg"],
+}
+
+
+def flatten(blocks):
+    for block in blocks:
+        yield block
+        if isinstance(block, Row | Card):
+            yield from flatten(block.blocks)
+
+
+def of_kind(sections, kind):
+    return [block for section in sections for block in flatten(section.blocks) if isinstance(block, kind)]
+
+
+def test_run_page_shows_every_part(tmp_path):
+    text = run_page.write(tmp_path / "report.html", RUN).read_text(encoding="utf-8")
+    for part in (
+        "<title>pets &amp; co</title>", "efficientnet_lite0 · linear probe · photos/pets", "75.0 %", "12 s",
+        "Cat &lt;1&gt;, 70.0 %", "really Dog &quot;2&quot; · b\ufffd.jpg", "stem", "6 × 6, 32 of 40 channels",
+        "Cat/666.jpg", "empty file", "Cat/1.jpg = Cat/7.jpg", "Dog/2.jpg = Dog/3.jpg",
+    ):  # fmt: skip
+        assert part in text
+
+
+def test_run_page_counts_from_probabilities():
+    sections = run_page.sections(RUN)
+    tiles = {label: value for label, value, _ in of_kind(sections, Numbers)[0].numbers}
+    assert tiles["Accuracy"] == "75.0 %"
+    assert tiles["Balanced"] == "83.3 %"
+    assert tiles["Training photos"] == "30"
+    mistakes = of_kind(sections, Table)[0]
+    assert mistakes.rows == [('Dog "2"', "Cat <1>", 1, "50.0 %")]
+
+
+@pytest.mark.parametrize("part", [key for key in RUN if key != "classes"])
+def test_run_page_does_without_any_part(part):
+    absent = run_page.sections({key: value for key, value in RUN.items() if key != part})
+    unknown = run_page.sections({**RUN, part: None})
+    assert [section.title for section in absent] == [section.title for section in unknown]
+    assert absent[0].title == "At a glance"
+
+
+def test_run_page_of_the_bare_minimum(tmp_path):
+    assert [section.title for section in run_page.sections({"classes": CLASSES})] == ["At a glance"]
+    text = run_page.write(tmp_path / "p.html", {"classes": CLASSES}).read_text(encoding="utf-8")
+    assert "<title>A trained classifier</title>" in text
+
+
+def test_run_page_shows_the_learning_curve_of_fine_tuning():
+    record = {
+        **RUN,
+        "l2_path": None,
+        "curve": [{"step": s, "epoch": 0, "loss": 1.0, "accuracy": 0.5} for s in range(3)],
+    }
+    alts = [figure.alt for figure in of_kind(run_page.sections(record), Figure)]
+    assert "Accuracy and training loss against the training step" in alts
+    assert not any("L2" in alt for alt in alts)
+
+
+def attack(**extra):
+    changed = PHOTO.copy()
+    changed[0, 0, 0] = PHOTO[0, 0, 0] // 2 + 60
+    return {
+        "pictures": {"original": PHOTO, "adversarial": changed},
+        "source": {"name": "golden retriever", "prob": 0.9},
+        "adversarial": {"name": "Siamese cat", "prob": 0.99, "linf": 4 / 255, "l2": 3.2},
+        "eps": 4 / 255,
+        "norm": "linf",
+        "steps": 40,
+        **extra,
+    }
+
+
+IDEAL = [
+    {
+        "class": "zebra",
+        "image": PHOTO,
+        "prob": 0.999,
+        "judges": {"lite1": {"prob": 0.9, "rank": 1}, "squeezenet": {"prob": 0.01, "rank": 12}},
+    },
+    {"class": "tabby", "image": PHOTO, "prob": 0.5, "judges": {}},
+]
+TASK = {"features": 0.95, "pixels": 0.25, "seconds": 9.0, "classes": ("a", "b"), "images": [(PHOTO, "a"), (PHOTO, "b")]}
+DEMO = {
+    "model": "efficientnet_lite0",
+    "seconds": 100.0,
+    "classify": {"image": PHOTO, "top": [{"index": 281, "name": "tabby", "prob": 0.6}, {"name": "lynx", "prob": 0.1}]},
+    "textures": TASK,
+    "digits": {**TASK, "features": 0.9, "pixels": 0.97, "images": [np.zeros((8, 8), np.uint8)]},
+    "ideal": IDEAL,
+    "attack": attack(),
+}
+
+
+def test_demo_page_says_what_transfer_adds(tmp_path):
+    text = demo_page.write(tmp_path / "p.html", DEMO).read_text(encoding="utf-8")
+    assert "+70.0" in text
+    assert "-7.0" in text
+    assert "tabby" in text
+    assert "1 min 40 s" in text
+    pictures = of_kind(demo_page.sections(DEMO), Pictures)
+    assert [len(block.pictures) for block in pictures] == [2, 1]
+
+
+@pytest.mark.parametrize("part", list(DEMO))
+def test_demo_page_does_without_any_part(part):
+    sections = demo_page.sections({key: value for key, value in DEMO.items() if key != part})
+    own_section = part in ("classify", "textures", "digits", "ideal", "attack")
+    assert len(sections) == len(demo_page.sections(DEMO)) - own_section
+
+
+def test_ideal_page_shows_judges_apart_from_the_maker(tmp_path):
+    text = synth_page.write_ideal(tmp_path / "p.html", {"images": IDEAL, "model": "lite0", "steps": 256}).read_text(
+        "utf-8"
+    )
+    assert "99.9 % says its maker" in text
+    assert "lite0 · 256 steps" in text
+    assert "No other network was asked." in text
+    bars = next(block for block in flatten(synth_page.ideal_blocks(IDEAL)) if isinstance(block, Bars)).bars
+    assert [(bar.label, bar.value, bar.note, bar.strong) for bar in bars] == [
+        ("lite1", 0.9, "1st", True),
+        ("squeezenet", 0.01, "rank 12", False),
+    ]
+
+
+def test_attack_page_compares_exact_pictures(tmp_path):
+    text = synth_page.write_attack(tmp_path / "p.html", attack()).read_text(encoding="utf-8")
+    assert "<title>golden retriever → Siamese cat</title>" in text
+    assert "of 4/255 allowed" in text
+    assert "image/jpeg" not in text
+    slider = next(block for block in flatten(synth_page.attack_blocks(attack())) if isinstance(block, Slider))
+    assert slider.before.exact
+    assert slider.after.exact
+
+
+def test_a_failed_attack_is_called_so():
+    words = [
+        block.text
+        for block in synth_page.attack_blocks(attack(success=False, target="zebra"))
+        if isinstance(block, Text)
+    ]
+    assert words == [
+        "The attack did not succeed: the network does not see it as zebra. This is the best that was found."
+    ]
+
+
+def test_magnify_is_twenty_times_the_difference_around_grey():
+    before = np.array([[[10, 200, 0]]], np.uint8)
+    after = np.array([[[13, 198, 255]]], np.uint8)
+    assert synth_page.magnify(before, after).tolist() == [[[188, 88, 255]]]
+    assert synth_page.magnify(after, before).tolist() == [[[68, 168, 0]]]
+    assert (synth_page.magnify(before, before) == 128).all()
+
+
+def test_robustness_page_has_the_curve_and_its_numbers(tmp_path):
+    curve = [{"eps": 0.0, "accuracy": 0.9}, {"eps": 2 / 255, "accuracy": 0.1}]
+    text = synth_page.write_robustness(tmp_path / "p.html", {"curve": curve, "images": 100}).read_text(encoding="utf-8")
+    assert "<td>2/255</td><td>10.0 %</td>" in text
+    assert "of 100 photos" in text
+
+
+def test_transfer_page_has_a_section_for_each_matrix(tmp_path):
+    matrices = [
+        {"title": t, "values": np.eye(2), "makers": ["a", "b"], "judges": ["a", "b"]} for t in ("PGD", "MI-FGSM")
+    ]
+    text = synth_page.write_transfer(tmp_path / "p.html", {"matrices": matrices}).read_text(encoding="utf-8")
+    assert text.count("<h2>") == 2
+    assert ">MI-FGSM<" in text
+
+
+def test_the_package_loads_nothing_by_itself():
+    code = "import sys, tljax.report; print([m for m in ('numpy', 'matplotlib', 'jax', 'PIL') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_pages_need_no_jax():
+    code = "import sys, tljax.report.demo_page; print([m for m in ('jax', 'matplotlib.pyplot') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
