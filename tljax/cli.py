@@ -13,7 +13,10 @@ import tyro
 import tljax
 from tljax import progress
 from tljax.commands import Command
+from tljax.commands.attack import Attack, Robustness
 from tljax.commands.demo import Demo
+from tljax.commands.explain import Explain
+from tljax.commands.ideal import Ideal
 from tljax.commands.photos import Classify, Features, Models
 from tljax.commands.runs import Evaluate, Predict, Train
 from tljax.errors import InputError, nearest
@@ -25,6 +28,10 @@ _COMMANDS = {
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
+    "ideal": Ideal,
+    "attack": Attack,
+    "explain": Explain,
+    "robustness": Robustness,
     "demo": Demo,
 }
 _CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
@@ -36,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command = parse(arguments)
         with progress.tracking() as track:
-            result = command.run(track)
+            result = command.execute(track)
     except (InputError, OSError) as error:
         return _failed(error, 2, arguments)
     except KeyboardInterrupt:

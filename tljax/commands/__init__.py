@@ -19,7 +19,7 @@ class Command:
     debug: bool = False
     """Show the traceback of an error."""
 
-    def run(self, track: Track) -> dict[str, Any]:
+    def execute(self, track: Track) -> dict[str, Any]:
         """Does the work and returns what `--json` prints."""
         raise TypeError(f"{type(self).__name__} is abstract")
 

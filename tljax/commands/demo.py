@@ -31,7 +31,7 @@ class Demo(Command):
     overwrite: bool = False
     """Replace an existing folder."""
 
-    def run(self, track: Track) -> dict[str, Any]:
+    def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
         start = time.perf_counter()
         out = check_out(self.out, overwrite=self.overwrite)

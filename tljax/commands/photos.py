@@ -19,7 +19,7 @@ from tljax.progress import Track
 class Models(Command):
     """Lists the networks: parameters, ImageNet accuracy, input size, and where their weights come from."""
 
-    def run(self, track: Track) -> dict[str, Any]:
+    def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
         from tljax.models.spec import get_spec, list_models
         from tljax.weights.fetch import cached
@@ -78,7 +78,7 @@ class Classify(Command):
     overwrite: bool = False
     """Replace an existing --csv file."""
 
-    def run(self, track: Track) -> dict[str, Any]:
+    def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
         from tljax.data.sources import image_source
 
@@ -112,7 +112,7 @@ class Features(Command):
     overwrite: bool = False
     """Replace an existing file."""
 
-    def run(self, track: Track) -> dict[str, Any]:
+    def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
         from tljax.data.sources import image_source
 

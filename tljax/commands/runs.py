@@ -44,7 +44,7 @@ class Train(Command):
         """This command with the options of `config` as its defaults."""
         return dataclasses.replace(self, options=config_from_file(self.config))
 
-    def run(self, track: Track) -> dict[str, Any]:
+    def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
         start_jax()
         from tljax.transfer.training import train
@@ -83,7 +83,7 @@ class Evaluate(Command):
     labels: str | None = None
     """A table of files and labels, for a folder without class folders."""
 
-    def run(self, track: Track) -> dict[str, Any]:
+    def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
         start_jax()
         from tljax.transfer.run import evaluate
@@ -114,7 +114,7 @@ class Predict(Command):
     overwrite: bool = False
     """Replace an existing --csv file."""
 
-    def run(self, track: Track) -> dict[str, Any]:
+    def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
         from tljax.data.sources import image_source
 

@@ -72,6 +72,12 @@ def write_transfer(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     return write_page(path, title, sections, subtitle=record.get("subtitle") or "")
 
 
+def save_curve(path: str | os.PathLike, curve: Sequence[Mapping[str, Any]]) -> None:
+    """Saves a robust accuracy curve, {eps, accuracy} each, as a PNG."""
+    figure = figures.robustness_curve([point["eps"] for point in curve], [point["accuracy"] for point in curve])
+    figure.savefig(path, dpi=150, facecolor="white")
+
+
 def ideal_blocks(images: Sequence[Mapping[str, Any]] | None) -> list[Block]:
     """A card for each ideal image: the picture, the maker's own opinion, and those of the judges.
 

@@ -1,0 +1,211 @@
+"""How often does each attack succeed within the same budget, and does an 8-bit file keep it?
+
+    python -m experiments.attack_success --photos FOLDER --labels labels.csv --out out/attacks
+    python -m experiments.attack_success --photos FOLDER --small --out out/small
+
+Targeted: every photo is to become another class, drawn at random. Untargeted: it is to become anything else; there, the
+PGD of foolbox runs beside ours where it is installed, on the same function, photos, budget and number of gradients.
+All results are saved as PNG and read back; distances are those of the files.
+
+Expected on efficientnet_lite0 at L∞ 4/255: PGD and APGD reach nearly every target, one step of FGSM hardly any;
+untargeted PGD and APGD leave no more photos right than foolbox does. Time: see README.md; the small preset takes under
+a minute.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from tljax import progress, synth
+from tljax.commands.networks import load_network, read_png, save_png
+from tljax.data.loader import batches
+from tljax.data.sources import image_source
+from tljax.files import write_folder
+from tljax.report.blocks import Table, Text
+from tljax.report.page import Section, write_page
+
+TARGETED = {
+    "fgsm": {"eps": 4 / 255},
+    "mi_fgsm": {"eps": 4 / 255, "steps": 40},
+    "pgd": {"eps": 4 / 255, "steps": 40},
+    "apgd_ce": {"eps": 4 / 255, "steps": 40},
+    "apgd_dlr": {"eps": 4 / 255, "steps": 40},
+    "pgd (l2)": {"eps": 1.0, "norm": "l2", "steps": 40},
+    "cw_l2": {"eps": None, "norm": "l2", "steps": 100},
+}
+UNTARGETED = {"pgd": {"steps": 20}, "apgd_ce": {"steps": 20}, "apgd_dlr": {"steps": 20}}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    photos: str
+    """A folder of photos; labels are the network's own answers, so photos need none."""
+    out: str = "out/attacks"
+    """The folder for report.html and results.json."""
+    count: int = 100
+    """How many photos."""
+    model: str = "efficientnet_lite0"
+    """The network attacked."""
+    eps: float = 0.5 / 255
+    """Budget of the untargeted comparison: small, so that some photos survive and attacks can be told apart."""
+    batch_size: int = 25
+    """Photos at once."""
+    seed: int = 0
+    """Of the photos, the targets and the random starts."""
+    small: bool = False
+    """Four photos, few steps: shows that it runs."""
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Attacks, reads back, and writes OUT/report.html and OUT/results.json."""
+    targeted, untargeted = TARGETED, UNTARGETED
+    if config.small:
+        config = replace(config, count=4, batch_size=4)
+        targeted = {"fgsm": TARGETED["fgsm"], "pgd": {"eps": 4 / 255, "steps": 5}}
+        untargeted = {"pgd": {"steps": 3}}
+    out = write_folder(config.out, overwrite=True)
+    net = load_network(config.model)
+    images, seen = photographs(net, config)
+    rng = np.random.default_rng(config.seed)
+    classes = len(net.spec.classes)
+    targets = (seen + rng.integers(1, classes, len(seen))) % classes
+    rows = {}
+    with progress.tracking() as track:
+        for name, options in track(targeted.items(), "targeted attacks", len(targeted)):
+            rows[name] = one_attack(net, images, targets, name, {**options, "targeted": True}, config)
+        standing = {}
+        for name, options in track(untargeted.items(), "untargeted attacks", len(untargeted)):
+            options = {**options, "eps": config.eps}
+            standing[name] = 1 - one_attack(net, images, seen, name, options, config)["success"]
+        standing |= foolbox_peer(net, images, seen, config, untargeted["pgd"]["steps"])
+    document = {"config": config.__dict__, "targeted": rows, "untargeted still right": standing}
+    (out / "results.json").write_text(json.dumps(document, indent=1))
+    write_page(out / "report.html", "How often does each attack succeed?", sections(document))
+    return document
+
+
+def photographs(net: Any, config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """`count` photos drawn from the folder, uint8 (n, s, s, 3), and what the network takes them for, (n,)."""
+    source = image_source([config.photos])
+    chosen = np.random.default_rng(config.seed).permutation(len(source.files))
+    feed = batches(source, np.sort(chosen[: 2 * config.count]), net.spec, batch_size=config.batch_size)
+    images = np.concatenate([batch.images[batch.mask] for batch in feed])[: config.count]
+    return images, top_classes(net, images, config.batch_size)
+
+
+def top_classes(net: Any, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """The most likely class of each uint8 image."""
+    found = [net.scores(net.variables, as_floats(part)).argmax(-1) for part in parts(images, batch_size)]
+    return np.concatenate([np.asarray(c) for c in found])
+
+
+def one_attack(
+    net: Any, images: np.ndarray, labels: np.ndarray, name: str, options: dict[str, Any], config: Config
+) -> dict[str, float]:
+    """Success and mean distances of one attack, by the files that it leaves."""
+    attack = getattr(synth, name.split(" ")[0])
+
+    def run(part: np.ndarray, own: np.ndarray, number: int, **more: Any) -> np.ndarray:
+        key = jax.random.fold_in(jax.random.key(config.seed), number)
+        return attack(net.scores, net.variables, as_floats(part), jnp.asarray(own), key=key, **options, **more)
+
+    start = time.perf_counter()
+    made = in_batches(run, images, labels, config.batch_size)
+    seconds = time.perf_counter() - start
+    saved = through_png(made)
+    seen = top_classes(net, saved, config.batch_size)
+    change = (saved.astype(float) - images) / 255
+    won = seen == labels if options.get("targeted") else seen != labels
+    l2 = np.sqrt((change**2).sum((1, 2, 3)))
+    result = {
+        "success": float(won.mean()),
+        "linf (255ths)": float(np.round(255 * np.abs(change).max(), 3)),
+        "mean l2 of successes": float(l2[won].mean()) if won.any() else float("nan"),
+        "seconds": seconds,
+    }
+    if options.get("norm") == "l2":
+        free = in_batches(lambda *a: run(*a, quantized=False), images, labels, config.batch_size)
+        free_l2 = np.sqrt(((free - images / np.float32(255)) ** 2).sum((1, 2, 3)))
+        result["mean l2 before rounding"] = float(free_l2[won].mean()) if won.any() else float("nan")
+    return result
+
+
+def foolbox_peer(net: Any, images: np.ndarray, labels: np.ndarray, config: Config, steps: int) -> dict[str, float]:
+    """The share that foolbox's PGD leaves right on the same function; {} where foolbox is not installed."""
+    try:
+        import eagerpy as ep
+        import foolbox
+    except ImportError:
+        return {}
+    model = foolbox.JAXModel(lambda x: net.scores(net.variables, x), bounds=(0, 1))
+    attack = foolbox.attacks.LinfPGD(steps=steps, rel_stepsize=2.5 / steps)
+    right = 0
+    for part, own in zip(parts(images, config.batch_size), parts(labels, config.batch_size), strict=True):
+        _, clipped, _ = attack(model, ep.astensor(as_floats(part)).raw, jnp.asarray(own), epsilons=config.eps)
+        right += int((net.scores(net.variables, clipped).argmax(-1) == own).sum())
+    return {"foolbox pgd (before rounding)": right / len(images)}
+
+
+def in_batches(run: Callable, images: np.ndarray, labels: np.ndarray, batch_size: int) -> np.ndarray:
+    """float32 results of `run(images, labels, number)` on batches."""
+    pairs = zip(parts(images, batch_size), parts(labels, batch_size), strict=True)
+    return np.concatenate([np.asarray(run(part, own, i)) for i, (part, own) in enumerate(pairs)])
+
+
+def parts(values: np.ndarray, size: int) -> list[np.ndarray]:
+    """Consecutive pieces of at most `size` rows."""
+    return [values[i : i + size] for i in range(0, len(values), size)]
+
+
+def as_floats(images: np.ndarray) -> jax.Array:
+    """uint8 -> float32 in [0, 1]."""
+    return jnp.asarray(images, jnp.float32) / 255
+
+
+def through_png(images: np.ndarray) -> np.ndarray:
+    """What is read back after the images were saved."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.png"
+        pixels = np.asarray(synth.to_bytes(images))
+        return np.stack([read_png(save_png(path, image)) for image in pixels])
+
+
+def sections(document: dict[str, Any]) -> list[Section]:
+    """The page."""
+    targeted = [
+        (
+            name,
+            f"{row['success']:.0%}",
+            f"{row['linf (255ths)']:g}",
+            f"{row['mean l2 of successes']:.3f}",
+            f"{row['mean l2 before rounding']:.3f}" if "mean l2 before rounding" in row else "",
+            f"{row['seconds']:.0f}",
+        )
+        for name, row in document["targeted"].items()
+    ]
+    columns = ["attack", "success", "largest change, 255ths", "mean L2", "mean L2 before rounding", "seconds"]
+    standing = [(name, f"{share:.1%}") for name, share in document["untargeted still right"].items()]
+    eps = document["config"]["eps"]
+    return [
+        Section("To a random target", [Text("Success counted from PNG files, read back."), Table(columns, targeted)]),
+        Section(
+            "To anything else",
+            [Text(f"Photos still right at L∞ {255 * eps:g}/255."), Table(["attack", "still right"], standing)],
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    result = main(tyro.cli(Config, description=__doc__))
+    print(json.dumps({key: result[key] for key in ("targeted", "untargeted still right")}, indent=1))

@@ -1,0 +1,129 @@
+"""Does an adversarial image made on one network fool another?
+
+    python -m experiments.fool_another --photos FOLDER --out out/fool-another
+    python -m experiments.fool_another --photos FOLDER --small --out out/small
+
+Images are made on every network whose weights are here and judged by all of them, as 8-bit files at the maker's
+resolution, brought to the judge's. Untargeted: the share of photos whose answer changes, of those that the judge and
+the maker see alike without attack. Targeted: the share that the judge sees as the target. PGD stands beside MI-FGSM,
+which was made to transfer.
+
+Expected: on the diagonal nearly all succeed; off it, untargeted images of one family fool the others of the family
+much more often than another architecture, MI-FGSM more often than PGD; targets hardly ever transfer. Time: see
+README.md; the small preset takes about a minute.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from PIL import Image
+
+from tljax import progress, synth
+from tljax.commands.networks import default_judges, load_network
+from tljax.data.loader import batches
+from tljax.data.sources import image_source
+from tljax.files import write_folder
+from tljax.report import synth_page
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    photos: str
+    """A folder of photos; they need no labels."""
+    out: str = "out/fool-another"
+    """The folder for report.html and results.json."""
+    count: int = 48
+    """How many photos."""
+    models: tuple[str, ...] = ()
+    """Networks that make and judge; by default all whose weights are here."""
+    eps: float = 8 / 255
+    """L∞ budget."""
+    steps: int = 20
+    """Gradients of each attack."""
+    batch_size: int = 24
+    """Photos at once."""
+    seed: int = 0
+    """Of the photos, the targets and the random starts."""
+    small: bool = False
+    """Four photos, two networks, few steps: shows that it runs."""
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Makes, judges, and writes OUT/report.html and OUT/results.json."""
+    names = list(config.models) or default_judges(())
+    if config.small:
+        config, names = replace(config, count=4, batch_size=4, steps=3), names[:2]
+    out = write_folder(config.out, overwrite=True)
+    nets = {name: load_network(name) for name in names}
+    matrices = []
+    with progress.tracking() as track:
+        for targeted in (False, True):
+            for method in ("pgd", "mi_fgsm"):
+                values = [row(nets, name, method, targeted, config) for name in track(names, method, len(names))]
+                kind = "targeted" if targeted else "untargeted"
+                matrices.append(
+                    {"title": f"{method}, {kind}", "values": np.array(values), "makers": names, "judges": names}
+                )
+    subtitle = f"L∞ {255 * config.eps:g}/255, {config.steps} steps, {config.count} photos; rows make, columns judge"
+    synth_page.write_transfer(out / "report.html", {"matrices": matrices, "subtitle": subtitle})
+    document = {
+        "config": config.__dict__,
+        "networks": names,
+        "matrices": {matrix["title"]: matrix["values"].tolist() for matrix in matrices},
+    }
+    (out / "results.json").write_text(json.dumps(document, indent=1))
+    return document
+
+
+def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: Config) -> list[float]:
+    """How often the maker's images succeed with each judge."""
+    net = nets[maker]
+    source = image_source([config.photos])
+    chosen = np.random.default_rng(config.seed).permutation(len(source.files))[: config.count]
+    fooled, counted = dict.fromkeys(nets, 0), dict.fromkeys(nets, 0)
+    for number, batch in enumerate(batches(source, np.sort(chosen), net.spec, batch_size=config.batch_size)):
+        clean = batch.images[batch.mask]
+        seen = {name: answers(judge, clean) for name, judge in nets.items()}
+        classes = len(net.spec.classes)
+        targets = (seen[maker] + 1 + np.random.default_rng([config.seed, number]).integers(0, classes - 1)) % classes
+        labels = targets if targeted else seen[maker]
+        made = getattr(synth, method)(
+            net.scores,
+            net.variables,
+            jnp.asarray(clean, jnp.float32) / 255,
+            jnp.asarray(labels),
+            eps=config.eps,
+            steps=config.steps,
+            targeted=targeted,
+            key=jax.random.fold_in(jax.random.key(config.seed), number),
+        )
+        pixels = np.asarray(synth.to_bytes(made))
+        for name, judge in nets.items():
+            now = answers(judge, pixels)
+            alike = seen[name] == seen[maker]
+            fooled[name] += int((now == targets).sum() if targeted else (alike & (now != seen[name])).sum())
+            counted[name] += len(clean) if targeted else int(alike.sum())
+    return [fooled[name] / counted[name] if counted[name] else float("nan") for name in nets]
+
+
+def answers(net: Any, images: np.ndarray) -> np.ndarray:
+    """The most likely class of each uint8 image, brought to the network's resolution without a crop."""
+    size = net.spec.input_size
+    if images.shape[1] != size:
+        images = np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.BICUBIC)) for i in images])
+    return np.asarray(net.scores(net.variables, jnp.asarray(images, jnp.float32) / 255).argmax(-1))
+
+
+if __name__ == "__main__":
+    result = main(tyro.cli(Config, description=__doc__))
+    for title, values in result["matrices"].items():
+        print(title)
+        for name, shares in zip(result["networks"], values, strict=True):
+            print(f"   {name:22s}" + "  ".join(f"{share:6.1%}" for share in shares))

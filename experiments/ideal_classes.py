@@ -1,0 +1,138 @@
+"""Do other networks recognise an ideal image, and does the way it was made matter?
+
+    python -m experiments.ideal_classes --out out/ideal-classes
+    python -m experiments.ideal_classes --small --out out/small
+
+Twenty ImageNet classes are made four ways: by plain gradient descent on pixels (the textbook way), without and with
+total variation; in Fourier space on one network; in Fourier space on three networks at once. Every image is saved as
+PNG, read back, and judged by networks that had no part in it.
+
+Expected: pixels convince their maker and nobody else; Fourier images made on efficientnet_lite0 are top-1 for lite1 and
+lite2; made on all three they are also often in the top 5 of squeezenet1_1.caffe, another architecture.
+Time on 2 CPU cores: see README.md, which holds the measured results. The small preset takes about a minute.
+"""
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from tljax import progress
+from tljax.commands.networks import default_judges, file_stem, load_network, opinions, read_png, save_png
+from tljax.files import write_folder
+from tljax.report import synth_page
+from tljax.report.blocks import Table, Text
+from tljax.report.page import Section, write_page
+from tljax.synth import PixelRecipe, dream, to_bytes
+
+CLASSES = (284, 281, 340, 207, 292, 130, 963, 9, 417, 604, 386, 984, 985, 291, 96, 388, 949, 701, 973, 1)
+LITES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    out: str = "out/ideal-classes"
+    """The folder for report.html, results.json and the pictures."""
+    classes: tuple[int, ...] = CLASSES
+    """Indices of ImageNet classes."""
+    steps: int | None = None
+    """Steps of every method; by default 256 in Fourier space and 1,000 on pixels."""
+    size: int = 224
+    """Side of the images, in pixels."""
+    ways: tuple[str, ...] = ("pixel", "pixel + TV", "fourier", "fourier on three")
+    """Which of the four ways."""
+    seed: int = 0
+    """Of the noise that everything starts from."""
+    small: bool = False
+    """Two classes, few steps: shows that it runs."""
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Makes, judges, and writes OUT/report.html and OUT/results.json."""
+    if config.small:
+        config = replace(config, classes=config.classes[:2], steps=8, size=64, ways=("pixel + TV", "fourier"))
+    out = write_folder(config.out, overwrite=True)
+    with progress.tracking() as track:
+        results = {way: one_way(way, config, out, track) for way in config.ways}
+    rows = [(way, *summary) for way, result in results.items() for summary in summaries(result["images"])]
+    sections = [
+        Section(
+            "What the judges say",
+            [
+                Text("The share of the classes that each judge puts first, and among its first five."),
+                Table(["way", "judge", "first", "top 5", "median rank"], rows),
+            ],
+        )
+    ]
+    sections += [Section(way, synth_page.ideal_blocks(result["images"])) for way, result in results.items()]
+    write_page(out / "report.html", "Do other networks recognise an ideal image?", sections)
+    for result in results.values():
+        for image in result["images"]:
+            image.pop("image")
+    document = {"config": config.__dict__, "ways": results}
+    (out / "results.json").write_text(json.dumps(document, indent=1))
+    return document
+
+
+def one_way(way: str, config: Config, out: Path, track: progress.Track) -> dict[str, Any]:
+    """The images of one way, with the maker's and the judges' opinions."""
+    makers = LITES if way == "fourier on three" else LITES[:1]
+    nets = {name: load_network(name) for name in makers}
+    options: dict[str, Any] = {"method": "fourier"}
+    if way.startswith("pixel"):
+        plain = PixelRecipe(cross_entropy=1.0, total_variation=0.0)
+        options = {"method": "pixel", "recipe": PixelRecipe() if way == "pixel + TV" else plain}
+    start = time.perf_counter()
+    made = dream(
+        [net.scores for net in nets.values()],
+        [net.variables for net in nets.values()],
+        config.classes,
+        key=jax.random.key(config.seed),
+        steps=config.steps,
+        size=config.size,
+        track=track,
+        **options,
+    )
+    pixels = np.asarray(to_bytes(made.images))
+    seconds = time.perf_counter() - start
+    names = [nets[makers[0]].spec.classes[c] for c in config.classes]
+    folder = out / file_stem(way)
+    folder.mkdir()
+    files = [save_png(folder / f"{file_stem(n)}.png", image) for n, image in zip(names, pixels, strict=True)]
+    judges = {name: load_network(name) for name in default_judges(makers)}
+    own, others = (opinions(group, files, [str(c) for c in config.classes]) for group in (nets, judges))
+    images = [
+        {
+            "class": name,
+            "file": str(Path(file).relative_to(out)),
+            "prob": float(np.mean([opinion["prob"] for opinion in mine.values()])),
+            "judges": judged,
+            "image": read_png(file),
+        }
+        for name, file, mine, judged in zip(names, files, own, others, strict=True)
+    ]
+    return {"makers": list(makers), "seconds": seconds, "images": images}
+
+
+def summaries(images: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """(judge, share first, share in the top 5, median rank) for each judge."""
+    rows = []
+    for judge in images[0]["judges"]:
+        ranks = np.array([image["judges"][judge]["rank"] for image in images])
+        rows.append((judge, f"{(ranks == 1).mean():.0%}", f"{(ranks <= 5).mean():.0%}", f"{np.median(ranks):g}"))
+    return rows
+
+
+if __name__ == "__main__":
+    report = main(tyro.cli(Config, description=__doc__))
+    for name, result in report["ways"].items():
+        print(f"{name} ({result['seconds']:.0f} s)")
+        for row in summaries(result["images"]):
+            print("   {}: first {}, top 5 {}, median rank {}".format(*row))

@@ -1,0 +1,195 @@
+"""`ideal`: what a network's idea of a class looks like, and whether other networks agree."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from tljax.commands import Command, start_jax
+from tljax.commands.networks import (
+    chosen_network,
+    default_judges,
+    file_stem,
+    load_network,
+    opinions,
+    read_png,
+    save_png,
+)
+from tljax.errors import InputError, match_name
+from tljax.files import check_out, replacing
+from tljax.progress import Track
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ideal(Command):
+    """Makes the picture that a network is surest of, for each class, and asks other networks what they see in it.
+
+    Every picture is saved, read back, and judged by networks that had no part in it. A report shows all of them.
+
+    Examples: tljax ideal zebra "Siamese cat" --out dreams
+              tljax ideal zebra --model efficientnet_lite0,efficientnet_lite1 --out dreams
+              tljax ideal Abyssinian --run pets-run --out dreams
+              tljax ideal --layer stage5_block2 --channel 7 --out channel
+    """
+
+    classes: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Names or indices of classes."""
+    out: str
+    """The folder for the pictures and report.html."""
+    model: str = "efficientnet_lite0"
+    """The network that the picture is made for, or several, joined by commas, that must agree."""
+    run: str | None = None
+    """A trained run in the place of --model: the ideal member of your own classes."""
+    method: Literal["fourier", "pixel"] = "fourier"
+    """fourier: smooth, robust pictures; pixel: plain gradient descent on pixels, as textbooks show it."""
+    steps: int | None = None
+    """Steps along the gradient; by default 256, for pixel 1,000."""
+    size: int = 224
+    """Side of the picture, in pixels."""
+    layer: str | None = None
+    """Excite a channel of this layer instead of a class."""
+    channel: int | None = None
+    """Which channel of --layer."""
+    variants: int = 1
+    """Pictures of each class, kept unlike each other."""
+    judge: tuple[str, ...] | None = None
+    """Networks (or runs) that judge; by default all whose weights are here and that did not make the picture."""
+    seed: int = 0
+    """Of the first noise and of the transformations."""
+    overwrite: bool = False
+    """Replace an existing folder."""
+
+    def execute(self, track: Track) -> dict[str, Any]:
+        """See `Command`."""
+        out = check_out(self.out, overwrite=self.overwrite)
+        self._check()
+        start_jax()
+        makers = self._makers()
+        names, wanted = self._wanted(makers)
+        judges = {name: load_network(name) for name in self._judges(makers)}
+        for name, net in judges.items():
+            for asked in names if self.layer is None else ():
+                _known(asked, name, net)
+        start = time.perf_counter()
+        made = self._make(makers, wanted, track)
+        seconds = time.perf_counter() - start
+        with replacing(out) as folder:
+            folder.mkdir()
+            images, stopped = self._save(folder, names, made, makers, judges, track)
+            self._report(folder, images, makers, seconds)
+        for image in images:
+            image["file"] = str(out / image["file"])
+            image.pop("image")
+        if stopped and len(stopped) == len(images):
+            raise InputError(f"{stopped[0]}; the last finite picture is {images[0]['file']}")
+        return {"images": images, "seconds": seconds, "stopped": stopped, "report": str(out / "report.html")}
+
+    def text(self, result: dict[str, Any]) -> str:
+        """A line for each picture."""
+        lines = []
+        for image in result["images"]:
+            said = ", ".join(f"{j} {100 * o['prob']:.1f} % (rank {o['rank']})" for j, o in image["judges"].items())
+            lines.append(f"{image['class']}: {image['file']}" + (f"; judges: {said}" if said else ""))
+        return "\n".join([*lines, *result["stopped"], f"{result['seconds']:.0f} s; report: {result['report']}"])
+
+    def _check(self) -> None:
+        if self.layer is None and not self.classes:
+            raise InputError("no class given: name one, such as zebra, or a --layer with a --channel")
+        if (self.layer is None) != (self.channel is None):
+            raise InputError("--layer and --channel go together")
+        if self.layer is not None and self.classes:
+            raise InputError("give classes or a --layer with a --channel, not both")
+        if self.run is not None and "," in self.model:
+            raise InputError("--run takes the place of --model: give one of them")
+
+    def _makers(self) -> dict[str, Any]:
+        if self.run is not None:
+            return dict([chosen_network(self.model, self.run)])
+        return {name: load_network(name) for name in self.model.split(",")}
+
+    def _judges(self, makers: dict[str, Any]) -> list[str]:
+        if self.judge is not None:
+            same = [name for name in self.judge if name in makers]
+            if same:
+                raise InputError(f"{same[0]} makes the pictures: it cannot judge them as well")
+            return list(self.judge)
+        return default_judges(list(makers)) if self.run is None and self.layer is None else []
+
+    def _wanted(self, makers: dict[str, Any]) -> tuple[list[str], list[int]]:
+        first = next(iter(makers.values()))
+        if self.layer is not None:
+            return [f"{self.layer} channel {self.channel}"], [self.channel]
+        wanted = [match_name(name, first.spec.classes) for name in self.classes]
+        return [first.spec.classes[c] for c in wanted], wanted
+
+    def _make(self, makers: dict[str, Any], wanted: list[int], track: Track) -> Any:
+        import jax
+
+        from tljax.synth import dream
+
+        nets = list(makers.values())
+        functions = [net.scores if self.layer is None else net.intermediates for net in nets]
+        return dream(
+            functions,
+            [net.variables for net in nets],
+            wanted,
+            key=jax.random.key(self.seed),
+            method=self.method,
+            steps=self.steps,
+            size=self.size,
+            layer=self.layer,
+            variants=self.variants,
+            track=track,
+        )
+
+    def _save(self, folder: Path, names: list[str], made: Any, makers: Any, judges: Any, track: Track) -> tuple:
+        from tljax.synth import to_bytes
+
+        each = [name for name in names for _ in range(self.variants)]
+        stems = [f"{file_stem(name)}-{i + 1}" if self.variants > 1 else file_stem(name) for i, name in _numbered(each)]
+        stems = [stem if stems.count(stem) == 1 else f"{stem}-{i}" for i, stem in enumerate(stems)]
+        pixels = np.asarray(to_bytes(made.images))
+        files = [save_png(folder / f"{stem}.png", image) for stem, image in zip(stems, pixels, strict=True)]
+        if self.layer is None:
+            own, others = (opinions(nets, files, each, track=track) for nets in (makers, judges))
+        else:
+            own, others = [{} for _ in files], [{} for _ in files]
+        images = [
+            {
+                "class": name,
+                "file": Path(file).name,
+                "prob": float(np.mean([o["prob"] for o in mine.values()])) if mine else None,
+                "judges": judged,
+                "image": read_png(file),
+            }
+            for name, file, mine, judged in zip(each, files, own, others, strict=True)
+        ]
+        stopped = [
+            f"{name}: the gradient was not finite at step {step}"
+            for name, step in zip(each, made.ascent.stopped, strict=True)
+            if step is not None
+        ]
+        return images, stopped
+
+    def _report(self, folder: Path, images: list, makers: dict[str, Any], seconds: float) -> None:
+        from tljax.report import synth_page
+
+        steps = self.steps or {"fourier": 256, "pixel": 1000}[self.method]
+        shown = [{**image, "prob": image["prob"] or 0.0} for image in images]
+        record = {"images": shown, "model": ", ".join(makers), "method": self.method, "steps": steps}
+        synth_page.write_ideal(folder / "report.html", {**record, "seconds": seconds})
+
+
+def _known(asked: str, name: str, net: Any) -> None:
+    try:
+        match_name(asked, net.spec.classes)
+    except InputError as error:
+        raise InputError(f"{name} cannot judge: {error}") from None
+
+
+def _numbered(names: list[str]) -> list[tuple[int, str]]:
+    """Each name with how many equal ones came before it."""
+    return [(names[:i].count(name), name) for i, name in enumerate(names)]
