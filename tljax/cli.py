@@ -34,7 +34,7 @@ _COMMANDS = {
     "robustness": Robustness,
     "demo": Demo,
 }
-_CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
+_MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,10 +64,11 @@ def parse(arguments: Sequence[str]) -> Command:
     kind = _COMMANDS.get(arguments[0]) if arguments else None
     if kind is None:
         return _overview(list(arguments) or ["--help"])
-    command = _tyro(kind, arguments[0], arguments[1:])
-    if isinstance(command, Train) and command.config is not None:
-        command = _tyro(kind, arguments[0], arguments[1:], default=command.with_file())
-    return command
+    if kind is Train and any(argument.split("=")[0] == "--config" for argument in arguments):
+        markers = _MARKERS[1:]  # what the file turns on can be turned off
+        command = _tyro(kind, arguments[0], arguments[1:], config=markers)
+        return _tyro(kind, arguments[0], arguments[1:], config=markers, default=command.with_file())
+    return _tyro(kind, arguments[0], arguments[1:])
 
 
 def _overview(arguments: Sequence[str]) -> Command:
@@ -93,8 +94,7 @@ def _tyro(kind: Any, name: str, arguments: Sequence[str], **options: Any) -> Any
                 prog=f"tljax {name}".strip(),
                 description=description,
                 args=list(arguments),
-                config=_CONFIG,
-                **options,
+                **{"config": _MARKERS, **options},
             )
     except SystemExit as stop:
         if stop.code in (0, None):
