@@ -5,6 +5,7 @@ arithmetic, so the arrays are the same bits on every machine. The stream of a te
 name only, never on the order of the names. "Spread" below is a standard deviation; the distribution is uniform.
 """
 
+import math
 import re
 import zlib
 from collections.abc import Mapping
@@ -13,15 +14,17 @@ import numpy as np
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_SMALL_NORM = 0.25  # scale of the last norm of a residual block
-_PLAIN_NORM = 0.6  # the same place in a block whose output no shortcut carries on
+_BLOCK = 2**18  # even
+_SMALL_NORM = 0.2  # scale of the last norm of a residual block
+_STEM_NORM = 3.0  # of the networks with ReLU6, so that it clips there too
+_PLAIN_NORM = 1.0  # the same place in a block whose output no shortcut carries on
 
 
 def draw_state(shapes: Shapes, seed: int = 0) -> dict[str, np.ndarray]:
     """Weights for a torch state dict, or for the `ndf` names with a kernel in HWIO order.
 
     Convolutions and dense layers are He-scaled (spread sqrt(2 / fan in)); running means lie around 0, running variances
-    in [0.5, 2]; norm weights lie around 1, and around 0.25 for the last norm of a residual block, so that no block
+    in [0.5, 2]; norm weights lie around 1, and around 0.2 for the last norm of a residual block, so that no block
     drowns its shortcut. The result keeps activations and logits of order 1 through 152 layers.
 
     Args:
@@ -40,10 +43,10 @@ def draw_images(height: int, width: int, batch: int = 2, seed: int = 0) -> np.nd
     """
     images = np.full((batch, height, width, 3), 0.5)
     for cells, spread in ((2, 0.16), (5, 0.12), (11, 0.08), (23, 0.05)):
-        grid = _uniform(f"images/{cells}", (batch, cells, cells, 3), seed) * np.float32(spread)
+        grid = _uniform(f"images/{cells}", (batch, cells, cells, 3), seed, spread)
         rows, columns = _interpolation(cells, height), _interpolation(cells, width)
         images += np.einsum("hi,bijc,wj->bhwc", rows, grid.astype(np.float64), columns)
-    images += 0.05 * _uniform("images/noise", (batch, height, width, 3), seed)
+    images += _uniform("images/noise", (batch, height, width, 3), seed, 0.05)
     return (np.round(images.clip(0, 1) * 255) / 255).astype(np.float32)
 
 
@@ -56,21 +59,22 @@ def _draw_tensor(name: str, shapes: Shapes, seed: int) -> np.ndarray:
     shape = tuple(shapes[name])
     if name.endswith("num_batches_tracked"):
         return np.array(1000, np.int64)
-    noise = _uniform(name, shape, seed)
     if name.endswith("running_mean"):
-        return noise * np.float32(0.2)
+        return _uniform(name, shape, seed, 0.2)
     if name.endswith("running_var"):
-        return noise * np.float32(0.75 / np.sqrt(3)) + np.float32(1.25)
+        return _uniform(name, shape, seed, 0.75 / math.sqrt(3)) + np.float32(1.25)
     if name.endswith("bias"):
-        return noise * np.float32(0.1)
+        return _uniform(name, shape, seed, 0.1)
     if len(shape) == 1:
-        return (noise * np.float32(0.2) + np.float32(1)) * np.float32(_norm_scale(name, shapes))
-    fan_in = np.prod(shape[:-1] if name.endswith("/kernel") else shape[1:])
-    return noise * np.float32(np.sqrt(2 / fan_in))
+        scale = _norm_scale(name, shapes)
+        return _uniform(name, shape, seed, 0.2 * scale) + np.float32(scale)
+    fan_in = math.prod(shape[:-1] if name.endswith("/kernel") else shape[1:])
+    gain = 2 / 80**2 if name == "conv1/kernel" else 2  # Caffe's input has a spread near 80
+    return _uniform(name, shape, seed, math.sqrt(gain / fan_in))
 
 
 def _norm_scale(name: str, shapes: Shapes) -> float:
-    """The mean of a norm's weight: small for the last norm of a residual block, else 1."""
+    """The mean of a norm's weight: small for the last norm of a residual block, large for some stems, else 1."""
     if found := re.fullmatch(r"(layer\d\.\d+\.bn)(\d)\.weight", name):  # ResNet: bn2 or, of a bottleneck, bn3
         return 1.0 if f"{found[1]}{int(found[2]) + 1}.weight" in shapes else _SMALL_NORM
     if found := re.fullmatch(r"(features\.\d+\.conv)\.\d+\.weight", name):  # torchvision's MobileNetV2
@@ -78,18 +82,22 @@ def _norm_scale(name: str, shapes: Shapes) -> float:
     elif found := re.fullmatch(r"(_blocks\.\d+)\._bn2\.weight", name):  # EfficientNet-Lite
         expand = f"{found[1]}._expand_conv.weight"
     else:
-        return 1.0
+        return _STEM_NORM if name in ("features.0.1.weight", "_bn0.weight") else 1.0
     has_shortcut = expand in shapes and shapes[expand][1] == shapes[name][0]
     return _SMALL_NORM if has_shortcut else _PLAIN_NORM
 
 
-def _uniform(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Float32, uniform with mean 0 and standard deviation 1; its bits depend on (seed, name, shape) only."""
-    size = int(np.prod(shape, dtype=np.int64))
-    raw = np.random.PCG64([seed, zlib.crc32(name.encode())]).random_raw((size + 1) // 2)
-    bits = raw.astype("<u8", copy=False).view("<u4")[:size]
-    centred = (bits >> np.uint32(8)).astype(np.float32) - np.float32(2**23)
-    return (centred * np.float32(np.sqrt(3) / 2**23)).reshape(shape)
+def _uniform(name: str, shape: tuple[int, ...], seed: int, spread: float = 1.0) -> np.ndarray:
+    """Float32, uniform with mean 0 and the given standard deviation; drawn from (seed, name), in blocks for speed."""
+    stream = np.random.PCG64([seed, zlib.crc32(name.encode())])
+    values = np.empty(math.prod(shape), np.float32)
+    for start in range(0, values.size, _BLOCK):
+        part = values[start : start + _BLOCK]
+        bits = stream.random_raw((part.size + 1) // 2).astype("<u8", copy=False).view("<u4")
+        part[:] = bits[: part.size] >> np.uint32(8)
+        part -= np.float32(2**23)
+        part *= np.float32(spread * math.sqrt(3) / 2**23)
+    return values.reshape(shape)
 
 
 def _interpolation(cells: int, size: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Reference networks in PyTorch: torchvision's own, and independent ones for EfficientNet-Lite and Caffe's SqueezeNet.
 
 Needs torch and torchvision (the extra `parity`); used only by `make.py`. Everything is computed in float64 from float32
-weights and float32 images, normalisation included, so the reference is the ground truth that float32 rounds.
+weights and float32 images, normalisation included: the truth that any float32 computation rounds.
 """
 
 import math
@@ -40,7 +40,15 @@ class _SameConv(nn.Conv2d):
         (kernel, _), (stride, _) = self.kernel_size, self.stride
         total = [max((math.ceil(n / stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:]]
         rows, columns = [(t // 2, t - t // 2) for t in total]
-        return super().forward(functional.pad(x, columns + rows))
+        x = functional.pad(x, columns + rows)
+        if self.groups == 1 or x.dtype == torch.float32:
+            return super().forward(x)
+        y = 0  # torch has no fast float64 kernel for depthwise convolutions
+        for i in range(kernel):
+            for j in range(kernel):
+                window = x[..., i : x.shape[-2] - kernel + i + 1 : stride, j : x.shape[-1] - kernel + j + 1 : stride]
+                y = y + window * self.weight[:, 0, i, j, None, None]
+        return y
 
 
 def _lite_norm(features: int) -> nn.BatchNorm2d:
@@ -69,7 +77,7 @@ class _LiteBlock(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite (Tan and Le 2019, without squeeze-and-excitation): stem, top, first and last depth are fixed."""
+    """EfficientNet-Lite: no squeeze-and-excitation; stem, top and the depth of the first and last stage are fixed."""
 
     # repeats, kernel, stride, expand, outputs
     _STAGES = (
@@ -107,16 +115,17 @@ class EfficientNetLite(nn.Module):
         return self._fc(self.features(x).mean((2, 3)))
 
 
+_FIRES = ((2, 16, 64), (3, 16, 64), (4, 32, 128), (5, 32, 128), (6, 48, 192), (7, 48, 192), (8, 64, 256), (9, 64, 256))
+
+
 class CaffeSqueezeNet(nn.Module):
     """SqueezeNet 1.1 (Iandola et al. 2016) with the layer names of the `ndf` file; weights by `load_state`."""
-
-    _FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192), 8: (64, 256), 9: (64, 256)}
 
     def __init__(self):
         super().__init__()
         self.layers = {"conv1": (3, 3, 3, 64), "conv10": (1, 1, 512, 1000)}
         inputs = 64
-        for fire, (squeeze, expand) in self._FIRES.items():
+        for fire, squeeze, expand in _FIRES:
             self.layers[f"fire{fire}/squeeze1x1"] = (1, 1, inputs, squeeze)
             self.layers[f"fire{fire}/expand1x1"] = (1, 1, squeeze, expand)
             self.layers[f"fire{fire}/expand3x3"] = (3, 3, squeeze, expand)
@@ -138,7 +147,7 @@ class CaffeSqueezeNet(nn.Module):
     def features(self, x):
         """(b, 512, h, w): the last fire module's map."""
         x = self._conv("conv1", x, stride=2).relu()
-        for fire in self._FIRES:
+        for fire, _, _ in _FIRES:
             if fire in (2, 4, 6):
                 x = functional.max_pool2d(x, 3, 2, ceil_mode=True)
             squeezed = self._conv(f"fire{fire}/squeeze1x1", x).relu()
@@ -178,12 +187,12 @@ def state_shapes(name: str) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 
-def load(name: str, state: dict[str, np.ndarray]) -> nn.Module:
-    """The reference network in inference mode with float64 copies of the given weights, which are differentiable."""
+def load(name: str, state: dict[str, np.ndarray], dtype: torch.dtype = torch.float64) -> nn.Module:
+    """The reference network in inference mode, with copies of the given weights in `dtype`."""
     with torch.device("meta"):
         network = REFERENCES[name].build()
     tensors = {key: torch.from_numpy(value) for key, value in state.items()}
-    tensors = {k: v.double() if v.is_floating_point() else v for k, v in tensors.items()}
+    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
     if isinstance(network, CaffeSqueezeNet):
         network.load_state(tensors)
     else:
@@ -191,22 +200,23 @@ def load(name: str, state: dict[str, np.ndarray]) -> nn.Module:
     return network.eval()
 
 
-def prepare(name: str, images) -> torch.Tensor:
-    """(b, h, w, 3) in [0, 1], RGB -> (b, 3, h, w) float64, normalised as the network expects."""
+def parameters(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The trainable tensors by name, made differentiable."""
+    caffe = isinstance(network, CaffeSqueezeNet)
+    tensors = network.weights if caffe else dict(network.named_parameters())
+    return {name: tensor.requires_grad_() for name, tensor in tensors.items()}
+
+
+def prepare(name: str, images: torch.Tensor) -> torch.Tensor:
+    """(b, h, w, 3) in [0, 1], RGB -> (b, 3, h, w) of the same dtype, normalised as the network expects."""
     reference = REFERENCES[name]
-    constants = {"dtype": torch.float64}
-    x = torch.as_tensor(images).double()
-    x = (x - torch.tensor(reference.mean, **constants)) / torch.tensor(reference.std, **constants)
+    mean, std = (torch.tensor(values, dtype=images.dtype) for values in (reference.mean, reference.std))
+    x = (images - mean) / std
     return (x.flip(-1) if reference.bgr else x).permute(0, 3, 1, 2)
 
 
-def logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """(b, 1000): the network's output."""
-    return network(x)
-
-
 def scores(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """(b, 1000): the output before a final activation, which only SqueezeNet has."""
+    """(b, 1000): the output before a final activation, which only SqueezeNet has; the output itself is `network(x)`."""
     if isinstance(network, CaffeSqueezeNet):
         return network.scores(x)
     if isinstance(network, torchvision.models.SqueezeNet):
@@ -215,9 +225,12 @@ def scores(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def embed(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """(b, d): the last convolutional map, averaged over space."""
+    """(b, d): the last convolutional map after its activation, averaged over space."""
     if isinstance(network, torchvision.models.ResNet):
         for layer in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             x = getattr(network, layer)(x)
         return x.mean((2, 3))
-    return network.features(x).mean((2, 3))
+    features = network.features
+    if isinstance(network, torchvision.models.VGG):
+        features = features[:-1]  # without the last pooling
+    return features(x).mean((2, 3))

@@ -55,7 +55,7 @@ class TrainConfig:
     lr: float | None = None
     depth_decay: float = 0.75
     weight_decay: float = 0.01
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.05
     augment: Literal["none", "light", "full"] = "light"
     flip: bool | None = None
     update_stats: bool = False
@@ -68,8 +68,8 @@ _NAMES = tuple(field.name for field in fields(TrainConfig))
 _FINETUNE = _NAMES[_NAMES.index("epochs") :]
 _RANGES = {
     "seed": (0, 2**31 - 1),
-    "val_fraction": (0.0, 1.0),
-    "l2": (0.0, 1e12),
+    "val_fraction": (0.001, 0.999),
+    "l2": (1e-9, 1e9),
     "batch_size": (1, 65536),
     "image_size": (32, 4096),
     "epochs": (1, 100_000),

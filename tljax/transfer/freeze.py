@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+
 from tljax import trees
 from tljax.errors import InputError
 from tljax.models.spec import ModelSpec
@@ -68,14 +70,14 @@ def label_variables(variables: Mapping[str, Any], rules: Sequence[tuple[str, str
         if name == FROZEN or any(re.fullmatch(pattern, path) for path in flat)
     ]
     labels = trees.label(variables, used)
-    if not any(name.startswith("depth") for name in trees.flatten(labels).values()):
+    if not trainable_labels(labels):
         raise InputError("the freezing patterns leave nothing to train: freeze less, or use --mode linear_probe")
     return labels
 
 
 def trainable_labels(labels: trees.Tree) -> frozenset[str]:
     """The labels in `labels` that stand for a learning-rate group, such as {"depth0", "depth1"}."""
-    return frozenset(name for name in trees.flatten(labels).values() if name.startswith("depth"))
+    return frozenset(name for name in jax.tree.leaves(labels) if name.startswith("depth"))
 
 
 def moving_layers(labels: trees.Tree) -> frozenset[str]:

@@ -1,59 +1,41 @@
 """Fine-tuning from start to end: batches in a fixed order, steps, validation, saved states, and the resumed run."""
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.errors import InputError
-from tljax.models.network import Network, for_inference
+from tljax.models.network import Network
 from tljax.models.spec import ModelSpec
+from tljax.progress import Track
 from tljax.transfer import metrics
 from tljax.transfer.augment import augmentation
 from tljax.transfer.checkpoint import Checkpoints
 from tljax.transfer.config import DEFAULT_EPOCHS, DEFAULT_LR, TrainConfig
 from tljax.transfer.finetune import (
+    TrainState,
     balanced_weights,
     init_state,
-    make_eval_step,
     make_optimizer,
-    make_schedule,
     make_train_step,
     state_variables,
 )
 from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers, trainable_labels
+from tljax.transfer.journal import Journal, Plan
+from tljax.transfer.prediction import make_predictor
 from tljax.trees import partition
 
-Track = Callable[[Iterable, str, int], Iterable]
 SAVE_EVERY = 100
 """Steps between saved states within an epoch; one is saved at each epoch's end as well."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How many steps: every batch is whole, so the photos that are left over wait for the next epoch's order.
-
-    Attributes:
-        batch_size: photos of a step; at most as many as there are.
-        epoch_steps: steps of an epoch.
-        steps: of the whole run.
-        lr, warmup: peak learning rate of the head, and the steps until it is reached.
-    """
-
-    batch_size: int
-    epoch_steps: int
-    steps: int
-    lr: float
-    warmup: int
 
 
 def make_plan(config: TrainConfig, photos: int) -> Plan:
@@ -88,29 +70,9 @@ def finetune(
             saved state of other options.
     """
     plan = make_plan(config, len(split["train"]))
-    labels = label_variables(net.variables, finetune_rules(net.spec, config.freeze))
-    trained, _ = partition(labels["params"], labels["params"], trainable_labels(labels))
-    optimizer = make_optimizer(
-        trained,
-        lr=plan.lr,
-        steps=plan.steps,
-        warmup=plan.warmup,
-        depth_decay=config.depth_decay,
-        weight_decay=config.weight_decay,
-    )
-    weights = balanced_weights(source.labels[split["train"]], len(source.classes)) if config.balanced else None
-    step = make_train_step(
-        net.apply_train,
-        optimizer,
-        size=net.spec.input_size,
-        setting=augmentation(config.augment, flip=flip),
-        label_smoothing=config.label_smoothing,
-        class_weights=weights,
-        update_stats=moving_layers(labels) if config.update_stats else (),
-    )
-    state, frozen = init_state(net.variables, labels["params"], optimizer)
+    step, state, frozen = _prepare(net, source.labels[split["train"]], config, plan, flip=flip)
     checkpoints = Checkpoints(folder / "states")
-    log = Log(folder / "metrics.jsonl", plan)
+    log = Journal(folder / "metrics.jsonl", plan)
     try:
         if resume and checkpoints.latest() is not None:
             state = checkpoints.restore(state)
@@ -135,99 +97,39 @@ def finetune(
     return net.replace(variables=jax.device_get(state_variables(state, frozen)))
 
 
-class Log:
-    """`metrics.jsonl`: a line for each step and each epoch, one step behind, so that the device never waits.
-
-    Args:
-        path: made where it is missing.
-        plan: of the run; says the learning rate of a step.
-    """
-
-    def __init__(self, path: Path, plan: Plan):
-        self._path = path
-        self._plan = plan
-        self._schedule = make_schedule(plan.lr, steps=plan.steps, warmup=plan.warmup)
-        self._waiting: tuple[int, Any] | None = None
-
-    def rewind(self, step: int) -> None:
-        """Drops what was written after `step` (all of it for 0), and a line that was cut off in writing."""
-        lines = [line for line in read_log(self._path) if line["step"] <= step] if step else []
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-
-    def step(self, number: int, measures: Any) -> None:
-        """Takes the measures of a step that the device may still be at, and writes those of the step before.
-
-        Raises:
-            InputError: the loss or the gradient of the step before is not finite.
-        """
-        self.flush()
-        self._waiting = (number, measures)
-
-    def flush(self) -> None:
-        """Writes the step that waits; raises as `step`."""
-        if self._waiting is None:
-            return
-        (number, measures), self._waiting = self._waiting, None
-        line = {"step": number, "lr": float(self._schedule(number - 1))}
-        line.update({name: float(value) for name, value in measures.items()})
-        if not (math.isfinite(line["loss"]) and math.isfinite(line["grad_norm"])):
-            raise InputError(
-                f"the loss is {line['loss']:g} and its gradient {line['grad_norm']:g} at step {number} of "
-                f"{self._plan.steps}, learning rate {line['lr']:.2g}: try --lr {self._plan.lr / 10:.1g}"
-            )
-        self._write(line)
-
-    def epoch(self, number: int, validation: dict[str, float], seconds: float) -> None:
-        """Writes the means over an epoch's steps beside the validation's measures."""
-        last = number * self._plan.epoch_steps
-        steps = [line for line in read_log(self._path) if last - self._plan.epoch_steps < line["step"] <= last]
-        means = {f"train_{name}": float(np.mean([line[name] for line in steps])) for name in ("loss", "accuracy")}
-        self._write({"epoch": number, "step": last, **means, **validation, "seconds": round(seconds, 3)})
-
-    def _write(self, line: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; a last line that was cut off is left out."""
-    lines = []
-    for text in path.read_text("utf-8").splitlines() if path.exists() else ():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
-
-
-def predict(
-    net: Network, source: Source, indices: Sequence[int], *, batch_size: int = 32
-) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"]]:
-    """Probabilities of the pictures at `indices` that can be read, and their indices."""
-    return _predictor(net, source, indices, batch_size)(net.variables)
-
-
-def _predictor(net: Network, source: Source, indices: Sequence[int], batch_size: int) -> Callable:
-    """`variables -> (probabilities, indices)`, compiled once for all calls."""
-    step = make_eval_step(for_inference(net).apply, size=net.spec.input_size)
-
-    def run(variables):
-        folded = for_inference(net.replace(variables=variables)).variables
-        probs, index = [np.zeros((0, len(net.spec.classes)), np.float32)], [np.zeros(0, np.int64)]
-        for batch in batches(source, indices, net.spec, batch_size=batch_size):
-            probs.append(np.asarray(step(folded, batch.images))[batch.mask])
-            index.append(batch.index[batch.mask])
-        return np.concatenate(probs), np.concatenate(index)
-
-    return run
+def _prepare(
+    net: Network, train_labels: Int[np.ndarray, " n"], config: TrainConfig, plan: Plan, *, flip: bool
+) -> tuple[Callable, TrainState, Any]:
+    """The step, the state before the first one, and the frozen parameters."""
+    labels = label_variables(net.variables, finetune_rules(net.spec, config.freeze))
+    trained, _ = partition(labels["params"], labels["params"], trainable_labels(labels))
+    optimizer = make_optimizer(
+        trained,
+        lr=plan.lr,
+        steps=plan.steps,
+        warmup=plan.warmup,
+        depth_decay=config.depth_decay,
+        weight_decay=config.weight_decay,
+    )
+    weights = balanced_weights(train_labels, len(net.spec.classes)) if config.balanced else None
+    step = make_train_step(
+        net.apply_train,
+        optimizer,
+        size=net.spec.input_size,
+        setting=augmentation(config.augment, flip=flip),
+        label_smoothing=config.label_smoothing,
+        class_weights=weights,
+        update_stats=moving_layers(labels) if config.update_stats else (),
+    )
+    return step, *init_state(net.variables, labels["params"], optimizer)
 
 
 def _validation(net: Network, source: Source, indices: np.ndarray, batch_size: int) -> Callable:
     """`variables -> {"val_accuracy", "val_loss"}`."""
-    run = _predictor(net, source, indices, batch_size)
+    run = make_predictor(net, source, indices, batch_size=batch_size)
 
     def validate(variables):
-        probs, index = run(variables)
+        probs, index, _ = run(variables)
         labels = source.labels[index]
         return {
             "val_accuracy": metrics.accuracy(probs.argmax(1), labels),

@@ -1,0 +1,144 @@
+"""The parity table: `python -m tests.golden.table [NAME...]`, all networks by default. Needs no torch.
+
+For each network the weights are drawn again, written to a file, loaded with `tljax.load_pretrained(name, weights=path)`
+and compared with the stored float64 results, in float32 with exact products ("highest"). An error is
+max |value - reference| / max |reference|. Exits 1 if any is above 2e-5.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+from safetensors.numpy import save_file
+
+import tljax
+from tests.golden.draw import draw_images, draw_projection, draw_state
+from tests.torch_files import write_numpy, write_stream, write_tar, write_zip
+from tljax.models.network import Network
+
+TOLERANCE = 2e-5
+
+WRITERS = {
+    "zip": write_zip,
+    "stream": write_stream,
+    "tar": write_tar,
+    "safetensors": lambda path, state: save_file(state, path),
+    "numpy": write_numpy,
+}
+
+NETWORKS = {  # name -> the container that its weights go through
+    "vgg16": "zip",
+    "vgg19": "safetensors",
+    "resnet18": "tar",
+    "resnet34": "stream",
+    "resnet50": "zip",
+    "resnet101": "safetensors",
+    "resnet152": "stream",
+    "mobilenet_v2": "tar",
+    "efficientnet_lite0": "stream",
+    "efficientnet_lite1": "zip",
+    "efficientnet_lite2": "safetensors",
+    "squeezenet1_1": "tar",
+    "squeezenet1_1.caffe": "numpy",
+}
+
+
+def golden(name: str) -> dict[str, np.ndarray]:
+    """The stored results of a network; `tests/golden/make.py` says what they are."""
+    with np.load(Path(__file__).parent / f"{name}.npz") as file:
+        return dict(file)
+
+
+def golden_state(name: str) -> dict[str, np.ndarray]:
+    """The weights that the stored results were made with, by the names of the original."""
+    stored = golden(name)
+    shapes = [tuple(size for size in map(int, row) if size) for row in stored["shapes"]]
+    return draw_state(dict(zip(map(str, stored["names"]), shapes, strict=True)))
+
+
+def load(name: str, state: dict[str, np.ndarray], container: str, folder: Path) -> Network:
+    """A network from `state` by way of a file, which is removed afterwards."""
+    path = folder / f"{name}.{'safetensors' if container == 'safetensors' else 'pth'}"
+    WRITERS[container](path, state)
+    try:
+        return tljax.load_pretrained(name, weights=path)
+    finally:
+        path.unlink()
+
+
+def errors(net: Network, name: str) -> dict[str, float]:
+    """The relative error of each stored result: "logits_224x224", "embed_169x199", "gradient", ..."""
+    stored = golden(name)
+    with jax.default_matmul_precision("highest"):
+        values = {}
+        for size in stored["sizes"].tolist():
+            images, tag = draw_images(*size), "{}x{}".format(*size)
+            wanted = [part for part in ("logits", "scores", "embed") if f"{part}_{tag}" in stored]
+            parts = results(net, images, wanted)
+            values |= {f"{part}_{tag}": parts[part] for part in wanted}
+        if "gradient" in stored:
+            shape, seed = stored["gradient"].shape, int(stored["gradient_seed"])
+            values["gradient"] = image_gradient(net, draw_images(*shape[1:3], batch=1, seed=seed))
+    return {key: relative_error(value, stored[key]) for key, value in values.items()}
+
+
+def results(net: Network, images: np.ndarray, wanted: list[str]) -> dict[str, jax.Array]:
+    """Some of logits, scores and embedding, in one compiled program, which shares their work."""
+    functions = {"logits": net.apply, "scores": net.scores, "embed": net.embed}
+    return jax.jit(lambda v, x: {part: functions[part](v, x) for part in wanted})(net.variables, images)
+
+
+def image_gradient(net: Network, images: np.ndarray) -> jax.Array:
+    """Of the projected scores with respect to the images."""
+    projection = draw_projection(1000)
+    return jax.grad(lambda x: (net.scores(net.variables, x) * projection).sum())(images)
+
+
+def relative_error(value: jax.Array, expected: np.ndarray) -> float:
+    """max |value - expected| / max |expected|; shapes must agree."""
+    value = np.asarray(value, np.float64)
+    if value.shape != expected.shape:
+        raise ValueError(f"shape {value.shape}, expected {expected.shape}")
+    return float(np.abs(value - expected).max() / np.abs(expected).max())
+
+
+def row(name: str, folder: Path) -> tuple[str, float]:
+    """A line of the table and its largest error."""
+    found = errors(load(name, golden_state(name), NETWORKS[name], folder), name)
+    stored = golden(name)
+    native, odd = ("{}x{}".format(*size) for size in stored["sizes"])
+    largest = np.abs(stored[f"logits_{native}"]).max()
+    cells = [f"{found[key]:.1e}" if key in found else "-" for key in columns(native, odd)]
+    return (
+        f"{name:20} {NETWORKS[name]:12} {native:8} {largest:8.2f} "
+        + " ".join(f"{cell:>10}" for cell in cells)
+        + f" {stored['torch_error'].max():10.1e}",
+        max(found.values()),
+    )
+
+
+def columns(native: str, odd: str) -> list[str]:
+    """The results that have a column."""
+    return [f"logits_{native}", f"logits_{odd}", f"scores_{odd}", f"embed_{odd}", "gradient"]
+
+
+def main() -> None:
+    """Print the table of the named networks."""
+    names = sys.argv[1:] or list(NETWORKS)
+    odd = "{}x{}".format(*golden(names[0])["sizes"][1])
+    titles = "".join(f" {title:>10}" for title in ("native", odd, "scores", "embed", "gradient", "torch f32"))
+    print(f"{'network':20} {'container':12} {'native':8} {'|logit|':>8}{titles}")
+    worst = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            line, error = row(name, Path(folder))
+            worst = max(worst, error)
+            print(line, flush=True)
+    print(f"largest error {worst:.1e}, allowed {TOLERANCE:.0e}")
+    sys.exit(worst > TOLERANCE)
+
+
+if __name__ == "__main__":
+    main()

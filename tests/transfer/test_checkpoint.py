@@ -1,0 +1,79 @@
+import shutil
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tljax.errors import InputError
+from tljax.transfer.checkpoint import Checkpoints, restore, save
+
+
+class State(NamedTuple):
+    params: dict
+    opt_state: tuple
+    step: jax.Array
+
+
+def a_state(step, value=1.0):
+    params = {"head": {"kernel": jnp.full((3, 2), value)}, "stem": None}
+    return State(params, optax.adamw(1e-3).init(params), jnp.int32(step))
+
+
+def same(first, second):
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_a_tree_comes_back_bit_for_bit(tmp_path):
+    tree = {"params": {"kernel": np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)}, "batch_stats": {}}
+    save(tmp_path / "one", tree)
+    same(restore(tmp_path / "one", tree), tree)
+
+
+@pytest.mark.parametrize(
+    "abstract",
+    [
+        {"kernel": jax.ShapeDtypeStruct((3, 2), jnp.float32)},
+        {"bias": jax.ShapeDtypeStruct((2, 3), jnp.float32)},
+    ],
+)
+def test_another_structure_is_refused_in_one_line(tmp_path, abstract):
+    save(tmp_path / "one", {"kernel": np.ones((2, 3), np.float32)})
+    with pytest.raises(InputError, match="cannot read the checkpoint") as caught:
+        restore(tmp_path / "one", abstract)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_emptied_checkpoint_is_refused(tmp_path):
+    with pytest.raises(InputError, match="missing"):
+        restore(tmp_path / "none", {})
+    save(tmp_path / "one", {"kernel": np.ones(4, np.float32)})
+    shutil.rmtree(tmp_path / "one" / "state")
+    with pytest.raises(InputError, match="cannot read the checkpoint"):
+        restore(tmp_path / "one", {"kernel": jax.ShapeDtypeStruct((4,), jnp.float32)})
+
+
+def test_the_latest_states_are_kept_with_their_types(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "states", keep=2)
+    assert checkpoints.latest() is None
+    for step in (1, 2, 3):
+        checkpoints.save(step, a_state(step, float(step)))
+    checkpoints.close()
+    again = Checkpoints(tmp_path / "states")
+    assert again.latest() == 3
+    same(again.restore(a_state(0)), a_state(3, 3.0))
+    again.close()
+    assert sorted(path.name for path in (tmp_path / "states").iterdir() if path.name.isdigit()) == ["2", "3"]
+
+
+def test_a_half_written_state_is_no_state(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "states")
+    checkpoints.save(5, a_state(5))
+    checkpoints.close()
+    (tmp_path / "states" / "9.orbax-checkpoint-tmp").mkdir()
+    again = Checkpoints(tmp_path / "states")
+    assert again.latest() == 5
+    again.close()

@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from tljax.errors import InputError
+from tljax.transfer import metrics
+
+CLASSES = ("ant", "bee", "cow", "dog")
+
+
+@pytest.fixture
+def labels():
+    return np.array([0, 0, 0, 1, 1, 3])  # no cow
+
+
+@pytest.fixture
+def predicted():
+    return np.array([0, 0, 1, 1, 2, 0])
+
+
+def random_case(seed, photos=300, classes=5):
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(photos, classes)) * 2
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return probs, generator.integers(0, classes, photos)
+
+
+def test_confusion_has_true_rows_and_predicted_columns(predicted, labels):
+    expected = [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
+    assert metrics.confusion(predicted, labels, 4).tolist() == expected
+
+
+def test_exact_figures(predicted, labels):
+    matrix = metrics.confusion(predicted, labels, 4)
+    assert metrics.accuracy(predicted, labels) == 3 / 6
+    np.testing.assert_array_equal(metrics.per_class_accuracy(matrix), [2 / 3, 1 / 2, np.nan, 0])
+    assert metrics.balanced_accuracy(matrix) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert metrics.macro_f1(matrix) == pytest.approx((4 / 6 + 2 / 4 + 0) / 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agrees_with_scikit_learn(seed):
+    probs, labels = random_case(seed)
+    predicted = probs.argmax(1)
+    matrix = metrics.confusion(predicted, labels, 5)
+    np.testing.assert_array_equal(matrix, reference.confusion_matrix(labels, predicted))
+    assert metrics.accuracy(predicted, labels) == reference.accuracy_score(labels, predicted)
+    assert metrics.balanced_accuracy(matrix) == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
+    assert metrics.macro_f1(matrix) == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert metrics.log_loss(probs, labels) == pytest.approx(reference.log_loss(labels, probs))
+
+
+def test_ece_by_hand():
+    # bin (0.5, 0.6]: confidence 0.6, 1 of 2 right; bin (0.9, 1.0]: confidence 1.0, 1 of 1 right
+    probs = np.array([[0.6, 0.4], [0.4, 0.6], [1.0, 0.0]])
+    assert metrics.ece(probs, np.array([0, 0, 0]), bins=10) == pytest.approx(2 / 3 * 0.1)
+
+
+def test_ece_of_calibrated_and_of_overconfident_probabilities():
+    generator = np.random.default_rng(0)
+    top = generator.uniform(0.5, 1, 20_000)
+    labels = (generator.uniform(size=20_000) > top).astype(int)
+    probs = np.stack([top, 1 - top], 1)
+    sure = np.stack([np.full(20_000, 0.99), np.full(20_000, 0.01)], 1)
+    assert metrics.ece(probs, labels) < 0.02
+    assert metrics.ece(sure, labels) == pytest.approx(0.99 - np.mean(labels == 0))
+
+
+def test_reliability_bins_hold_every_photo():
+    probs, labels = random_case(0)
+    curve = metrics.reliability(probs, labels, bins=7)
+    full = curve.count > 0
+    assert curve.count.sum() == len(labels)
+    assert np.isnan(curve.accuracy[~full]).all()
+    assert (curve.edges[:-1][full] < curve.confidence[full]).all()
+    assert (curve.confidence[full] <= curve.edges[1:][full]).all()
+    assert np.sum(curve.accuracy[full] * curve.count[full]) == pytest.approx(np.sum(probs.argmax(1) == labels))
+
+
+def test_summary_is_json_with_the_keys_of_evaluate(labels):
+    probs = np.full((6, 4), 0.1) + 0.6 * np.eye(4)[[0, 0, 1, 1, 2, 0]]
+    found = metrics.summarise(probs, labels, CLASSES)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["images"] == 6
+    assert found["classes"] == list(CLASSES)
+    assert found["per_class_accuracy"] == {"ant": pytest.approx(2 / 3), "bee": 0.5, "cow": None, "dog": 0.0}
+    assert found["confusion"][1] == [0, 1, 1, 0]
+    assert {"accuracy", "balanced_accuracy", "macro_f1", "ece", "log_loss"} < set(found)
+
+
+@pytest.mark.parametrize(
+    ("probs", "labels", "message"),
+    [
+        (np.zeros((0, 2)), np.zeros(0, int), "no labelled photo"),
+        (np.ones((3, 2)) / 2, np.array([0, 1]), "shape"),
+        (np.ones((2, 2)) / 2, np.array([0, 2]), "label 2"),
+        (np.ones((2, 3)) / 3, np.array([0, 2]), "3 columns for 2 classes"),
+    ],
+)
+def test_what_does_not_fit_is_refused(probs, labels, message):
+    with pytest.raises(InputError, match=message):
+        metrics.summarise(probs, labels, ("a", "b"))
+
+
+def test_a_prediction_out_of_range_is_refused():
+    with pytest.raises(InputError, match="predicted class 5"):
+        metrics.confusion(np.array([5]), np.array([0]), 2)

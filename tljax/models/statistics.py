@@ -1,0 +1,59 @@
+"""What batch norm remembers of the training images, beside what it meets in others."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Moments(NamedTuple):
+    """The input of one batch norm, standardised by its running statistics: on training images 0 and 1 on average.
+
+    Attributes:
+        mean: (n, c), over the pixels of each image.
+        square: (n, c), mean square over the pixels.
+        scale: (c,), the batch norm's own absolute scale: how much the channel counts afterwards.
+    """
+
+    mean: Float[Array, "n c"]
+    square: Float[Array, "n c"]
+    scale: Float[Array, " c"]
+
+
+def with_moments(function: Callable) -> Callable[[Mapping[str, Any], Array], tuple[Any, dict[str, Moments]]]:
+    """A function of a network that also says how usual its activations are.
+
+    Args:
+        function: pure (variables, images) -> anything: a network's `scores` or `intermediates`.
+    Returns:
+        (variables, images) -> (what `function` gives, {name of the batch norm: moments}); the dict is empty where there
+        is no batch norm, or where it was folded away.
+    """
+    plain = getattr(function, "__wrapped__", function)  # a function compiled before would not be walked through again
+
+    def both(variables, images):
+        moments = {}
+
+        def listen(call, args, kwargs, context):
+            if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
+                path = context.module.path
+                stats, params = (_at(variables[name], path) for name in ("batch_stats", "params"))
+                x = args[0].astype(jnp.float32) - stats["mean"]
+                variance = stats["var"] + context.module.epsilon
+                mean, square = x.mean((1, 2)) / jnp.sqrt(variance), (x * x).mean((1, 2)) / variance
+                moments["/".join(path)] = Moments(mean, square, jnp.abs(params["scale"]))
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(listen):
+            result = plain(variables, images)
+        return result, moments
+
+    return both
+
+
+def _at(tree: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    for name in path:
+        tree = tree[name]
+    return tree

@@ -1,0 +1,115 @@
+"""Gradient ascent on images, in one loop on the device."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float
+
+from tljax.errors import InputError
+from tljax.progress import Track, untracked
+
+Objective = Callable[..., Float[Array, " n"]]
+
+
+class Ascent(NamedTuple):
+    """Where an ascent has come to.
+
+    Attributes:
+        params: the last ones with a finite value and gradient, for each image.
+        opt_state: of the optimiser.
+        values: (steps, n), the objective before each step.
+        finite: (steps, n), whether value and gradient were finite. From the first step where they were not, an image
+            stays as it is.
+    """
+
+    params: Any
+    opt_state: Any
+    values: Float[Array, "s n"]
+    finite: Bool[Array, "s n"]
+
+    @property
+    def stopped(self) -> list[int | None]:
+        """For each image the step, counted from 0, at which a value or gradient was not finite, or None."""
+        steps = [column.tolist() for column in jax.device_get(self.finite).T]
+        return [column.index(False) if False in column else None for column in steps]
+
+
+def ascend(
+    objective: Objective,
+    params: Any,
+    *,
+    optimiser: optax.GradientTransformation,
+    steps: int,
+    key: Array,
+    args: tuple = (),
+    resume: Ascent | None = None,
+    chunk: int = 16,
+    track: Track = untracked,
+) -> Ascent:
+    """Takes `steps` steps up the summed objective: `lax.scan` in chunks, with no word from the device in between.
+
+    Args:
+        objective: pure (params, key, *args) -> (n,), one value for each image, each hanging on its own part of
+            `params` only. A hashable one that compares by value is compiled once for all calls.
+        params: tree of arrays whose leading axis counts the images.
+        optimiser: elementwise (SGD, Adam, ...): an image that stopped must not move the others.
+        key: step i gets `fold_in(key, i)`.
+        args: trees of arrays handed to the objective.
+        resume: goes on from here instead of `params`, counting steps from its end.
+        chunk: steps between two signs of progress.
+        track: (items, description, total) -> items; is called with the chunks.
+    Raises:
+        InputError: fewer than one step.
+    """
+    if steps < 1:
+        raise InputError(f"steps must be at least 1, got {steps}")
+    n = jax.tree.leaves(params)[0].shape[0]
+    if resume is None:
+        resume = Ascent(params, optimiser.init(params), jnp.zeros((0, n)), jnp.ones((0, n), bool))
+    first, alive = resume.values.shape[0], resume.finite.all(0)
+    carry, parts = (resume.params, resume.opt_state, alive), [(resume.values, resume.finite)]
+    starts = range(first, first + steps, chunk)
+    for start in track(starts, "ascent", len(starts)):
+        carry, (values, finite) = _chunk(objective, optimiser, chunk, carry, start, first + steps, key, args)
+        taken = min(chunk, first + steps - start)
+        parts.append((values[:taken], finite[:taken]))
+    values, finite = (jnp.concatenate(column) for column in zip(*parts, strict=True))
+    return Ascent(carry[0], carry[1], values, finite)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _chunk(objective, optimiser, chunk, carry, start, stop, key, args):
+    """`chunk` steps from number `start`; those from `stop` on are left out."""
+
+    def step(carry, index):
+        params, opt_state, alive = carry
+
+        def total(params):
+            values = objective(params, jax.random.fold_in(key, index), *args)
+            return jnp.where(alive, values, 0).sum(), values
+
+        gradient, values = jax.grad(total, has_aux=True)(params)
+        finite = jnp.isfinite(values)
+        for leaf in jax.tree.leaves(gradient):
+            finite &= jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(1)
+        alive &= finite
+        uphill = jax.tree.map(lambda g: jnp.where(_wide(alive, g), -g, 0), gradient)
+        updates, opt_state = optimiser.update(uphill, opt_state, params)
+        moved = optax.apply_updates(params, updates)
+        params = jax.tree.map(lambda new, old: jnp.where(_wide(alive, new), new, old), moved, params)
+        return (params, opt_state, alive), (values, finite)
+
+    def maybe(carry, index):
+        n = carry[2].shape[0]
+        nothing = jnp.zeros(n), jnp.ones(n, bool)
+        return jax.lax.cond(index < stop, step, lambda carry, _: (carry, nothing), carry, index)
+
+    return jax.lax.scan(maybe, carry, start + jnp.arange(chunk))
+
+
+def _wide(mask: Array, like: Array) -> Array:
+    return mask.reshape(-1, *[1] * (like.ndim - 1))

@@ -1,0 +1,112 @@
+"""Which parts of an image a score hangs on: gradient saliency, integrated gradients, Grad-CAM."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from tljax.errors import InputError
+from tljax.synth.objectives import own_score
+
+Images = Float[Array, "b h w c"]
+Labels = Int[Array, " b"]
+Maps = Float[Array, "b h w"]
+Scores = Callable[[Any, Array], Array]
+
+
+@partial(jax.jit, static_argnames="scores")
+def saliency(scores: Scores, variables: Any, images: Images, labels: Labels) -> Maps:
+    """The greatest absolute derivative of the label's score over the channels of each pixel.
+
+    Args:
+        scores: pure function (variables, images) -> (b, classes); `net.scores`.
+        images: (b, h, w, c), float32 in [0, 1].
+        labels: (b,), the classes asked about.
+    Returns:
+        (b, h, w), >= 0, in score per unit of the pixel range.
+    Source: Simonyan, Vedaldi and Zisserman, 2013 (arXiv 1312.6034).
+    """
+    return jnp.abs(_gradient(scores, variables, images, labels)).max(-1)
+
+
+def integrated_gradients(
+    scores: Scores,
+    variables: Any,
+    images: Images,
+    labels: Labels,
+    *,
+    baseline: Images | float = 0.0,
+    steps: int = 64,
+) -> Images:
+    """The gradient averaged on the straight way from a baseline to the image, times the difference of the two.
+
+    Summed over an image, it gives the label's score there minus that at the baseline, up to the error of the
+    quadrature (Gauss-Legendre). One batch of gradients is in memory at a time.
+
+    Args:
+        baseline: where nothing is shown: black by default; a number, or images of a shape that broadcasts.
+        steps: gradients taken for each image.
+        scores, variables, images, labels: as `saliency`.
+    Returns:
+        (b, h, w, c), signed, in units of score.
+    Raises:
+        InputError: fewer than one step.
+    Source: Sundararajan, Taly and Yan, 2017 (arXiv 1703.01365).
+    """
+    if steps < 1:
+        raise InputError(f"steps must be at least 1, got {steps}")
+    images = jnp.asarray(images)
+    start = jnp.broadcast_to(jnp.asarray(baseline, images.dtype), images.shape)
+    places, weights = np.polynomial.legendre.leggauss(steps)
+    quadrature = jnp.asarray((places + 1) / 2, images.dtype), jnp.asarray(weights / 2, images.dtype)
+    return _integrate(scores, variables, images, labels, start, quadrature)
+
+
+@partial(jax.jit, static_argnames=("scores", "layer"))
+def grad_cam(
+    scores: Scores, intermediates: Callable, variables: Any, images: Images, labels: Labels, *, layer: str
+) -> Maps:
+    """Where a layer's channels that speak for the label are active: their sum weighed by their mean gradients, ReLU.
+
+    Args:
+        intermediates: pure function (variables, images) -> {layer: (b, y, x, c)}; `net.intermediates`.
+        layer: name of a convolutional layer, usually the last: the map has its resolution before it is enlarged.
+        scores, variables, images, labels: as `saliency`. `scores` must add `variables["perturbations"][layer]` to that
+            layer's map, as those of a `Network` do.
+    Returns:
+        (b, h, w), >= 0, at the size of the images (bilinear); divided by its maximum, in [0, 1].
+    Raises:
+        InputError: no such layer.
+    Source: Selvaraju et al., 2016 (arXiv 1610.02391).
+    """
+    maps = intermediates(variables, images)
+    if layer not in maps:
+        raise InputError(f'no layer named "{layer}": there are {", ".join(maps)}')
+
+    def score(perturbation):
+        perturbed = {**variables, "perturbations": {layer: perturbation}}
+        return own_score(scores(perturbed, images), labels).sum()
+
+    gradient = jax.grad(score)(jnp.zeros_like(maps[layer]))
+    cam = jax.nn.relu(jnp.sum(gradient.mean((1, 2), keepdims=True) * maps[layer], -1))
+    cam = jax.image.resize(cam, (cam.shape[0], *images.shape[1:3]), "linear")
+    return cam / jnp.maximum(cam.max((1, 2), keepdims=True), 1e-12)
+
+
+@partial(jax.jit, static_argnames="scores")
+def _integrate(scores, variables, images, labels, start, quadrature):
+    def add(total, place):
+        share, weight = place
+        gradient = _gradient(scores, variables, start + share * (images - start), labels)
+        return total + weight * gradient, None
+
+    total, _ = jax.lax.scan(add, jnp.zeros_like(images), quadrature)
+    return total * (images - start)
+
+
+def _gradient(scores, variables, images, labels):
+    return jax.grad(lambda x: own_score(scores(variables, x), labels).sum())(images)

@@ -1,0 +1,56 @@
+"""Ways to write an image as numbers to optimise: pixels, or a Fourier spectrum with decorrelated colours."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+# The square root of the covariance of colours in natural images (Lucid's figures), its longest column scaled to 1.
+_COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+COLOURS = (_COLOURS / np.linalg.norm(_COLOURS, axis=0).max()).astype(np.float32)
+
+Spectrum = Float[Array, "n h f 3 2"]
+
+
+def init_spectrum(key: Array, n: int, size: int, *, scale: float = 0.01) -> Spectrum:
+    """A random spectrum for `fourier_images`: after scaling by frequency, faint natural-looking noise.
+
+    Args:
+        n: number of images.
+        size: their side, in pixels; even.
+        scale: standard deviation of the unscaled coefficients.
+    Returns:
+        (n, size, size // 2 + 1, 3, 2): vertical and horizontal frequency, decorrelated colour, real and imaginary part.
+    """
+    return scale * jax.random.normal(key, (n, size, size // 2 + 1, 3, 2))
+
+
+def fourier_images(spectrum: Spectrum, size: int | None = None) -> Float[Array, "n size size 3"]:
+    """Images in [0, 1] from their spectra: 1/frequency scaling, inverse FFT, correlated colours, sigmoid.
+
+    All frequencies then learn at the pace at which natural images use them.
+
+    Args:
+        spectrum: as `init_spectrum` makes it.
+        size: side of the images; below the spectrum's own, the higher frequencies are left out, which shows the same
+            images at a lower resolution.
+    Source: Olah, Mordvintsev and Schubert, "Feature visualization", Distill 2017, and their library Lucid.
+    """
+    full = spectrum.shape[1]
+    size = full if size is None else size
+    rows, half = np.fft.fftfreq(size, 1 / size).astype(int), size // 2 + 1
+    if size < full:
+        spectrum = spectrum[:, rows][:, :, :half]
+    frequency = np.hypot(rows[:, None], np.arange(half)[None, :])
+    scaled = spectrum / np.maximum(frequency, 1.0).astype(np.float32)[..., None, None]
+    waves = jax.lax.complex(scaled[..., 0], scaled[..., 1])
+    plain = jnp.fft.irfft2(waves, (size, size), axes=(1, 2)) * (size * size / 4)
+    return jax.nn.sigmoid(plain @ COLOURS.T)
+
+
+def high_frequencies(spectrum: Spectrum) -> Float[Array, " n"]:
+    """The mean squared coefficient, weighed by squared frequency (1 at the finest): what is seen as grain."""
+    size, half = spectrum.shape[1:3]
+    squared = np.fft.fftfreq(size)[:, None] ** 2 + np.fft.rfftfreq(size)[None, :half] ** 2
+    weights = (4 * squared).astype(np.float32)[..., None, None]
+    return jnp.mean(weights * spectrum**2, (1, 2, 3, 4))

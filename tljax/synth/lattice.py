@@ -1,0 +1,101 @@
+"""Images as 8-bit files hold them: multiples of 1/255, inside an attack's budget."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from tljax.errors import InputError
+
+Images = Float[Array, "b h w c"]
+
+LEVELS = 255
+_NEAR = 1e-3  # float32 multiples of 1/255 are within this of a whole level
+_BISECTIONS = 12
+
+
+def check_budget(eps: float, norm: str) -> None:
+    """Refuses a budget that no 8-bit image can use. A traced `eps` is let through.
+
+    Args:
+        eps: in units of the pixel range [0, 1].
+        norm: "linf" or "l2".
+
+    Raises:
+        InputError: another norm; eps <= 0 or below half an 8-bit step; for "linf", eps > 1.
+    """
+    if norm not in ("linf", "l2"):
+        raise InputError(f'norm must be "linf" or "l2", got "{norm}"')
+    if isinstance(eps, jax.core.Tracer):
+        return
+    if not eps > 0:
+        raise InputError(f"eps must be above 0, got {eps:g}: try 4/255")
+    if norm == "linf" and eps > 1:
+        raise InputError(f"eps must be at most 1, got {eps:g}: pixels are in [0, 1], so try {eps:g}/255")
+    if eps < 0.5 / LEVELS:
+        raise InputError(f"eps {eps:g} is below half an 8-bit step ({0.5 / LEVELS:.5f}): nothing would be left of it")
+
+
+def to_bytes(images: Images) -> Array:
+    """Images in [0, 1] as uint8, rounded to the nearest level: what is written into a PNG."""
+    return jnp.clip(jnp.round(images * LEVELS), 0, LEVELS).astype(jnp.uint8)
+
+
+def norms(x: Images) -> Float[Array, "b 1 1 1"]:
+    """The L2 norm of each image."""
+    return jnp.sqrt(jnp.sum(x * x, (-3, -2, -1), keepdims=True))
+
+
+def project(images: Images, originals: Images, eps: Array, norm: str) -> Images:
+    """The nearest images in the ball of radius `eps` around `originals` (L2: by scaling), clipped to [0, 1]."""
+    change = images - originals
+    if norm == "linf":
+        change = jnp.clip(change, -eps, eps)
+    else:
+        change = change * jnp.minimum(1.0, eps / jnp.maximum(norms(change), 1e-12))
+    return jnp.clip(originals + change, 0.0, 1.0)
+
+
+def quantize(images: Images, originals: Images, eps: float | Array, norm: str = "linf") -> Images:
+    """`images` on the 8-bit lattice k / 255, still within `eps` of `originals` and in [0, 1].
+
+    L∞ rounds to the nearest level in the budget. L2 would lose most of a small change to rounding, or gain by it:
+    there the levels nearer to the original are taken, except for the fractions above a threshold, which is as low as
+    the norm of the unrounded change allows.
+
+    Args:
+        images: (b, h, w, c), float32 in [0, 1], within `eps` of `originals`.
+        originals: (b, h, w, c), float32 in [0, 1]. On the lattice, for L2: otherwise rounding can cost more than `eps`.
+        eps: radius, in units of the pixel range.
+        norm: "linf" or "l2".
+    Returns:
+        (b, h, w, c), float32; `round(255 x)` gives the levels exactly.
+    """
+    if norm == "linf":
+        low = jnp.ceil((originals - eps) * LEVELS - _NEAR)
+        high = jnp.floor((originals + eps) * LEVELS + _NEAR)
+        levels = jnp.clip(jnp.clip(jnp.round(images * LEVELS), low, high), 0, LEVELS)
+        return levels / LEVELS
+    return _quantize_l2(images, originals, eps)
+
+
+def _quantize_l2(images: Images, originals: Images, eps: float | Array) -> Images:
+    start, levels = _snap(originals * LEVELS), _snap(images * LEVELS)
+    below = jnp.floor(levels)
+    toward, away = jnp.where(levels >= start, below, below + 1), jnp.where(levels >= start, below + 1, below)
+    fraction = jnp.abs(levels - toward)
+    radius = jnp.minimum(norms(levels - start), eps * LEVELS) * (1 + 1e-6)
+
+    def bisect(_, bounds):
+        low, high = bounds
+        middle = (low + high) / 2
+        fits = norms(jnp.where(fraction > middle, away, toward) - start) <= radius
+        return jnp.where(fits, low, middle), jnp.where(fits, middle, high)
+
+    ones = jnp.ones_like(radius)
+    _, threshold = jax.lax.fori_loop(0, _BISECTIONS, bisect, (0 * ones, ones))
+    return jnp.clip(jnp.where(fraction > threshold, away, toward), 0, LEVELS) / LEVELS
+
+
+def _snap(levels: Array) -> Array:
+    nearest = jnp.round(levels)
+    return jnp.where(jnp.abs(levels - nearest) < _NEAR, nearest, levels)

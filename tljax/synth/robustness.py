@@ -1,0 +1,79 @@
+"""Robust accuracy: the share of photos that stay right, as an attack's budget grows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tljax.data.loader import Batch, batches
+from tljax.data.source import Source
+from tljax.errors import InputError, match_name
+from tljax.models.network import Network
+from tljax.progress import Track, untracked
+
+
+def robust_accuracy(
+    net: Network,
+    source: Source,
+    budgets: Sequence[float],
+    *,
+    method: str = "apgd_ce",
+    steps: int = 20,
+    limit: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    track: Track = untracked,
+) -> dict[str, Any]:
+    """Attacks every photo with each budget, untargeted; a photo that fell once counts as fallen for larger budgets.
+
+    Args:
+        source: labelled photos, whose classes are among the network's (by name or index).
+        budgets: largest changes of a pixel, in [0, 1] units, rising; 0 is no attack.
+        method: "apgd_ce", "apgd_dlr" or "pgd"; the images that count are 8-bit ones.
+        limit: at most this many photos, drawn by `seed`.
+    Returns:
+        {"curve": [{"eps", "accuracy"}], "images": photos measured, "skipped": [{"file", "reason"}]}.
+
+    Raises:
+        InputError: a class that the network does not have; not one photo that can be read.
+    """
+    own = np.array([match_name(name, net.spec.classes) for name in source.classes], np.int32)
+    indices = np.flatnonzero(source.labels >= 0)
+    if limit is not None and limit < len(indices):
+        indices = np.sort(np.random.default_rng(seed).choice(indices, limit, replace=False))
+    size = max(1, min(batch_size, len(indices)))
+    right, count, skipped = np.zeros(len(budgets), int), 0, []
+    feed = batches(source, indices, net.spec, batch_size=size)
+    for number, batch in enumerate(track(feed, f"{method}, in batches of {size}", -(-len(indices) // size))):
+        skipped += [{"file": one.file, "reason": one.reason} for one in batch.skipped]
+        count += int(batch.mask.sum())
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        right += _survivors(net, batch, own, budgets, method, steps, key)
+    if not count:
+        raise InputError(f'no labelled photo in "{source.name}" can be read')
+    curve = [{"eps": float(eps), "accuracy": float(n / count)} for eps, n in zip(budgets, right, strict=True)]
+    return {"curve": curve, "images": count, "skipped": skipped}
+
+
+def _survivors(
+    net: Network, batch: Batch, own: np.ndarray, budgets: Sequence[float], method: str, steps: int, key: Any
+) -> list[int]:
+    """For each budget, how many photos of a batch are still classified rightly."""
+    from tljax import synth
+
+    labels = jnp.asarray(np.where(batch.mask, own[batch.labels], 0))
+    images = jnp.asarray(batch.images, jnp.float32) / 255
+    standing, counts = batch.mask.copy(), []
+    for number, eps in enumerate(budgets):
+        if standing.any():
+            attacked = images
+            if eps > 0:
+                attack = getattr(synth, method)
+                own_key = jax.random.fold_in(key, number)
+                attacked = attack(net.scores, net.variables, images, labels, eps=eps, steps=steps, key=own_key)
+            seen = net.scores(net.variables, attacked).argmax(-1)
+            standing &= np.asarray(seen == labels)
+        counts.append(int(standing.sum()))
+    return counts

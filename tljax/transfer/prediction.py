@@ -1,0 +1,42 @@
+"""Probabilities of pictures, straight through a network: compiled once, memory independent of their number."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tljax.data.loader import Skipped, batches
+from tljax.data.source import Source
+from tljax.models.network import Network, for_inference
+from tljax.progress import Track, untracked
+from tljax.transfer.finetune import make_eval_step
+
+
+def predict(
+    net: Network, source: Source, indices: Sequence[int], *, batch_size: int = 32, track: Track = untracked
+) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"], list[Skipped]]:
+    """Probabilities of the pictures at `indices`.
+
+    Returns:
+        (n, classes) float32 for those that can be read, their n indices in the order given, and the others.
+    """
+    return make_predictor(net, source, indices, batch_size=batch_size)(net.variables, track)
+
+
+def make_predictor(net: Network, source: Source, indices: Sequence[int], *, batch_size: int) -> Callable:
+    """`(variables, track=untracked) -> ` what `predict` returns; for a network whose variables change."""
+    step = make_eval_step(for_inference(net).apply, size=net.spec.input_size)
+
+    def run(variables: Any, track: Track = untracked):
+        folded = for_inference(net.replace(variables=variables)).variables
+        probs = [np.zeros((0, len(net.spec.classes)), np.float32)]
+        index, skipped = [np.zeros(0, np.int64)], []
+        feed = batches(source, indices, net.spec, batch_size=batch_size)
+        for batch in track(feed, "predict", -(-len(indices) // batch_size)):
+            skipped.extend(batch.skipped)
+            probs.append(np.asarray(step(folded, batch.images))[batch.mask])
+            index.append(batch.index[batch.mask])
+        return np.concatenate(probs), np.concatenate(index), skipped
+
+    return run
