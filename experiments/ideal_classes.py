@@ -84,7 +84,7 @@ def main(config: Config) -> dict[str, Any]:
 def one_way(way: str, config: Config, out: Path, track: progress.Track) -> dict[str, Any]:
     """The images of one way, with the maker's and the judges' opinions."""
     makers = LITES if way == "fourier on three" else LITES[:1]
-    nets = {name: load_network(name) for name in makers}
+    nets = {name: load_network(name, folded=False) for name in makers}
     options: dict[str, Any] = {"method": "fourier"}
     if way.startswith("pixel"):
         plain = PixelRecipe(cross_entropy=1.0, total_variation=0.0)

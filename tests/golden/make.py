@@ -91,7 +91,7 @@ def smooth_seed(name: str, network: torch.nn.Module) -> int:
 
 def image_gradient(name: str, network: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
     """The gradient of the projected scores with respect to images (b, h, w, 3), of the same shape and dtype."""
-    images = images.requires_grad_()
+    images = images.detach().requires_grad_()
     projection = torch.from_numpy(draw_projection(1000)).to(images)
     objective = (reference.scores(network, reference.prepare(name, images)) * projection).sum()
     return torch.autograd.grad(objective, images)[0]

@@ -44,7 +44,7 @@ def test_the_reference_is_alive(name):
     """A dead layer would hide any mistake in it; logits far from order 1 would hide or magnify it."""
     stored = table.golden(name)
     logits = [value for key, value in stored.items() if key.startswith("logits_")]
-    assert stored["alive"] >= 100 * table.TOLERANCE
+    assert stored["alive"] >= 50 * table.TOLERANCE
     assert all(0.1 <= value.std() <= 10 for value in logits)
     assert all(np.abs(value[0] - value[1]).max() >= 1e-2 * np.abs(value).max() for value in logits)
 

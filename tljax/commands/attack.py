@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 
 from tljax.commands import Command, start_jax
-from tljax.commands.networks import budget, chosen_network, load_network, read_png, save_png
+from tljax.commands.networks import budget, chosen_network, load_network, save_png, through_png
 from tljax.errors import InputError, match_name
 from tljax.files import check_out, replacing
 from tljax.progress import Track
@@ -60,46 +60,50 @@ class Attack(Command):
     def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
         out = check_out(self.out, overwrite=self.overwrite)
-        norm = self.norm or ("l2" if self.method == "cw_l2" else "linf")
-        eps = self._budget(norm)
-        if (self.target is None) != self.untargeted:
-            raise InputError("give either --target CLASS or --untargeted")
+        self._check()
         start_jax()
         name, net = chosen_network(self.model, self.run)
-        original = at_resolution(net, self.image)
-        source, prob = top_class(net, original)
-        label = source if self.target is None else match_name(self.target, net.spec.classes)
-        if self.target is not None and label == source:
-            raise InputError(
-                f'the network already sees "{net.spec.classes[label]}" ({prob:.2f}): give another --target'
-            )
-        start = time.perf_counter()
-        pixels = self._attack(net, original, label, eps, norm)
-        seconds = time.perf_counter() - start
-        steps = self.steps or _STEPS[self.method]
+        record = self.on(net) | {"model": name}
+        pictures = record["pictures"]
         with replacing(out) as folder:
             folder.mkdir()
-            _save_pictures(folder, original, pixels)
-            saved = read_png(folder / "adversarial.png")
-            seen, now = top_class(net, saved)
-            change = (saved.astype(np.float64) - original) / 255
-            result = {
-                "source": {"name": net.spec.classes[source], "prob": prob},
-                "adversarial": {
-                    "name": net.spec.classes[seen],
-                    "prob": now,
-                    "file": str(out / "adversarial.png"),
-                    "linf": float(np.abs(change).max()),
-                    "l2": float(np.sqrt((change**2).sum())),
-                },
-                "success": bool(seen != source if self.target is None else seen == label),
-                "steps": steps,
-            }
-            details = {"eps": eps, "norm": norm, "method": self.method, "model": name, "seconds": seconds}
-            if self.target is not None:
-                details["target"] = net.spec.classes[label]
-            _write_page(folder, {**result, **details}, original, saved)
-        return {**result, **details, "size": list(original.shape[:2]), "report": str(out / "report.html")}
+            _save_pictures(folder, pictures["original"], pictures["adversarial"])
+            _write_page(folder, record)
+        record["adversarial"]["file"] = str(out / "adversarial.png")
+        return {**{k: v for k, v in record.items() if k != "pictures"}, "report": str(out / "report.html")}
+
+    def on(self, net: Any) -> dict[str, Any]:
+        """Attacks the photo and reports what the network says of the 8-bit PNG, read back; `pictures` are uint8.
+
+        Raises:
+            InputError: no photo, an unknown class, or one that the network sees already.
+        """
+        norm, eps = self._check()
+        classes = net.spec.classes
+        original = at_resolution(net, self.image)
+        source, prob = top_class(net, original)
+        label = source if self.target is None else match_name(self.target, classes)
+        if self.target is not None and label == source:
+            raise InputError(f'the network already sees "{classes[label]}" ({prob:.2f}): give another --target')
+        start = time.perf_counter()
+        saved = through_png(self._attack(net, original, label, eps, norm))
+        seconds = time.perf_counter() - start
+        seen, now = top_class(net, saved)
+        change = (saved.astype(np.float64) - original) / 255
+        distances = {"linf": float(np.abs(change).max()), "l2": float(np.sqrt((change**2).sum()))}
+        return {
+            "source": {"name": classes[source], "prob": prob},
+            "adversarial": {"name": classes[seen], "prob": now, **distances},
+            "success": bool(seen != source if self.target is None else seen == label),
+            "steps": self.steps or _STEPS[self.method],
+            **({} if self.target is None else {"target": classes[label]}),
+            "eps": eps,
+            "norm": norm,
+            "method": self.method,
+            "seconds": seconds,
+            "size": list(original.shape[:2]),
+            "pictures": {"original": original, "adversarial": saved},
+        }
 
     def text(self, result: dict[str, Any]) -> str:
         """Before, after, and the size of the change."""
@@ -118,12 +122,16 @@ class Attack(Command):
             ]
         )
 
-    def _budget(self, norm: str) -> float | None:
-        if self.method == "cw_l2":
-            if norm != "l2":
-                raise InputError("cw_l2 measures change by --norm l2")
-            return None if self.eps is None else _checked(budget(self.eps), norm)
-        return _checked(budget(self.eps or _BUDGETS[norm]), norm)
+    def _check(self) -> tuple[str, float | None]:
+        """The norm and the budget."""
+        if (self.target is None) != self.untargeted:
+            raise InputError("give either --target CLASS or --untargeted")
+        norm = self.norm or ("l2" if self.method == "cw_l2" else "linf")
+        if self.method == "cw_l2" and norm != "l2":
+            raise InputError("cw_l2 measures change by --norm l2")
+        if self.method == "cw_l2" and self.eps is None:
+            return norm, None
+        return norm, _checked(budget(self.eps or _BUDGETS[norm]), norm)
 
     def _attack(self, net: Any, original: np.ndarray, label: int, eps: float | None, norm: str) -> np.ndarray:
         import jax
@@ -251,8 +259,7 @@ def _save_pictures(folder: Path, original: np.ndarray, adversarial: np.ndarray) 
     save_png(folder / "side-by-side.png", np.concatenate([original, adversarial, difference], axis=1))
 
 
-def _write_page(folder: Path, record: dict[str, Any], original: np.ndarray, saved: np.ndarray) -> None:
+def _write_page(folder: Path, record: dict[str, Any]) -> None:
     from tljax.report import synth_page
 
-    pictures = {"original": original, "adversarial": saved}
-    synth_page.write_attack(folder / "report.html", {**record, "pictures": pictures})
+    synth_page.write_attack(folder / "report.html", record)

@@ -1,19 +1,25 @@
 """`demo`: what is installed, shown at work."""
 
 import os
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tljax.commands import Command, start_jax
+from tljax.commands.attack import Attack
+from tljax.commands.networks import default_judges, load_network, opinions, save_png
 from tljax.commands.photos import named
 from tljax.files import check_out, replacing
 from tljax.progress import Track
 
 _CHELSEA = "skimage/data/chelsea.png"
 _PIXELS = 32
+_DREAMS = (284, 340)  # Siamese cat, zebra
+_TARGET = 207  # golden retriever
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +27,8 @@ class Demo(Command):
     """Shows transfer learning with what is installed, in a few minutes: no photos of yours, no network.
 
     Names a photo of a cat; trains on textures and on handwritten digits, each beside the same classifier on raw
-    pixels, to show where a pretrained network helps and where it does not; writes one page about it.
+    pixels, to show where a pretrained network helps and where it does not; makes the ideal cat and the ideal zebra;
+    changes the photo of the cat until the network sees a dog; writes one page about it.
     """
 
     out: str = "tljax-demo"
@@ -43,6 +50,8 @@ class Demo(Command):
         record: dict[str, Any] = {"model": self.model, "classify": _name_the_cat(net, track)}
         for task in ("textures", "digits"):
             record[task] = _features_against_pixels(net, task, track)
+        record["ideal"] = _dreams(net, track)
+        record["attack"] = _fool(net)
         record["seconds"] = time.perf_counter() - start
         with replacing(out) as folder:
             folder.mkdir()
@@ -53,6 +62,8 @@ class Demo(Command):
             "seconds": record["seconds"],
             "classify": record["classify"]["top"],
             **{task: {key: record[task][key] for key in shown} for task in ("textures", "digits")},
+            "ideal": [{key: image[key] for key in ("class", "prob", "judges")} for image in record["ideal"]],
+            "attack": {key: record["attack"][key] for key in ("source", "adversarial", "success", "steps")},
         }
 
     def text(self, result: dict[str, Any]) -> str:
@@ -62,6 +73,11 @@ class Demo(Command):
         for task in ("textures", "digits"):
             features, pixels = (100 * result[task][name] for name in ("features", "pixels"))
             lines.append(f"{task}: {features:.1f} % on the network's features, {pixels:.1f} % on raw pixels")
+        for image in result["ideal"]:
+            said = ", ".join(f"{judge} ranks it {opinion['rank']}" for judge, opinion in image["judges"].items())
+            lines.append(f"an ideal {image['class']}" + (f": {said}" if said else ""))
+        after = result["attack"]["adversarial"]
+        lines.append(f"the same cat, changed by at most {255 * after['linf']:.0f}/255: {after['name']}")
         return "\n".join([*lines, f"{result['seconds']:.0f} s; report: {result['report']}"])
 
 
@@ -102,6 +118,33 @@ def _features_against_pixels(net: Any, task: str, track: Track) -> dict[str, Any
         "val_images": len(val),
         "images": [(source.read(train[i]), source.classes[source.labels[train[i]]]) for i in first],
     }
+
+
+def _dreams(net: Any, track: Track) -> list[dict[str, Any]]:
+    """The ideal images, with the opinions of their maker and of the other networks that are here."""
+    import jax
+
+    from tljax.synth import dream, to_bytes
+
+    made = dream(net.scores, net.variables, _DREAMS, key=jax.random.key(0), track=track)
+    names = [net.spec.classes[c] for c in _DREAMS]
+    judges = {name: load_network(name) for name in default_judges([net.spec.name])}
+    with tempfile.TemporaryDirectory() as folder:
+        pixels = np.asarray(to_bytes(made.images))
+        files = [save_png(Path(folder) / f"{i}.png", image) for i, image in enumerate(pixels)]
+        own, others = (opinions(nets, files, names, track=track) for nets in ({"": net}, judges))
+    return [
+        {"class": name, "prob": mine[""]["prob"], "judges": judged, "image": image}
+        for name, mine, judged, image in zip(names, own, others, pixels, strict=True)
+    ]
+
+
+def _fool(net: Any) -> dict[str, Any]:
+    """The bundled cat, changed until the network sees a dog."""
+    from tljax.models.network import for_inference
+
+    attack = Attack(image=_bundled(_CHELSEA), out="", target=str(_TARGET))
+    return attack.on(for_inference(net))
 
 
 def _raw_pixels(image: np.ndarray) -> np.ndarray:

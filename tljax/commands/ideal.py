@@ -107,8 +107,8 @@ class Ideal(Command):
 
     def _makers(self) -> dict[str, Any]:
         if self.run is not None:
-            return dict([chosen_network(self.model, self.run)])
-        return {name: load_network(name) for name in self.model.split(",")}
+            return dict([chosen_network(self.model, self.run, folded=False)])
+        return {name: load_network(name, folded=False) for name in self.model.split(",")}
 
     def _judges(self, makers: dict[str, Any]) -> list[str]:
         if self.judge is not None:

@@ -1,6 +1,7 @@
 """Which networks a command is about: pretrained ones by name, trained ones by folder; and what they say of files."""
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,27 @@ from tljax.models.spec import get_spec, list_models
 from tljax.progress import Track, untracked
 
 
-def load_network(name: str) -> Any:
-    """A network ready for inference: a RUN folder where there is one of that name, a pretrained model otherwise."""
+def load_network(name: str, *, folded: bool = True) -> Any:
+    """A RUN folder where there is one of that name, a pretrained model otherwise.
+
+    Args:
+        folded: batch norm is folded into the convolutions: faster, but its statistics are gone.
+    """
     from tljax.models.network import for_inference
     from tljax.transfer.run import load_run
     from tljax.weights.load import load_pretrained
 
-    if name not in list_models() and Path(name).is_dir():
-        return for_inference(load_run(name))
-    return for_inference(load_pretrained(name))
+    is_run = name not in list_models() and Path(name).is_dir()
+    net = load_run(name) if is_run else load_pretrained(name)
+    return for_inference(net) if folded else net
 
 
-def chosen_network(model: str, run: str | None) -> tuple[str, Any]:
+def chosen_network(model: str, run: str | None, *, folded: bool = True) -> tuple[str, Any]:
     """The network of `--run` where given, else that of `--model`, with the name it goes by."""
     name = model if run is None else run
     if run is not None and not Path(run).is_dir():
         raise InputError(f'no run "{run}": name a folder that `tljax train` wrote')
-    return os.path.basename(os.path.normpath(name)), load_network(name)
+    return os.path.basename(os.path.normpath(name)), load_network(name, folded=folded)
 
 
 def default_judges(makers: Sequence[str]) -> list[str]:
@@ -78,6 +83,12 @@ def read_png(path: str | Path) -> np.ndarray:
     from tljax.data.images import decode
 
     return decode(Path(path).read_bytes())
+
+
+def through_png(image: np.ndarray) -> np.ndarray:
+    """What is read back after uint8 (h, w, 3) was saved."""
+    with tempfile.TemporaryDirectory() as folder:
+        return read_png(save_png(Path(folder) / "image.png", image))
 
 
 def file_stem(name: str) -> str:

@@ -66,7 +66,7 @@ def integrated_gradients(
     return _integrate(scores, variables, images, labels, start, quadrature)
 
 
-@partial(jax.jit, static_argnames=("scores", "layer"))
+@partial(jax.jit, static_argnames=("scores", "intermediates", "layer"))
 def grad_cam(
     scores: Scores, intermediates: Callable, variables: Any, images: Images, labels: Labels, *, layer: str
 ) -> Maps:

@@ -63,7 +63,7 @@ def quantize(images: Images, originals: Images, eps: float | Array, norm: str = 
     the norm of the unrounded change allows.
 
     Args:
-        images: (b, h, w, c), float32 in [0, 1], within `eps` of `originals`.
+        images: (b, h, w, c), float32 in [0, 1]; what is farther than `eps` is brought back first.
         originals: (b, h, w, c), float32 in [0, 1]. On the lattice, for L2: otherwise rounding can cost more than `eps`.
         eps: radius, in units of the pixel range.
         norm: "linf" or "l2".
@@ -79,11 +79,12 @@ def quantize(images: Images, originals: Images, eps: float | Array, norm: str = 
 
 
 def _quantize_l2(images: Images, originals: Images, eps: float | Array) -> Images:
+    images = project(images, originals, eps, "l2")
     start, levels = _snap(originals * LEVELS), _snap(images * LEVELS)
     below = jnp.floor(levels)
     toward, away = jnp.where(levels >= start, below, below + 1), jnp.where(levels >= start, below + 1, below)
     fraction = jnp.abs(levels - toward)
-    radius = jnp.minimum(norms(levels - start), eps * LEVELS) * (1 + 1e-6)
+    radius = norms(levels - start) * (1 + 1e-6)
 
     def bisect(_, bounds):
         low, high = bounds

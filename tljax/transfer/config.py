@@ -62,7 +62,7 @@ class TrainConfig:
 
 
 DEFAULT_EPOCHS = 5
-DEFAULT_LR = 1e-3
+DEFAULT_LR = 2e-4
 
 _NAMES = tuple(field.name for field in fields(TrainConfig))
 _FINETUNE = _NAMES[_NAMES.index("epochs") :]

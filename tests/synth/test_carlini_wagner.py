@@ -1,0 +1,48 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.synth.toy import l2, levels, linear, linear_variables, photos
+from tljax import synth
+from tljax.errors import InputError
+
+IMAGES = photos(6, seed=2)
+VARIABLES = linear_variables(classes=2)
+LABELS = linear(VARIABLES, IMAGES).argmax(-1)
+
+
+def least_distances():
+    """On two linear classes the nearest image of the other class lies straight across the border."""
+    w = VARIABLES["w"][..., 0] - VARIABLES["w"][..., 1]
+    logits = linear(VARIABLES, IMAGES)
+    return np.abs(np.asarray(logits[:, 0] - logits[:, 1])) / np.linalg.norm(w)
+
+
+def test_it_finds_nearly_the_least_distance_on_a_linear_model():
+    found = synth.cw_l2(linear, VARIABLES, IMAGES, 1 - LABELS, targeted=True, quantized=False)
+    assert (np.asarray(synth.margin(linear(VARIABLES, found), LABELS)) > 0).all()
+    distances = l2(found, IMAGES)
+    assert (distances >= least_distances() * 0.999).all()
+    assert (distances <= least_distances() * 1.1 + 1e-3).all()
+
+
+def test_rounded_successes_are_on_the_lattice_succeed_and_cost_little():
+    found = synth.cw_l2(linear, VARIABLES, IMAGES, LABELS)
+    saved = levels(found).astype(np.float32) / np.float32(255)
+    np.testing.assert_allclose(found, saved, atol=1e-6)
+    assert (np.asarray(synth.margin(linear(VARIABLES, saved), LABELS)) > 0).all()
+    assert l2(saved, IMAGES).mean() <= 1.2 * least_distances().mean() + 0.01
+
+
+def test_a_distance_above_eps_is_no_success_and_the_best_within_eps_comes_back():
+    eps = float(least_distances().min() / 2)
+    found = synth.cw_l2(linear, VARIABLES, IMAGES, LABELS, eps=eps, steps=30, searches=3)
+    assert (l2(found, IMAGES) <= eps * (1 + 1e-5)).all()
+    gained = synth.margin(linear(VARIABLES, found), LABELS)
+    assert (np.asarray(gained) < 0).all()
+    assert (gained > synth.margin(linear(VARIABLES, jnp.asarray(IMAGES)), LABELS)).all()
+
+
+def test_another_norm_is_refused():
+    with pytest.raises(InputError, match="cw_l2 knows only"):
+        synth.cw_l2(linear, VARIABLES, IMAGES, LABELS, norm="linf")
