@@ -20,9 +20,14 @@ def test_replacing_a_file(tmp_path):
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     out = tmp_path / "a.txt"
     out.write_text("old")
-    with pytest.raises(OSError, match="full"), replacing(out) as part:
-        part.write_text("half")
-        raise OSError("disk full")
+
+    def fill_the_disk():
+        with replacing(out) as part:
+            part.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="full"):
+        fill_the_disk()
     assert out.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
 

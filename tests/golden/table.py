@@ -93,7 +93,8 @@ def results(net: Network, images: np.ndarray, wanted: list[str]) -> dict[str, ja
 def image_gradient(net: Network, images: np.ndarray) -> jax.Array:
     """Of the projected scores with respect to the images."""
     projection = draw_projection(1000)
-    return jax.grad(lambda x: (net.scores(net.variables, x) * projection).sum())(images)
+    gradient = jax.jit(jax.grad(lambda x, v: (net.scores(v, x) * projection).sum()))
+    return gradient(images, net.variables)
 
 
 def relative_error(value: jax.Array, expected: np.ndarray) -> float:

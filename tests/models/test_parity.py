@@ -14,7 +14,6 @@ import tljax
 from tests.golden import table
 from tests.golden.draw import draw_images, draw_state
 
-CONTAINERS = ("zip", "stream", "tar", "safetensors")
 MOBILE_STAGES = {
     "mobilenet_v2": (1, 2, 3, 4, 3, 3, 1),
     "efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1),
@@ -23,14 +22,24 @@ MOBILE_STAGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def net(request, tmp_path_factory):
+    """The network of the stored results, loaded once for all tests that ask for its name."""
+    name, folder = request.param, tmp_path_factory.mktemp("weights")
+    return table.load(name, table.golden_state(name), table.NETWORKS[name], folder)
+
+
+def for_networks(*names):
+    return pytest.mark.parametrize("net", names, indirect=True, scope="module")
+
+
 def test_the_table_has_every_network():
     assert set(table.NETWORKS) == {name for name in tljax.list_models() if not name.endswith(".keras")}
 
 
-@pytest.mark.parametrize("name", table.NETWORKS)
-def test_every_result_equals_the_original(name, tmp_path):
-    net = table.load(name, table.golden_state(name), table.NETWORKS[name], tmp_path)
-    errors = table.errors(net, name)
+@for_networks(*table.NETWORKS)
+def test_every_result_equals_the_original(net):
+    errors = table.errors(net, net.spec.name)
     assert len([key for key in errors if key.startswith("logits_")]) == 2
     assert max(errors.values()) <= table.TOLERANCE, errors
 
@@ -49,30 +58,29 @@ def test_the_reference_is_alive(name):
     assert all(np.abs(value[0] - value[1]).max() >= 1e-2 * np.abs(value).max() for value in logits)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "efficientnet_lite0", "squeezenet1_1"])
-def test_the_form_for_inference_equals_the_original(name, tmp_path):
-    net = tljax.for_inference(table.load(name, table.golden_state(name), "safetensors", tmp_path))
-    height, width = map(int, table.golden(name)["sizes"][1])
+@for_networks("resnet18", "efficientnet_lite0", "squeezenet1_1")
+def test_the_form_for_inference_equals_the_original(net):
+    fast, stored = tljax.for_inference(net), table.golden(net.spec.name)
+    height, width = map(int, stored["sizes"][1])
     with jax.default_matmul_precision("highest"):
-        logits = net.apply(net.variables, draw_images(height, width))
-    expected = table.golden(name)[f"logits_{height}x{width}"]
-    assert table.relative_error(logits, expected) <= table.TOLERANCE
+        logits = fast.apply(fast.variables, draw_images(height, width))
+    assert table.relative_error(logits, stored[f"logits_{height}x{width}"]) <= table.TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_1"])
-def test_every_container_gives_the_same_bits(name, tmp_path):
+@for_networks("mobilenet_v2", "squeezenet1_1")
+@pytest.mark.parametrize("container", ["zip", "stream", "tar", "safetensors"])
+def test_every_container_gives_the_same_bits(net, container, tmp_path):
+    name = net.spec.name
+    assert identical(net.variables, table.load(name, table.golden_state(name), container, tmp_path).variables)
+
+
+@for_networks("vgg16", *MOBILE_STAGES)
+def test_names_of_timm_give_the_same_bits(net, tmp_path):
+    name = net.spec.name
     state = table.golden_state(name)
-    first, *others = (table.load(name, state, container, tmp_path).variables for container in CONTAINERS)
-    assert all(identical(first, other) for other in others)
-
-
-@pytest.mark.parametrize("name", ["vgg16", *MOBILE_STAGES])
-def test_names_of_timm_give_the_same_bits(name, tmp_path):
-    state = table.golden_state(name)
-    original = table.load(name, state, table.NETWORKS[name], tmp_path).variables
     renamed = timm_state(name, state)
-    assert not set(renamed) & {key for key in state if not key.startswith("features.")}
-    assert identical(original, table.load(name, renamed, "safetensors", tmp_path).variables)
+    assert not set(renamed) & {key for key in state if not (name == "vgg16" and key.startswith("features."))}
+    assert identical(net.variables, table.load(name, renamed, "safetensors", tmp_path).variables)
 
 
 def test_weights_depend_on_their_name_only():

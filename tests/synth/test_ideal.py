@@ -3,10 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.synth.toy import levels
+from tests.synth.toy import levels, tiny_norm, tiny_norm_variables
 from tljax import synth
 from tljax.errors import InputError
-from tljax.models.network import init_network
 from tljax.models.statistics import Moments
 from tljax.synth.goals import likeness, strangeness
 
@@ -26,7 +25,7 @@ def halves(variables, images):
 
 VARIABLES = {"scale": 20.0}
 OPTIONS = {"key": KEY, "steps": 24, "size": 32}
-SMOOTH = {**OPTIONS, "recipe": synth.Recipe(learning_rate=0.3, total_variation=0.0)}
+SMOOTH = {**OPTIONS, "recipe": synth.Recipe(0.3, total_variation=0.0, diversity=0.0)}
 
 
 @pytest.mark.parametrize("options", [SMOOTH, {**OPTIONS, "method": "pixel"}])
@@ -75,7 +74,7 @@ def test_several_networks_share_one_image():
 def test_variants_follow_each_other_and_differ():
     images = synth.ideal(colours, VARIABLES, [0, 2], variants=3, **SMOOTH)
     assert colours(VARIABLES, images).argmax(-1).tolist() == [0] * 3 + [2] * 3
-    apart = synth.Recipe(learning_rate=0.3, total_variation=0.0, diversity=50.0)
+    apart = synth.Recipe(0.3, total_variation=0.0, diversity=50.0)
     others = synth.ideal(colours, VARIABLES, [0, 2], variants=3, recipe=apart, **OPTIONS)
     assert float(likeness(others, 3).mean()) < float(likeness(images, 3).mean())
 
@@ -109,13 +108,18 @@ def test_a_gradient_that_is_not_finite_stops_the_image_at_that_step():
     assert 0.5 < float(made.images[0, ..., 0].mean()) < float(made.images[1, ..., 0].mean())
 
 
-def test_the_goal_of_a_real_architecture_with_batch_norm_rises():
-    net = init_network("resnet18", key=KEY, classes=3)
-    recipe = synth.Recipe(transforms=STILL, stages=((1.0, 1.0),))
-    made = synth.dream(net.scores, net.variables, [1, 2], key=KEY, steps=12, size=32, recipe=recipe)
-    assert made.ascent.values.shape == (12, 2)
-    assert np.isfinite(made.images).all()
-    assert (made.ascent.values[-1] > made.ascent.values[0]).all()
+def test_batch_norm_pulls_the_images_to_what_it_remembers():
+    variables = tiny_norm_variables()
+    usual = variables["batch_stats"]["norm"]["mean"]
+
+    def mean_colour(usualness):
+        recipe = synth.Recipe(0.3, usualness=usualness, total_variation=0.0, transforms=STILL, stages=((1.0, 1.0),))
+        images = synth.ideal(tiny_norm, variables, [0], recipe=recipe, **OPTIONS)
+        return np.asarray(images.mean((0, 1, 2)))
+
+    drawn, free = (np.abs(mean_colour(weight) - usual).max() for weight in (500.0, 0.0))
+    assert drawn < 0.1
+    assert free > 2 * drawn
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tljax import trees
 from tljax.errors import InputError
 from tljax.transfer import loop
 from tljax.transfer.config import TrainConfig, config_from_file, make_config
+from tljax.transfer.loop import make_plan
 from tljax.transfer.run import evaluate, load_run
 from tljax.transfer.training import train
 from tljax.weights.load import load_pretrained
@@ -285,3 +286,12 @@ def test_a_key_that_is_missing_is_named(probed, tmp_path):
 
 def test_a_configuration_file_repeats_the_options(probed):
     assert config_from_file(probed[1] / "config.json").model == "squeezenet1_1.caffe"
+
+
+def test_tiny_pictures_learn_faster_and_a_given_rate_wins():
+    config = make_config(mode="finetune", batch_size=8, epochs=3)
+    plan, tiny = make_plan(config, 20), make_plan(config, 20, tiny=True)
+    assert (plan.batch_size, plan.epoch_steps, plan.steps) == (8, 2, 6)
+    assert tiny.lr > plan.lr
+    assert make_plan(make_config(config, lr=0.5), 20, tiny=True).lr == 0.5
+    assert make_plan(config, 5).batch_size == 5

@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 import safetensors.numpy
-from tests.torch_files import MAGIC, WRITERS, View, dumps, write_numpy, write_stream, write_tar, write_zip
 
+from tests.torch_files import MAGIC, WRITERS, View, dumps, write_numpy, write_stream, write_tar, write_zip
 from tljax.errors import InputError
 from tljax.weights.read import read_weights
 

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from tests.torch_files import WRITERS, write_zip
 
+from tests.torch_files import WRITERS, write_zip
 from tljax.errors import InputError
 from tljax.models.spec import get_spec
 from tljax.trees import flatten

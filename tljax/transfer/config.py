@@ -33,6 +33,7 @@ class TrainConfig:
         freeze: patterns of whole parameter paths that stay, such as "params/stage[1-3].*"; None is the earlier
             half of the backbone.
         lr: peak learning rate of the head; each block below learns with `depth_decay` times the rate above it.
+            None is 2e-4, or 1e-3 for tiny pictures, which are far from the photographs that the backbone knows.
         depth_decay, weight_decay, label_smoothing: see `finetune`.
         augment: "none", "light" (keeps the subject whole) or "full".
         flip: mirror half of the pictures; None does so except for tiny pictures, which are mostly symbols.
@@ -62,7 +63,7 @@ class TrainConfig:
 
 
 DEFAULT_EPOCHS = 5
-DEFAULT_LR = 2e-4
+DEFAULT_LR, TINY_LR = 2e-4, 1e-3
 
 _NAMES = tuple(field.name for field in fields(TrainConfig))
 _FINETUNE = _NAMES[_NAMES.index("epochs") :]

@@ -20,7 +20,7 @@ from tljax.progress import Track
 from tljax.transfer import metrics
 from tljax.transfer.augment import augmentation
 from tljax.transfer.checkpoint import Checkpoints
-from tljax.transfer.config import DEFAULT_EPOCHS, DEFAULT_LR, TrainConfig
+from tljax.transfer.config import DEFAULT_EPOCHS, DEFAULT_LR, TINY_LR, TrainConfig
 from tljax.transfer.finetune import (
     TrainState,
     balanced_weights,
@@ -38,12 +38,13 @@ SAVE_EVERY = 100
 """Steps between saved states within an epoch; one is saved at each epoch's end as well."""
 
 
-def make_plan(config: TrainConfig, photos: int) -> Plan:
-    """The steps of a run on `photos` training photos."""
+def make_plan(config: TrainConfig, photos: int, *, tiny: bool = False) -> Plan:
+    """The steps of a run on `photos` training photos, which may be tiny (see `TrainConfig`)."""
     batch_size = min(config.batch_size, photos)
     epoch_steps = photos // batch_size
     steps = epoch_steps * (config.epochs or DEFAULT_EPOCHS)
-    lr = DEFAULT_LR if config.lr is None else config.lr
+    default = TINY_LR if tiny else DEFAULT_LR
+    lr = default if config.lr is None else config.lr
     return Plan(batch_size, epoch_steps, steps, lr, warmup=math.ceil(steps / 10))
 
 
@@ -54,7 +55,7 @@ def finetune(
     config: TrainConfig,
     folder: Path,
     *,
-    flip: bool,
+    tiny: bool,
     resume: bool,
     track: Track,
 ) -> Network:
@@ -63,13 +64,15 @@ def finetune(
     Args:
         net: with a linear head, as the probe left it.
         split: indices of readable photos, "train" and "val".
+        tiny: the pictures are; decides the defaults of `flip` and `lr`.
         folder: holds `metrics.jsonl` and the saved states; with `resume`, both are continued from the last
             state, and the result is what an unbroken run gives, bit for bit.
     Raises:
         InputError: nothing left to train; a loss that is not finite; a photo that has become unreadable; a
             saved state of other options.
     """
-    plan = make_plan(config, len(split["train"]))
+    plan = make_plan(config, len(split["train"]), tiny=tiny)
+    flip = not tiny if config.flip is None else config.flip
     step, state, frozen = _prepare(net, source.labels[split["train"]], config, plan, flip=flip)
     checkpoints = Checkpoints(folder / "states")
     log = Journal(folder / "metrics.jsonl", plan)

@@ -89,7 +89,9 @@ def _train(
 ) -> dict[str, Any]:
     """Fills `folder`; the entries of `train`'s result."""
     backbone, digest = load_backbone(config.model, config.weights)
-    backbone = _sized(backbone.replace(dtype=config.dtype), source, config)
+    tiny = config.mode == "finetune" and _tiny(source)
+    size = config.image_size or (_TINY_SIZE if tiny else backbone.spec.input_size)
+    backbone = backbone.replace(dtype=config.dtype, spec=replace(backbone.spec, input_size=size))
     features, shares = _extract(backbone, source, config, track)
     described = describe(config, backbone.spec, data, source, features, digest)
     check_resumed(folder / CONFIG, described)
@@ -113,7 +115,7 @@ def _train(
     probs, extra = predict_probs(probe, values["val"]), {}
     if config.mode == "finetune":
         before = metrics.accuracy(probs.argmax(1), labels["val"])
-        net = finetune(net, source, shares, config, folder, flip=_flip(source, config), resume=resume, track=track)
+        net = finetune(net, source, shares, config, folder, tiny=tiny, resume=resume, track=track)
         probs, index, _ = predict(net, source, shares["val"], batch_size=config.batch_size)
         labels["val"] = source.labels[index]
         extra = {"probe_val_accuracy": before, "epochs": config.epochs or DEFAULT_EPOCHS}
@@ -160,18 +162,6 @@ def _extract(
     except InputError as error:
         raise InputError(f"{error} ({len(unreadable)} of {len(wanted)} photos cannot be read)") from None
     return features, {name: shares[name] for name in ("train", "val")}
-
-
-def _sized(backbone: Network, source: Source, config: TrainConfig) -> Network:
-    """The backbone for pictures of the size that the run uses."""
-    size = config.image_size
-    if size is None and config.mode == "finetune" and _tiny(source):
-        size = _TINY_SIZE
-    return backbone if size is None else backbone.replace(spec=replace(backbone.spec, input_size=size))
-
-
-def _flip(source: Source, config: TrainConfig) -> bool:
-    return not _tiny(source) if config.flip is None else config.flip
 
 
 def _tiny(source: Source) -> bool:

@@ -1,0 +1,198 @@
+"""`ideal`, `attack`, `explain` and `robustness` as a user drives them."""
+
+import json
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import tljax
+from tests.photos import make_photos
+from tests.test_cli import refused, run
+
+MODEL = "squeezenet1_1.caffe"
+
+
+@pytest.fixture(scope="module")
+def cat():
+    """The photo of a cat that scikit-image bundles."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / "chelsea.png"
+
+
+def attack(capsys, cat, out, *arguments):
+    return run(capsys, "attack", cat, "--model", MODEL, "--out", out, "--json", *arguments)
+
+
+# --- ideal -------------------------------------------------------------------------------------------------
+
+
+def test_ideal_saves_pictures_and_asks_judges(capsys, tmp_path):
+    code, out, _ = run(
+        capsys,
+        *("ideal", "zebra", "Siamese cat", "--model", MODEL, "--judge", "efficientnet_lite0", "--out", tmp_path / "d"),
+        *("--steps", "4", "--size", "64", "--variants", "2", "--json"),
+    )
+    result = json.loads(out)
+    assert code == 0
+    assert [image["class"] for image in result["images"]] == ["zebra", "zebra", "Siamese cat", "Siamese cat"]
+    assert len({image["file"] for image in result["images"]}) == 4
+    for image in result["images"]:
+        assert np.asarray(Image.open(image["file"])).shape == (64, 64, 3)
+        judge = image["judges"]["efficientnet_lite0"]
+        assert 0 <= judge["prob"] <= 1
+        assert 1 <= judge["rank"] <= 1000
+    assert (tmp_path / "d" / "report.html").stat().st_size > 10_000
+
+
+def test_ideal_of_a_channel(capsys, tmp_path):
+    code, out, _ = run(
+        capsys,
+        *("ideal", "--layer", "fire5", "--channel", "3", "--model", MODEL, "--out", tmp_path / "d"),
+        *("--steps", "2", "--size", "64", "--json"),
+    )
+    assert code == 0
+    assert json.loads(out)["images"][0]["class"] == "fire5 channel 3"
+
+
+def test_the_same_seed_gives_the_same_picture(capsys, tmp_path):
+    made = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        options = ("--steps", "3", "--size", "64", "--seed", seed, "--judge", MODEL)
+        code, out, _ = run(capsys, "ideal", "zebra", "--out", tmp_path / name, "--json", *options)
+        assert code == 0
+        made.append(np.asarray(Image.open(json.loads(out)["images"][0]["file"])))
+    assert np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["siamese"], '"Siamese cat" (284)'),
+        (["crane"], '134 "crane", 517 "crane"'),
+        (["1000"], "there are 1000"),
+        ([], "no class given"),
+        (["zebra", "--layer", "fire5"], "go together"),
+        (["--layer", "fire5", "--channel", "9999"], "9999"),
+        (["--layer", "fire55", "--channel", "1"], "fire55"),
+        (["zebra", "--judge", MODEL], "cannot judge"),
+        (["zebra", "--judge", "nobody"], "nobody"),
+        (["zebra", "--run", "nowhere"], "nowhere"),
+        (["zebra", "--size", "7"], "7"),
+        (["zebra", "--steps", "0"], "steps"),
+    ],
+)
+def test_ideal_refuses(capsys, tmp_path, arguments, said):
+    assert said in refused(capsys, "ideal", *arguments, "--model", MODEL, "--out", tmp_path / "d")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_gradient_that_is_not_finite_stops_with_its_step_and_the_last_picture(capsys, tmp_path, monkeypatch):
+    from tljax.commands import ideal
+
+    net = tljax.load_pretrained(MODEL)
+    broken = net.replace(variables=jax.tree.map(lambda leaf: leaf * np.nan, net.variables))
+    monkeypatch.setattr(ideal, "load_network", lambda name, folded=True: broken if name == MODEL else net)
+    said = refused(
+        capsys, "ideal", "zebra", "--model", MODEL, "--judge", "other", "--out", tmp_path / "d", "--size", "64"
+    )
+    assert "not finite at step 0" in said
+    assert np.asarray(Image.open(tmp_path / "d" / "zebra.png")).shape == (64, 64, 3)
+
+
+# --- attack ------------------------------------------------------------------------------------------------
+
+
+def test_attack_reports_what_the_saved_file_does(capsys, cat, tmp_path):
+    code, out, _ = attack(
+        capsys, cat, tmp_path / "a", "--target", "golden retriever", "--eps", "8/255", "--steps", "20"
+    )
+    result = json.loads(out)
+    assert code == 0
+    assert result["success"]
+    assert result["adversarial"]["name"] == "golden retriever"
+    assert result["source"]["name"] != "golden retriever"
+    original, saved = (np.asarray(Image.open(tmp_path / "a" / f"{n}.png")) for n in ("original", "adversarial"))
+    change = (saved.astype(float) - original) / 255
+    assert result["adversarial"]["linf"] == pytest.approx(np.abs(change).max())
+    assert result["adversarial"]["l2"] == pytest.approx(np.sqrt((change**2).sum()))
+    assert np.abs(saved.astype(int) - original).max() <= 8
+    size = tljax.get_spec(MODEL).input_size
+    assert result["size"] == [size, size]
+    assert np.asarray(Image.open(tmp_path / "a" / "side-by-side.png")).shape == (size, 3 * size, 3)
+    assert (tmp_path / "a" / "report.html").exists()
+
+
+def test_an_attack_that_fails_says_so_and_saves_the_best(capsys, cat, tmp_path):
+    code, out, _ = attack(capsys, cat, tmp_path / "a", "--target", "zebra", "--eps", "1/255", "--steps", "1")
+    assert code == 0
+    assert json.loads(out)["success"] is False
+    assert (tmp_path / "a" / "adversarial.png").exists()
+    arguments = ("--target", "zebra", "--eps", "1/255", "--steps", "1", "--model", MODEL, "--out", tmp_path / "b")
+    _, out, _ = run(capsys, "attack", cat, *arguments)
+    assert "failed" in out
+
+
+def test_attack_refuses(capsys, cat, tmp_path):
+    def said(*arguments):
+        return refused(capsys, "attack", cat, "--model", MODEL, "--out", tmp_path / "a", *arguments)
+
+    assert "either --target" in said()
+    assert "either --target" in said("--target", "zebra", "--untargeted")
+    assert "no class named" in said("--target", "zebbra")
+    assert "134" in said("--target", "crane")
+    assert "above 0" in said("--untargeted", "--eps", "0")
+    assert "above 0" in said("--untargeted", "--eps=-1/255")
+    assert "at most 1" in said("--untargeted", "--eps", "4")
+    assert "half an 8-bit step" in said("--untargeted", "--eps", "0.4/255")
+    assert "no budget" in said("--untargeted", "--eps", "small")
+    assert "cw_l2" in said("--untargeted", "--method", "cw_l2", "--norm", "linf")
+    assert os.listdir(tmp_path) == []
+
+
+def test_attack_refuses_the_class_that_is_there_already(capsys, cat, tmp_path):
+    _, out, _ = run(capsys, "classify", cat, "--model", MODEL, "--json")
+    index = json.loads(out)["images"][0]["top"][0]["index"]
+    said = refused(capsys, "attack", cat, "--model", MODEL, "--target", index, "--out", tmp_path / "a")
+    assert "already sees" in said
+
+
+def test_attack_refuses_what_is_no_photo(capsys, tmp_path):
+    (tmp_path / "text.jpg").write_text("hello")
+    for name in ("text.jpg", "gone.jpg"):
+        assert name in refused(capsys, "attack", tmp_path / name, "--untargeted", "--out", tmp_path / "a")
+
+
+# --- explain and robustness --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "saliency"])
+def test_explain(capsys, cat, tmp_path, method):
+    options = ("--model", MODEL, "--method", method, "--out", tmp_path / "e", "--json")
+    code, out, _ = run(capsys, "explain", cat, "--class", "tabby", *options)
+    result = json.loads(out)
+    assert (code, result["class"]) == (0, "tabby")
+    assert {Path(file).name for file in result["files"]} == {"photo.png", "heat.png", "overlay.png"}
+    assert all(Path(file).exists() for file in result["files"])
+
+
+def test_robustness_of_a_run(capsys, tmp_path):
+    data = make_photos(tmp_path / "data", {"red": 4, "blue": 4})
+    train = ("train", data, "--model", MODEL, "--out", tmp_path / "run")
+    assert run(capsys, *train)[0] == 0
+    options = ("--eps", "0,1/255,64/255", "--steps", "5", "--json", "--out", tmp_path / "r")
+    code, out, _ = run(capsys, "robustness", tmp_path / "run", data, *options)
+    result = json.loads(out)
+    assert (code, result["images"]) == (0, 8)
+    assert [point["eps"] for point in result["curve"]] == pytest.approx([0, 1 / 255, 64 / 255])
+    accuracies = [point["accuracy"] for point in result["curve"]]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert accuracies[0] == 1.0
+    assert accuracies[-1] < 1.0
+    assert (tmp_path / "r" / "robustness.png").exists()
+    assert "no class named" in refused(capsys, "robustness", MODEL, data, "--out", tmp_path / "x")
