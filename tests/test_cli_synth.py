@@ -62,8 +62,8 @@ def test_ideal_of_a_channel(capsys, tmp_path):
 def test_the_same_seed_gives_the_same_picture(capsys, tmp_path):
     made = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        options = ("--steps", "3", "--size", "64", "--seed", seed, "--judge", MODEL)
-        code, out, _ = run(capsys, "ideal", "zebra", "--out", tmp_path / name, "--json", *options)
+        options = ("--steps", "2", "--size", "64", "--seed", seed, "--model", MODEL, "--json")
+        code, out, _ = run(capsys, "ideal", "--layer", "fire5", "--channel", "3", "--out", tmp_path / name, *options)
         assert code == 0
         made.append(np.asarray(Image.open(json.loads(out)["images"][0]["file"])))
     assert np.array_equal(made[0], made[1])

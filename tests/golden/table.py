@@ -7,6 +7,9 @@ max |value - reference| / max |reference|. Exits 1 if any is above 2e-5.
 
 import sys
 import tempfile
+from collections import ChainMap
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -71,37 +74,40 @@ def load(name: str, state: dict[str, np.ndarray], container: str, folder: Path) 
 def errors(net: Network, name: str) -> dict[str, float]:
     """The relative error of each stored result: "logits_224x224", "embed_169x199", "gradient", ..."""
     stored = golden(name)
-    with jax.default_matmul_precision("highest"):
-        values = {}
-        for size in stored["sizes"].tolist():
-            images, tag = draw_images(*size), "{}x{}".format(*size)
-            wanted = [part for part in ("logits", "scores", "embed") if f"{part}_{tag}" in stored]
-            parts = results(net, images, wanted)
-            values |= {f"{part}_{tag}": parts[part] for part in wanted}
-        if "gradient" in stored:
-            shape, seed = stored["gradient"].shape, int(stored["gradient_seed"])
-            values["gradient"] = image_gradient(net, draw_images(*shape[1:3], batch=1, seed=seed))
+    tasks = [partial(outputs, net, stored, size) for size in stored["sizes"].tolist()]
+    if "gradient" in stored:
+        tasks.append(partial(image_gradient, net, stored))
+    with ThreadPoolExecutor() as pool:  # most of the time goes into compiling, which runs outside Python's lock
+        values = dict(ChainMap(*pool.map(lambda task: task(), tasks)))
     return {key: relative_error(value, stored[key]) for key, value in values.items()}
 
 
-def results(net: Network, images: np.ndarray, wanted: list[str]) -> dict[str, jax.Array]:
-    """Some of logits, scores and embedding, in one compiled program, which shares their work."""
+def outputs(net: Network, stored: dict[str, np.ndarray], size: tuple[int, int]) -> dict[str, jax.Array]:
+    """Logits, scores and embedding, as far as they are stored for this size, in one compiled program."""
     functions = {"logits": net.apply, "scores": net.scores, "embed": net.embed}
-    return jax.jit(lambda v, x: {part: functions[part](v, x) for part in wanted})(net.variables, images)
+    tagged = {"{}_{}x{}".format(part, *size): function for part, function in functions.items()}
+    wanted = {key: function for key, function in tagged.items() if key in stored}
+    with jax.default_matmul_precision("highest"):
+        program = jax.jit(lambda v, x: {key: function(v, x) for key, function in wanted.items()})
+        return program(net.variables, draw_images(*size))
 
 
-def image_gradient(net: Network, images: np.ndarray) -> jax.Array:
-    """Of the projected scores with respect to the images."""
-    projection = draw_projection(1000)
-    gradient = jax.jit(jax.grad(lambda x, v: (net.scores(v, x) * projection).sum()))
-    return gradient(images, net.variables)
+def image_gradient(net: Network, stored: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """The gradient of the projected scores with respect to the image that was chosen for it."""
+    projection, shape = draw_projection(1000), stored["gradient"].shape
+    images = draw_images(*shape[1:3], batch=1, seed=int(stored["gradient_seed"]))
+    with jax.default_matmul_precision("highest"):
+        gradient = jax.jit(jax.grad(lambda x, v: (net.scores(v, x) * projection).sum()))
+        return {"gradient": gradient(images, net.variables)}
 
 
 def relative_error(value: jax.Array, expected: np.ndarray) -> float:
-    """max |value - expected| / max |expected|; shapes must agree."""
+    """max |value - expected| / max |expected|; infinite where a value is no number. Shapes must agree."""
     value = np.asarray(value, np.float64)
     if value.shape != expected.shape:
         raise ValueError(f"shape {value.shape}, expected {expected.shape}")
+    if not np.isfinite(value).all():
+        return np.inf
     return float(np.abs(value - expected).max() / np.abs(expected).max())
 
 

@@ -83,6 +83,14 @@ def test_names_of_timm_give_the_same_bits(net, tmp_path):
     assert identical(net.variables, table.load(name, renamed, "safetensors", tmp_path).variables)
 
 
+def test_an_error_counts_from_the_largest_value_and_nan_is_infinite():
+    expected = np.array([1.0, -4.0])
+    assert table.relative_error(np.array([1.0, -3.0]), expected) == 0.25
+    assert table.relative_error(np.array([np.nan, -4.0]), expected) == np.inf
+    with pytest.raises(ValueError, match="shape"):
+        table.relative_error(np.zeros(3), expected)
+
+
 def test_weights_depend_on_their_name_only():
     shapes = {"a.weight": (4, 3, 3, 3), "b.bias": (5,), "c.running_var": (6,)}
     forwards, backwards = draw_state(shapes), draw_state(dict(reversed(shapes.items())))

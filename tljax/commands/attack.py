@@ -169,7 +169,7 @@ class Robustness(Command):
     """The folder for robustness.png, robustness.json and report.html."""
     labels: str | None = None
     """A table of files and labels, for a folder without class folders."""
-    eps: str = "0,0.25/255,0.5/255,1/255,2/255,4/255"
+    eps: str = "0,1/255,2/255,4/255,8/255"
     """Budgets (the largest change of a pixel in [0, 1]), joined by commas."""
     method: Literal["apgd_ce", "apgd_dlr", "pgd"] = "apgd_ce"
     """How the change is sought."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,8 @@ class Recipe:
         high_frequency: weight of `image_params.high_frequencies`.
         diversity: weight of the likeness of the variants of one class.
         transforms: what the image must survive.
+        weight_noise: each step, every weight of every convolution is made larger or smaller by this share, at random:
+            what the image shows must not hang on the weights of one network alone.
         stages: (share of the steps, share of the size) in order; the shares of steps add up to 1.
     """
 
@@ -39,6 +42,7 @@ class Recipe:
     high_frequency: float = 0.0
     diversity: float = 4.0
     transforms: Transforms = field(default_factory=Transforms)
+    weight_noise: float = 0.0
     stages: tuple[tuple[float, float], ...] = ((0.5, 0.5), (0.5, 1.0))
 
 
@@ -82,7 +86,10 @@ class FourierGoal:
         if self.variants > 1:
             total -= recipe.diversity * likeness(images, self.variants)
         for number, (scores, variables) in enumerate(zip(self.networks, weights, strict=True)):
-            seen = random_transform(images, recipe.transforms, key=jax.random.fold_in(key, number))
+            transform_key, weight_key = jax.random.split(jax.random.fold_in(key, number))
+            seen = random_transform(images, recipe.transforms, key=transform_key)
+            if recipe.weight_noise:
+                variables = disturbed(variables, recipe.weight_noise, key=weight_key)
             output, moments = with_moments(scores)(variables, seen)
             answer = _answer(output, targets, self.layer, recipe.score, recipe.certainty)
             total += (answer - recipe.usualness * strangeness(moments)) / len(self.networks)
@@ -117,6 +124,17 @@ def _answer(output, targets, layer, score, certainty):
     if layer is not None:
         return own_score(output[layer].mean((1, 2)), targets)
     return score * own_score(output, targets) - certainty * cross_entropy(output, targets)
+
+
+def disturbed(variables: Any, share: float, *, key: Array) -> Any:
+    """The variables with every weight of every convolution times 1 + share or 1 - share, at random."""
+    leaves, structure = jax.tree.flatten(variables)
+    keys = jax.random.split(key, len(leaves))
+    changed = [
+        leaf * (1 + share * jax.random.rademacher(k, leaf.shape, leaf.dtype)) if leaf.ndim == 4 else leaf
+        for leaf, k in zip(map(jnp.asarray, leaves), keys, strict=True)
+    ]
+    return jax.tree.unflatten(structure, changed)
 
 
 def strangeness(moments: dict[str, Moments]) -> Float[Array, ""]:

@@ -78,10 +78,12 @@ def dream(
     weights = tuple(variables) if isinstance(scores, Sequence) else (variables,)
     recipe = recipe or _recipe(method)
     _check(networks, weights, classes, size, layer, variants)
+    if steps is not None and steps < 1:
+        raise InputError(f"steps must be at least 1, got {steps}")
     targets = jnp.repeat(jnp.asarray(classes, jnp.int32), variants)
     if isinstance(recipe, PixelRecipe):
-        return _pixel(networks, weights, targets, key, steps or 1000, size, layer, recipe, track)
-    return _fourier(networks, weights, targets, key, steps or 256, size, layer, variants, recipe, track)
+        return _pixel(networks, weights, targets, key, 1000 if steps is None else steps, size, layer, recipe, track)
+    return _fourier(networks, weights, targets, key, 256 if steps is None else steps, size, layer, variants, recipe, track)
 
 
 def _fourier(networks, weights, targets, key, steps, size, layer, variants, recipe, track) -> Ideal:

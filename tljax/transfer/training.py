@@ -56,8 +56,8 @@ def train(
         dry_run: only say what would be done; writes nothing.
     Returns:
         mode, model, classes, train_images, val_images, skipped ({file, reason} each), duplicates ({train, other}
-        files each), val_accuracy, val_balanced_accuracy, val_ece, l2, seconds, out; after fine-tuning also
-        probe_val_accuracy, epochs, steps and image_size. The accuracies are None for a dry run.
+        files each), val_accuracy, val_balanced_accuracy, val_ece, val_loss, l2, image_size, seconds, out; after
+        fine-tuning also probe_val_accuracy and epochs. For a dry run the accuracies are None.
     Raises:
         InputError: bad options or data; an `out` that exists or cannot be written; a loss that is not finite.
         OSError: the disk filled up.
@@ -112,11 +112,11 @@ def _train(
     )
     spec = run_spec(backbone.spec, source.classes, backbone.spec.input_size)
     net = with_head(backbone, spec, {"kernel": probe.kernel, "bias": probe.bias})
-    probs, extra = predict_probs(probe, values["val"]), {}
+    probs, index, extra = predict_probs(probe, values["val"]), shares["val"], {}
     if config.mode == "finetune":
         before = metrics.accuracy(probs.argmax(1), labels["val"])
         net = finetune(net, source, shares, config, folder, tiny=tiny, resume=resume, track=track)
-        probs, index, _ = predict(net, source, shares["val"], batch_size=config.batch_size)
+        probs, index, _ = predict(net, source, index, batch_size=config.batch_size)
         labels["val"] = source.labels[index]
         extra = {"probe_val_accuracy": before, "epochs": config.epochs or DEFAULT_EPOCHS}
         save(folder / "checkpoint", jax.device_get(net.variables))
@@ -141,7 +141,7 @@ def _train(
         "seconds": round(time.monotonic() - began, 3),
     }
     append(folder / "metrics.jsonl", {"final": {name: result[name] for name in result if name.startswith("val_")}})
-    write_page(folder, net, source, shares["val"], probs, probe, {**described, **result})
+    write_page(folder, net, source, index, probs, probe, {**described, **result})
     return result | {"seconds": round(time.monotonic() - began, 3)}
 
 
