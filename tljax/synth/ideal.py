@@ -83,7 +83,9 @@ def dream(
     targets = jnp.repeat(jnp.asarray(classes, jnp.int32), variants)
     if isinstance(recipe, PixelRecipe):
         return _pixel(networks, weights, targets, key, 1000 if steps is None else steps, size, layer, recipe, track)
-    return _fourier(networks, weights, targets, key, 256 if steps is None else steps, size, layer, variants, recipe, track)
+    return _fourier(
+        networks, weights, targets, key, 256 if steps is None else steps, size, layer, variants, recipe, track
+    )
 
 
 def _fourier(networks, weights, targets, key, steps, size, layer, variants, recipe, track) -> Ideal:
