@@ -1,0 +1,74 @@
+"""The names that scripts rely on, and that importing them costs nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+import tljax
+from tljax.models.spec import get_spec, list_models
+
+MODELS = (
+    "vgg16 vgg19 resnet18 resnet34 resnet50 resnet101 resnet152 mobilenet_v2 efficientnet_lite0 efficientnet_lite1 "
+    "efficientnet_lite2 squeezenet1_1 squeezenet1_1.caffe"
+)
+
+
+def test_models():
+    assert list_models() == MODELS.split()
+    for name in list_models():
+        spec = get_spec(name)
+        assert len(spec.classes) == 1000
+        assert spec.input_size <= spec.resize_size
+        assert spec.source == spec.sources[0]
+    with pytest.raises(AttributeError):
+        spec.name = "other"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "list_models",
+        "load_pretrained",
+        "init_network",
+        "load_run",
+        "for_inference",
+        "transfer.fit_probe",
+        "transfer.make_train_step",
+        "transfer.train",
+        "transfer.evaluate",
+        "synth.total_variation",
+        "synth.cross_entropy",
+        "synth.ideal",
+        "synth.fgsm",
+        "synth.pgd",
+        "synth.mi_fgsm",
+        "synth.cw_l2",
+        "synth.apgd_ce",
+        "synth.apgd_dlr",
+        "synth.saliency",
+        "synth.integrated_gradients",
+        "synth.grad_cam",
+    ],
+)
+def test_public_functions_are_callable_and_say_what_they_do(path):
+    found = tljax
+    for name in path.split("."):
+        found = getattr(found, name)
+    assert callable(found)
+    assert found.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'load_pretraned'"):
+        _ = tljax.load_pretraned
+
+
+def test_import_does_no_work():
+    code = (
+        "import sys, tljax; tljax.list_models()\n"
+        "loaded = {'jax', 'flax', 'numpy', 'matplotlib', 'PIL'} & set(sys.modules)\n"
+        "sys.exit(', '.join(loaded))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
