@@ -10,7 +10,7 @@ from tljax.models.statistics import Moments
 from tljax.synth.goals import likeness, strangeness
 
 KEY = jax.random.key(0)
-STILL = synth.Transforms(shift=0.0, zoom=(1.0, 1.0), rotate=0.0, flip=False)
+STILL = synth.Transforms(shift=0.0, zoom=(1.0, 1.0), rotate=0.0, flip=False, noise=0.0, tint=0.0)
 
 
 def colours(variables, images):

@@ -12,7 +12,7 @@ _WHERE = {
     "predict": "prediction",
     "make_train_step": "finetune",
     "TrainConfig": "config",
-    "train": "train",
+    "train": "training",
     "evaluate": "run",
     "load_run": "run",
 }
