@@ -37,7 +37,7 @@ class Recipe:
     learning_rate: float = 0.05
     score: float = 1.0
     certainty: float = 0.0
-    usualness: float = 10.0
+    usualness: float = 30.0
     total_variation: float = 100.0
     high_frequency: float = 0.0
     diversity: float = 4.0

@@ -24,12 +24,12 @@ class Transforms:
         tint: greatest change of each channel's gain, and of its offset (halved).
     """
 
-    shift: float = 0.06
-    zoom: tuple[float, float] = (0.9, 1.1)
-    rotate: float = 8.0
+    shift: float = 0.13
+    zoom: tuple[float, float] = (0.6, 1.3)
+    rotate: float = 15.0
     flip: bool = True
-    noise: float = 0.0
-    tint: float = 0.0
+    noise: float = 0.2
+    tint: float = 0.3
 
 
 def random_transform(images: Images, transforms: Transforms, *, key: Array) -> Images:
