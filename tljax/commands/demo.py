@@ -108,7 +108,8 @@ def _features_against_pixels(net: Any, task: str, track: Track) -> dict[str, Any
     scores = {}
     for name, values in (("features", features), ("pixels", pixels)):
         probe = fit_probe(values[: len(train)], source.labels[train], classes=len(source.classes))
-        scores[name] = float(accuracy(predict_probs(probe, values[len(train) :]), source.labels[val]))
+        predicted = predict_probs(probe, values[len(train) :]).argmax(-1)
+        scores[name] = float(accuracy(predicted, source.labels[val]))
     first = [int(np.flatnonzero(source.labels[train] == c)[0]) for c in range(len(source.classes))]
     return {
         **scores,
