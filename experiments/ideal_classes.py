@@ -48,6 +48,8 @@ class Config:
     """Side of the images, in pixels."""
     ways: tuple[str, ...] = ("pixel", "pixel + TV", "fourier", "fourier on three")
     """Which of the four ways."""
+    judges: tuple[str, ...] = ()
+    """Networks that judge; by default all whose weights are here and that did not make the image."""
     seed: int = 0
     """Of the noise that everything starts from."""
     small: bool = False
@@ -57,7 +59,8 @@ class Config:
 def main(config: Config) -> dict[str, Any]:
     """Makes, judges, and writes OUT/report.html and OUT/results.json."""
     if config.small:
-        config = replace(config, classes=config.classes[:2], steps=8, size=64, ways=("pixel + TV", "fourier"))
+        config = replace(config, classes=config.classes[:2], steps=4, size=64, ways=("pixel + TV", "fourier"))
+        config = replace(config, judges=default_judges(LITES[:1])[-1:])
     out = write_folder(config.out, overwrite=True)
     with progress.tracking() as track:
         results = {way: one_way(way, config, out, track) for way in config.ways}
@@ -106,7 +109,7 @@ def one_way(way: str, config: Config, out: Path, track: progress.Track) -> dict[
     folder = out / file_stem(way)
     folder.mkdir()
     files = [save_png(folder / f"{file_stem(n)}.png", image) for n, image in zip(names, pixels, strict=True)]
-    judges = {name: load_network(name) for name in default_judges(makers)}
+    judges = {name: load_network(name) for name in config.judges or default_judges(makers)}
     own, others = (opinions(group, files, [str(c) for c in config.classes]) for group in (nets, judges))
     images = [
         {

@@ -98,9 +98,8 @@ def test_a_gradient_that_is_not_finite_stops_with_its_step_and_the_last_picture(
     net = tljax.load_pretrained(MODEL)
     broken = net.replace(variables=jax.tree.map(lambda leaf: leaf * np.nan, net.variables))
     monkeypatch.setattr(ideal, "load_network", lambda name, folded=True: broken if name == MODEL else net)
-    said = refused(
-        capsys, "ideal", "zebra", "--model", MODEL, "--judge", "other", "--out", tmp_path / "d", "--size", "64"
-    )
+    small = ("--size", "64", "--steps", "2")
+    said = refused(capsys, "ideal", "zebra", "--model", MODEL, "--judge", "other", "--out", tmp_path / "d", *small)
     assert "not finite at step 0" in said
     assert np.asarray(Image.open(tmp_path / "d" / "zebra.png")).shape == (64, 64, 3)
 

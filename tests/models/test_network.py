@@ -99,8 +99,6 @@ def test_plain_form_gives_the_same_logits_and_forward_mode(images):
     np.testing.assert_allclose(
         plain.apply(net.variables, images), net.apply(net.variables, images), rtol=1e-4, atol=1e-5
     )
-    slopes = [jax.grad(lambda x, net=net: net.scores(net.variables, x)[:, 0].sum())(images) for net in (net, plain)]
-    np.testing.assert_allclose(*slopes, rtol=1e-3, atol=1e-5 * float(jnp.abs(slopes[1]).max()))
     _, tangent = jax.jvp(lambda x: plain.apply(net.variables, x), (images,), (images,))
     assert bool(jnp.isfinite(tangent).all())
 
