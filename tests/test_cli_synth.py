@@ -49,6 +49,7 @@ def test_ideal_saves_pictures_and_asks_judges(capsys, tmp_path):
     assert (tmp_path / "d" / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_ideal_of_a_channel(capsys, tmp_path):
     code, out, _ = run(
         capsys,
@@ -180,6 +181,7 @@ def test_explain(capsys, cat, tmp_path, method):
     assert all(Path(file).exists() for file in result["files"])
 
 
+@pytest.mark.slow
 def test_robustness_of_a_run(capsys, tmp_path):
     data = make_photos(tmp_path / "data", {"red": 4, "blue": 4})
     train = ("train", data, "--model", MODEL, "--out", tmp_path / "run")

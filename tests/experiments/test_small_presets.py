@@ -6,6 +6,8 @@ import pytest
 
 from tests.photos import make_photos
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):

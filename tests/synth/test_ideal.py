@@ -71,6 +71,7 @@ def test_several_networks_share_one_image():
         synth.ideal([upper, lower], [VARIABLES], [0], **OPTIONS)
 
 
+@pytest.mark.slow
 def test_variants_follow_each_other_and_differ():
     images = synth.ideal(colours, VARIABLES, [0, 2], variants=3, **SMOOTH)
     assert colours(VARIABLES, images).argmax(-1).tolist() == [0] * 3 + [2] * 3
