@@ -61,4 +61,8 @@ def test_write_folder_replaces_only_when_asked(tmp_path):
     (out / "old").touch()
     with pytest.raises(InputError, match="--overwrite"):
         write_folder(out, overwrite=False)
+    with pytest.raises(InputError, match="not replaced"):
+        write_folder(out, overwrite=True)
+    assert os.listdir(out) == ["old"]
+    (out / "report.html").touch()
     assert os.listdir(write_folder(out, overwrite=True)) == []

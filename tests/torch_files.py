@@ -48,7 +48,7 @@ class Global:
         self.module, self.name = module, name
 
     def __call__(self):
-        raise NotImplementedError
+        raise TypeError("only a name to pickle")
 
 
 REBUILD = Global("torch._utils", "_rebuild_tensor_v2")

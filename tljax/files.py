@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tljax.errors import InputError
 
+PAGE = "report.html"
+"""Every folder of results holds this page; a folder that does not is never replaced."""
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
@@ -35,7 +38,8 @@ def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "") -> 
         suffix: what the name of a file must end with, "" for anything.
 
     Raises:
-        InputError: it exists and may not be replaced, it has another suffix, or its folder is not writable or full.
+        InputError: it exists and may not be replaced, it is a folder of something else, it has another suffix, or its
+            folder is not writable or full.
     """
     path = Path(path)
     if suffix and path.suffix.lower() != suffix:
@@ -44,6 +48,10 @@ def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "") -> 
         raise InputError(f'"{path}" exists: pass --overwrite to replace it, or another name')
     if suffix and path.is_dir():
         raise InputError(f'"{path}" is a folder: name a {suffix} file')
+    if path.is_dir() and any(path.iterdir()) and not (path / PAGE).is_file():
+        raise InputError(
+            f'"{path}" has no {PAGE}, so it was not written by tljax and is not replaced: give another name'
+        )
     try:
         made = _missing_parents(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ def a_state(step, value=1.0):
     return State(params, optax.adamw(1e-3).init(params), jnp.int32(step))
 
 
-def same(first, second):
+def check_same(first, second):
     assert jax.tree.structure(first) == jax.tree.structure(second)
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
@@ -30,7 +30,7 @@ def same(first, second):
 def test_a_tree_comes_back_bit_for_bit(tmp_path):
     tree = {"params": {"kernel": np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)}, "batch_stats": {}}
     save(tmp_path / "one", tree)
-    same(restore(tmp_path / "one", tree), tree)
+    check_same(restore(tmp_path / "one", tree), tree)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_latest_states_are_kept_with_their_types(tmp_path):
     checkpoints.close()
     again = Checkpoints(tmp_path / "states")
     assert again.latest() == 3
-    same(again.restore(a_state(0)), a_state(3, 3.0))
+    check_same(again.restore(a_state(0)), a_state(3, 3.0))
     again.close()
     assert sorted(path.name for path in (tmp_path / "states").iterdir() if path.name.isdigit()) == ["2", "3"]
 

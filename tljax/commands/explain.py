@@ -1,6 +1,7 @@
 """`explain`: which parts of a photo a network's answer hangs on."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ class Explain(Command):
     image: tyro.conf.Positional[str]
     """A photo of any size."""
     out: str
-    """The folder for the pictures."""
+    """The folder for the pictures and report.html."""
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """The class asked about, by name or index; by default the most likely one."""
     method: Literal["grad_cam", "saliency", "integrated_gradients"] = "grad_cam"
@@ -52,12 +53,20 @@ class Explain(Command):
             overlay = np.round(0.5 * image + 0.5 * colours).astype(np.uint8)
             pictures = {"photo": image, "heat": colours, "overlay": overlay}
             names = [save_png(folder / f"{name}.png", picture) for name, picture in pictures.items()]
+            _write_page(folder, f"What speaks for {net.spec.classes[c]}", self.method, pictures)
         files = [str(out / name.rsplit("/", 1)[-1]) for name in names]
-        return {"files": files, "class": net.spec.classes[c], "method": self.method}
+        return {
+            "files": files,
+            "class": net.spec.classes[c],
+            "method": self.method,
+            "report": str(out / "report.html"),
+        }
 
     def text(self, result: dict[str, Any]) -> str:
         """The class and the files."""
-        return "\n".join([f"what speaks for {result['class']} ({result['method']}):", *result["files"]])
+        return "\n".join(
+            [f"what speaks for {result['class']} ({result['method']}):", *result["files"], result["report"]]
+        )
 
     def _heat(self, net: Any, image: np.ndarray, c: int) -> np.ndarray:
         import jax.numpy as jnp
@@ -82,3 +91,11 @@ def colour_map(heat: np.ndarray) -> np.ndarray:
     top = np.quantile(heat, 0.995)
     scaled = np.clip(heat / (top if top > 0 else 1.0), 0, 1)
     return np.round(255 * colormaps["inferno"](scaled)[..., :3]).astype(np.uint8)
+
+
+def _write_page(folder: Path, title: str, method: str, pictures: dict[str, np.ndarray]) -> None:
+    from tljax.report.blocks import Picture, Pictures
+    from tljax.report.page import Section, write_page
+
+    shown = [Picture(image, f"{title}: the {name}", name) for name, image in pictures.items()]
+    write_page(folder / "report.html", title, [Section(method, [Pictures(shown, "large")])])
