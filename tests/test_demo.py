@@ -19,4 +19,5 @@ def test_demo(capsys, tmp_path):
     assert result["attack"]["success"]
     assert len(result["ideal"]) == 2
     page = (tmp_path / "demo" / "report.html").read_text()
-    assert "http" not in page
+    assert "http:" not in page
+    assert "https:" not in page
