@@ -176,22 +176,25 @@ def robustness_curve(eps: Sequence[float], accuracy: Sequence[float]) -> Figure:
         return figure
 
 
-def transfer_matrix(values: Float[np.ndarray, "makers judges"], makers: Sequence[str], judges: Sequence[str]) -> Figure:
+def transfer_matrix(
+    values: Float[np.ndarray, "makers judges"], makers: Sequence[str], judges: Sequence[str], *, letters: int = 22
+) -> Figure:
     """How often images made on one network (rows) work on another (columns).
 
     Args:
         values: shares in [0, 1]; nan is left empty.
+        letters: of a maker's name, at most; what is longer is cut in the middle.
     """
     values = np.asarray(values, float)
     with style():
-        figure = new_figure(2.4 + 0.72 * len(judges), 1.6 + 0.5 * len(makers))
+        figure = new_figure(1.1 + 0.06 * letters + 0.72 * len(judges), 1.6 + 0.5 * len(makers))
         axes = figure.add_subplot()
         axes.grid(False)
         _heat(axes, values)
         axes.set_xticks(
             range(len(judges)), [shorten(n, 22) for n in judges], rotation=35, ha="right", rotation_mode="anchor"
         )
-        axes.set_yticks(range(len(makers)), [shorten(n, 22) for n in makers])
+        axes.set_yticks(range(len(makers)), [shorten(n, letters) for n in makers])
         axes.set_xlabel("judged by")
         axes.set_ylabel("made on")
         _write(axes, values, [["" if np.isnan(v) else f"{100 * v:.0f} %" for v in row] for row in values])

@@ -78,6 +78,25 @@ def top_confusions(
     ]
 
 
+class Interval(NamedTuple):
+    """A mean over seeds, and half the width of its 95 % interval (nan for a single seed)."""
+
+    mean: float
+    half: float
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The mean of the values of several seeds and its 95 % interval by Student's t; give differences for pairs."""
+    from scipy.special import stdtrit
+
+    values = np.asarray(values, float)
+    count = len(values)
+    if count < 2:
+        return Interval(float(values.mean()), float("nan"))
+    half = float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count))
+    return Interval(float(values.mean()), half)
+
+
 def cost_tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Tiles (label, value, note) of what a training took: classes, train_images, val_images, seconds, where known."""
     tiles = []

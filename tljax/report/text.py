@@ -50,6 +50,13 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.0f} %" if share in (0, 1) else f"{100 * share:.1f} %"
 
 
+def spread(mean: float, half: float) -> str:
+    """A share in [0, 1] with half its interval: "97.8 ± 0.6 %"; without one "97.8 %"."""
+    if math.isnan(half):
+        return f"{100 * mean:.1f} %"
+    return f"{100 * mean:.1f} ± {100 * half:.1f} %"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as "0.42 s", "38 s", "2 min 5 s"; an unknown time a dash."""
     if seconds is None or math.isnan(seconds):

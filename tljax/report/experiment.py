@@ -1,0 +1,42 @@
+"""What an experiment leaves: results.json, its figures as PNG, and one page with what it found."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tljax.files import PAGE
+from tljax.report.blocks import Figure, Text
+from tljax.report.page import Section, write_page
+
+
+def write_experiment(
+    folder: str | os.PathLike,
+    question: str,
+    document: Mapping[str, Any],
+    *,
+    findings: Sequence[str],
+    drawings: Mapping[str, Figure],
+    sections: Sequence[Section] = (),
+) -> Path:
+    """Writes an experiment's results into a folder that exists.
+
+    Args:
+        question: the page's title.
+        document: goes into results.json; nothing in it may be NaN, which is no JSON.
+        findings: a sentence each, with its figures.
+        drawings: file stem -> figure; saved as PNG, and shown on the page.
+        sections: what else the page shows.
+    Returns:
+        The page.
+    Raises:
+        InputError: the page cannot be written.
+    """
+    folder = Path(folder)
+    (folder / "results.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    for stem, drawing in drawings.items():
+        drawing.figure.savefig(folder / f"{stem}.png", dpi=130, facecolor="white")
+    found = Section("What it found", [Text(finding) for finding in findings])
+    shown = [Section("Figures", list(drawings.values()))] if drawings else []
+    return write_page(folder / PAGE, question, [found, *shown, *sections])
