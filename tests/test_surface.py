@@ -37,6 +37,7 @@ def test_models():
         "transfer.make_train_step",
         "transfer.train",
         "transfer.evaluate",
+        "transfer.export_network",
         "synth.total_variation",
         "synth.cross_entropy",
         "synth.ideal",

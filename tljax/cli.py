@@ -16,6 +16,7 @@ from tljax.commands import Command
 from tljax.commands.attack import Attack, Robustness
 from tljax.commands.demo import Demo
 from tljax.commands.explain import Explain
+from tljax.commands.export import Export
 from tljax.commands.ideal import Ideal
 from tljax.commands.photos import Classify, Features, Models
 from tljax.commands.runs import Evaluate, Predict, Train
@@ -32,6 +33,7 @@ _COMMANDS = {
     "attack": Attack,
     "explain": Explain,
     "robustness": Robustness,
+    "export": Export,
     "demo": Demo,
 }
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)

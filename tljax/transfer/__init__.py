@@ -15,6 +15,7 @@ _WHERE = {
     "train": "training",
     "evaluate": "run",
     "load_run": "run",
+    "export_network": "export",
 }
 
 __all__ = [*_WHERE]

@@ -1,0 +1,150 @@
+"""A network as one file that JAX alone runs: what `predict` does from pixels to probabilities, by `jax.export`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32, UInt8
+
+from tljax import __version__
+from tljax.errors import InputError
+from tljax.files import replacing
+from tljax.models.network import Network, for_inference
+from tljax.models.spec import ModelSpec
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+_KNOWN = (*PLATFORMS, "rocm")
+
+
+def export_network(net: Network, *, platforms: Sequence[str] = PLATFORMS, cropped: bool = False) -> jax.export.Exported:
+    """A network as a function from pixels to probabilities, with its weights and its preprocessing inside.
+
+    It takes uint8 RGB pictures of any size and number, and does what `tljax predict` does with decoded ones:
+    antialiased resize in 8 bits, central crop, normalisation, network, softmax. XLA compiles it for each (b, h, w).
+
+    Args:
+        net: pretrained, or a trained run.
+        platforms: of "cpu", "cuda", "tpu", "rocm"; all are lowered here, whatever this machine has.
+        cropped: it takes pictures that were resized and cropped outside, (b, s, s, 3) with s = `spec.input_size`.
+    Returns:
+        uint8 (b, h, w, 3) -> float32 (b, classes); `serialize()` gives the bytes, `call` runs it.
+    Raises:
+        InputError: no platform, or an unknown one.
+    """
+    _check(platforms)
+    fast, spec = for_inference(net), net.spec
+
+    def probabilities(images: UInt8[Array, "b h w 3"]) -> Float[Array, "b k"]:
+        pixels = images if cropped else resized(images, spec)
+        logits = fast.apply(fast.variables, pixels.astype(jnp.float32) / 255)
+        return jax.nn.softmax(logits.astype(jnp.float32))
+
+    form = f"b, {spec.input_size}, {spec.input_size}, 3" if cropped else "b, h, w, 3"
+    images = jax.ShapeDtypeStruct(jax.export.symbolic_shape(form), jnp.uint8)
+    with jax.enable_x64(True):
+        return jax.export.export(jax.jit(probabilities), platforms=tuple(platforms))(images)
+
+
+def write_export(
+    net: Network, out: str | Path, *, platforms: Sequence[str] = PLATFORMS, cropped: bool = False
+) -> dict[str, Any]:
+    """Writes `out`, which `jax.export.deserialize` reads, and beside it `out`.json: classes, preprocessing, versions.
+
+    Returns:
+        what is in `out`.json.
+    Raises:
+        InputError: see `export_network`.  OSError: it cannot be written.
+    """
+    exported = export_network(net, platforms=platforms, cropped=cropped)
+    spec, out = net.spec, Path(out)
+    card = {
+        "classes": list(spec.classes),
+        "input": str(exported.in_avals[0]),
+        "output": str(exported.out_avals[0]),
+        "resize_size": spec.resize_size,
+        "input_size": spec.input_size,
+        "interpolation": spec.interpolation,
+        "resized_inside": not cropped,
+        "model": spec.name,
+        "platforms": list(exported.platforms),
+        "tljax": __version__,
+        "jax": jax.__version__,
+        "calling_convention": exported.calling_convention_version,
+    }
+    with replacing(out) as part:
+        part.write_bytes(exported.serialize())
+        with replacing(card_path(out)) as beside:
+            beside.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return card
+
+
+def card_path(out: Path) -> Path:
+    """Where the description of an artefact lies."""
+    return out.with_name(out.name + ".json")
+
+
+def resized(images: UInt8[Array, "b h w 3"], spec: ModelSpec) -> Int32[Array, "b s s 3"]:
+    """`tljax.data.images.preprocess` as a JAX function of pictures of any size, also a symbolic one.
+
+    Pillow's own arithmetic, and so the same to the last bit: weights in whole 2**-22ths, and a rounding to 8 bits after
+    each of the two passes. Traced under `jax.enable_x64(True)`: the weights are made in float64.
+    """
+    height, width = images.shape[1:3]
+    short = jnp.minimum(jnp.asarray(height, jnp.float64), jnp.asarray(width, jnp.float64))
+    rows = _blend("piw,bhwc->pbhic", _weights(width, short, spec, cut=False), images)
+    return _blend("pjh,bhic->pbjic", _weights(height, short, spec, cut=True), rows)
+
+
+def _blend(form: str, weights: Array, pixels: Array) -> Array:
+    """One pass: sums of 8-bit pixels with weights in 2**-22ths, rounded to 0..255.
+
+    The weights come in three pieces of 8 bits. Products and sums of such numbers are exact in float32, and the products
+    of bfloat16 and TF32 are too: GPUs and TPUs need no higher precision for it.
+    """
+    high, middle, low = jnp.einsum(form, weights, pixels.astype(jnp.float32)).astype(jnp.int32)
+    return jnp.clip(((high << 16) + (middle << 8) + low + (1 << 21)) >> 22, 0, 255)
+
+
+def _weights(length: Any, short: Array, spec: ModelSpec, *, cut: bool) -> Float[Array, "3 s n"]:
+    """How much each of `length` source pixels counts in each pixel of the crop.
+
+    Args:
+        cut: only the rows that matter are given to Pillow, which counts positions from the first of them, in float32.
+    """
+    side, size = jnp.asarray(length, jnp.float64), spec.input_size
+    scaled = jnp.floor(spec.resize_size * side / short)
+    start = jnp.round((scaled - size) / 2)
+    begin, end = start * side / scaled, jnp.minimum((start + size) * side / scaled, side)
+    first = jnp.maximum(jnp.floor(begin - 3 * jnp.maximum((end - begin) / size, 1)), 0) if cut else 0
+    begin, end = ((place - first).astype(jnp.float32) for place in (begin, end))
+    step = (end - begin).astype(jnp.float64) / size
+    centre = begin + (jnp.arange(size) + 0.5) * step + first
+    distance = jnp.abs(jnp.arange(length) + 0.5 - centre[:, None]) / jnp.maximum(step, 1)
+    weights = _KERNELS[spec.interpolation](distance)
+    weights = weights / weights.sum(-1, keepdims=True) * 2**22
+    whole = (jnp.sign(weights) * jnp.floor(jnp.abs(weights) + 0.5)).astype(jnp.int32)
+    return jnp.stack([whole >> 16, whole >> 8 & 255, whole & 255]).astype(jnp.float32)
+
+
+def _bilinear(x: Array) -> Array:
+    return jnp.maximum(1 - x, 0)
+
+
+def _bicubic(x: Array) -> Array:
+    """Keys' cubic with a = -1/2, of x >= 0."""
+    inner, outer = (1.5 * x - 2.5) * x * x + 1, (((x - 5) * x + 8) * x - 4) * -0.5
+    return jnp.where(x < 1, inner, jnp.where(x < 2, outer, 0))
+
+
+_KERNELS = {"bilinear": _bilinear, "bicubic": _bicubic}
+
+
+def _check(platforms: Sequence[str]) -> None:
+    if isinstance(platforms, str) or not platforms:
+        raise InputError(f"platforms are {platforms!r}: expected one or more of {', '.join(_KNOWN)}")
+    unknown = [name for name in platforms if name not in _KNOWN]
+    if unknown:
+        raise InputError(f'no platform "{unknown[0]}": there are {", ".join(_KNOWN)}')
