@@ -179,6 +179,74 @@ def test_balanced_weights_give_each_class_the_same_total():
     np.testing.assert_allclose(weights * [3, 1], [2, 2], rtol=1e-6)
 
 
+WHITE = 255 * np.ones((8, 6, 6, 3), np.uint8)
+
+
+def brittle_apply(variables, images, **options):
+    """No finite logits for a batch that is all white."""
+    logits, stats = toy_apply(variables, images, **options)
+    return jnp.where(images.min() > 0.999, jnp.inf, logits), stats
+
+
+def brittle_run(order, *, skip, numbered=True):
+    """Steps on white ("w") and usual (".") batches: (states before each and after all, metrics of each)."""
+    optimizer = make_optimizer(trained(LABELS), lr=0.1, steps=10)
+    state, frozen = init_state(toy_variables(), LABELS, optimizer)
+    step = make_train_step(brittle_apply, optimizer, size=6, skip_nonfinite=skip)
+    states, found = [jax.device_get(state)], []
+    for number, kind in enumerate(order, 1):
+        batch = toy_batch(number) | ({"images": WHITE} if kind == "w" else {})
+        given = {"number": number} if numbered else {}
+        state, metrics = step(state, frozen, batch, key=jax.random.key(0), **given)
+        states.append(jax.device_get(state))
+        found.append(metrics)
+    return states, found
+
+
+def same(first, second):
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, first, second)))
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_stops_those_after_it():
+    states, metrics = brittle_run(".w..", skip=0)
+    assert not np.isfinite(metrics[1]["loss"])
+    assert not same(states[0], states[1])
+    assert all(same(states[1], later) for later in states[2:])
+    assert int(states[-1].step) == 1
+    free, _ = brittle_run(".w.", skip=0, numbered=False)
+    assert (int(free[-1].step), same(free[2].params, free[3].params)) == (2, False)
+
+
+def test_as_many_such_steps_as_allowed_are_passed_over():
+    states, _ = brittle_run(".w.w.", skip=1)
+    assert [int(state.step) for state in states] == [0, 1, 2, 3, 3, 3]
+    assert [int(state.skipped) for state in states] == [0, 0, 1, 1, 1, 1]
+    assert same(states[1][:3], states[2][:3])
+    assert not same(states[2].params, states[3].params)
+    assert same(states[3], states[5])
+
+
+def test_bfloat16_keeps_loss_statistics_and_parameters_in_float32(small):
+    """The stem is trained, so that its statistics are means over many rounded activations: float32 averages these."""
+    batch = {name: toy_batch()[name] for name in ("labels", "mask")}
+    batch["images"] = np.random.default_rng(0).integers(0, 256, (8, 36, 36, 3), dtype=np.uint8)
+    labels = label_variables(small.variables, finetune_rules(small.spec, ("params/stage.*",)))
+    optimizer = make_optimizer(trained(labels["params"]), lr=0.01, steps=4)
+    results = {}
+    for dtype in ("float32", "bfloat16"):
+        net = small.replace(dtype=dtype)
+        state, frozen = init_state(net.variables, labels["params"], optimizer)
+        step = make_train_step(net.apply_train, optimizer, size=32, update_stats=moving_layers(labels))
+        results[dtype] = step(state, frozen, batch, key=jax.random.key(0))
+    state, measures = results["bfloat16"]
+    assert {leaf.dtype.name for leaf in jax.tree.leaves((state, measures))} == {"float32", "int32"}
+    stem = trees.flatten(state.batch_stats["stem"])
+    for leaf in (measures["loss"], state.params["head"]["kernel"], *stem.values()):
+        assert (leaf.astype(jnp.bfloat16).astype(jnp.float32) != leaf).any(), "it was rounded to bfloat16"
+    for path, exact in trees.flatten(results["float32"][0].batch_stats["stem"]).items():
+        np.testing.assert_allclose(stem[path], exact, rtol=2e-3, atol=2e-3)
+
+
 @pytest.fixture(scope="module")
 def small():
     """A real residual network, as a trained run has it: random weights, statistics away from 0 and 1."""

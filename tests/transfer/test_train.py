@@ -12,6 +12,7 @@ from tljax import trees
 from tljax.errors import InputError
 from tljax.transfer import loop
 from tljax.transfer.config import TrainConfig, config_from_file, make_config
+from tljax.transfer.journal import NotFinite
 from tljax.transfer.loop import make_plan
 from tljax.transfer.run import evaluate, load_run
 from tljax.transfer.training import train
@@ -193,11 +194,10 @@ def test_statistics_and_frozen_stages_of_the_default_model_are_bit_identical(pho
     assert all(not np.array_equal(tuned[path], loaded.get(path)) for path in moved)
 
 
-def test_a_resumed_run_ends_bit_identical(unbroken, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_EVERY", 2)
+def test_a_resumed_run_ends_bit_identical(unbroken, photos, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(Killed):
-        train(photos, out, track=killer(2), resume=True, **TUNE)
+        train(photos, out, track=killer(2), resume=True, **TUNE, save_every=1)
     assert not out.exists()
     with pytest.raises(InputError, match="--resume"):
         train(photos, out, **TUNE)
@@ -206,17 +206,103 @@ def test_a_resumed_run_ends_bit_identical(unbroken, photos, tmp_path, monkeypatc
     with pytest.raises(Killed):
         train(photos, out, track=killer(5), resume=True, **TUNE)
     resumed = train(photos, out, resume=True, **TUNE)
-    first, second = (load_run(run).variables for run in (unbroken[1], out))
-    jax.tree.map(np.testing.assert_array_equal, first, second)
-    assert without_seconds(out) == without_seconds(unbroken[1])
+    check_same(out, unbroken[1])
     assert resumed["val_accuracy"] == unbroken[0]["val_accuracy"]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_rate(photos, tmp_path):
-    with pytest.raises(InputError, match=r"at step \d+ of 6, learning rate"):
-        train(photos, tmp_path / "run", **TUNE, lr=100.0, weight_decay=1e6)
-    assert list(tmp_path.iterdir()) == []
+def check_same(run, other):
+    """The same network and the same journal, wall-clock times apart."""
+    jax.tree.map(np.testing.assert_array_equal, load_run(run).variables, load_run(other).variables)
+    assert without_seconds(run) == without_seconds(other)
+
+
+def test_a_finished_run_is_resumed_to_what_it_is(unbroken, photos):
+    result, out = unbroken
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    again = train(photos, out, resume=True, **TUNE)
+    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    with pytest.raises(InputError, match="lr"):
+        train(photos, out, resume=True, **TUNE, lr=0.5)
+
+
+def test_a_recorded_run_is_repeated_bit_for_bit(unbroken, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(None, "again", repeat=unbroken[1] / "config.json")
+    check_same(tmp_path / "again", unbroken[1])
+    record = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert record["data"] == str(photos)
+    assert {"python", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "tljax"} <= record["versions"].keys()
+    assert record["devices"]
+    assert (record["git_commit"] or "0" * 40)[:40].isalnum()
+
+
+def test_other_photos_are_no_repetition_unless_they_are_named(probed, tmp_path):
+    data = make_photos(tmp_path / "photos", {"red": 4, "blue": 4}, size=72)
+    record = json.loads((probed[1] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**record, "data": str(data)}))
+    with pytest.raises(InputError, match="are not those that the run was trained on"):
+        train(None, tmp_path / "run", repeat=tmp_path / "config.json")
+    assert train(data, tmp_path / "run", repeat=tmp_path / "config.json")["train_images"] == 6
+    with pytest.raises(InputError, match="no DATA"):
+        train(None, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("seed", "one"), ("val_fraction", 2), ("model", "resnet51"), ("weigths", None), ("freeze", [1])]
+)
+def test_a_configuration_edited_by_hand_names_the_key(probed, tmp_path, key, value):
+    record = json.loads((probed[1] / "config.json").read_text())
+    record["options"][key] = value
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=f'"{key}"'):
+        config_from_file(tmp_path / "config.json")
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_rate_and_photos_and_is_saved(photos, tmp_path):
+    diverging = {**TUNE, "lr": 100.0, "weight_decay": 1e6}
+    with pytest.raises(
+        NotFinite, match=r'at step \d+ of 6, learning rate .*, photos ".*(red|blue)_00\d.jpg"'
+    ) as caught:
+        train(photos, tmp_path / "run", **diverging)
+    step = int(str(caught.value).split("at step ")[1].split()[0])
+    partial = tmp_path / "run.partial"
+    assert max(int(path.name) for path in (partial / "states").iterdir() if path.name.isdigit()) == step - 1
+    with pytest.raises(NotFinite, match=f"at step {step} "):
+        train(photos, tmp_path / "run", resume=True, **diverging)
+    with pytest.raises(NotFinite, match=f"at step {step + 1} .* --skip-nonfinite 2"):
+        train(photos, tmp_path / "run", resume=True, **diverging, skip_nonfinite=1)
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_not_finite_can_be_passed_over(photos, tmp_path, monkeypatch):
+    """A loss that is infinite in one step of six: what this does to a run is seen from the other steps."""
+    real = loop.make_train_step
+
+    def poisoned(apply_train, *args, **options):
+        def apply(variables, images, **more):
+            logits, stats = apply_train(variables, images, **more)
+            return jax.numpy.where(jax.numpy.abs(images - images[0, 0, 0]).max() < 1e-3, jax.numpy.nan, logits), stats
+
+        step = real(apply, *args, **options)
+
+        def run(state, frozen, batch, *, key, number):
+            images = batch["images"] if number != 4 else np.zeros_like(batch["images"])
+            return step(state, frozen, {**batch, "images": images}, key=key, number=number)
+
+        return run
+
+    monkeypatch.setattr(loop, "make_train_step", poisoned)
+    with pytest.raises(NotFinite, match="at step 4 of 6"):
+        train(photos, tmp_path / "late", **TUNE)
+    train(photos, tmp_path / "late", resume=True, skip_nonfinite=1, **TUNE)
+    result = train(photos, tmp_path / "run", skip_nonfinite=1, **TUNE)
+    assert result["skipped_steps"] == 1
+    (line,) = [line for line in lines(tmp_path / "run") if "nonfinite" in line]
+    assert (line["step"], len(line["files"])) == (4, 4)
+    assert [line.get("skipped_steps") for line in lines(tmp_path / "run") if "epoch" in line] == [None, 1]
+    check_same(tmp_path / "late", tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -25,18 +25,18 @@ class Train(Command):
               tljax train digits --out digits-run
     """
 
-    data: tyro.conf.Positional[str]
+    data: tyro.conf.Positional[str | None] = None
     """A folder DATA/CLASS/*, or DATA/{train,val,test}/CLASS/*; a folder with --labels F.csv; digits; textures;
-    tfds:NAME."""
+    tfds:NAME. With --config RUN/config.json it may be left out: the data of that run."""
     out: str
     """The folder for the run: config.json, classes.json, metrics.jsonl, skipped.csv, report.html, checkpoint."""
     options: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     config: str | None = None
-    """The config.json of a run (or a JSON file of options); options given here as well win."""
+    """The config.json of a run to repeat (or a JSON file of options); what is given here as well wins."""
     overwrite: bool = False
     """Replace an existing run."""
     resume: bool = False
-    """Go on with a fine-tuning run that was interrupted; starts it where there is nothing to resume."""
+    """Go on with a run that was interrupted, to the same result; starts it where there is nothing to resume."""
     dry_run: bool = False
     """Say what would be done, and do nothing."""
 
@@ -47,17 +47,24 @@ class Train(Command):
     def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
         start_jax()
+        from tljax.transfer.stopping import Preempted
         from tljax.transfer.training import train
 
-        return train(
-            self.data,
-            self.out,
-            self.options,
-            overwrite=self.overwrite,
-            resume=self.resume,
-            dry_run=self.dry_run,
-            track=track,
-        )
+        try:
+            return train(
+                self.data,
+                self.out,
+                self.options,
+                repeat=self.config,
+                overwrite=self.overwrite,
+                resume=self.resume,
+                dry_run=self.dry_run,
+                track=track,
+            )
+        except Preempted:
+            if not self.json:
+                raise
+            return {"out": self.out, "interrupted": True}
 
     def text(self, result: dict[str, Any]) -> str:
         """What was trained, how good it is, and where the report is."""

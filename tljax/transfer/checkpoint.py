@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from tljax.errors import InputError
@@ -44,6 +45,9 @@ def restore(path: Path, abstract: Tree) -> Tree:
 class Checkpoints:
     """The states of a run under way, by step, in one folder; a state that was cut off in writing is no state.
 
+    A state is any tree with a `step`. It is copied on the device at once and written behind the steps that follow,
+    so that neither the device nor the loop waits; a context manager, which ends when all is on disk.
+
     Args:
         folder: made where it is missing.
         keep: how many of the latest stay.
@@ -55,13 +59,32 @@ class Checkpoints:
         self._checkpointer = ocp.training.Checkpointer(
             self._folder, preservation_policy=policy, cleanup_tmp_directories=True
         )
+        self._taken: Tree | None = None
 
-    def save(self, step: int, state: Tree) -> None:
-        """Writes the state of `step` and waits until it is on disk: its buffers may be given away after that."""
-        self._checkpointer.save(step, state, overwrite=True)
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def take(self, state: Tree) -> None:
+        """Copies a state, whose own buffers may be given away from now on; `write` puts it on disk."""
+        self.write()
+        self._taken = jax.tree.map(jnp.copy, state)
+
+    def write(self) -> None:
+        """Begins to write what was taken: once the device has got the next step, it does not wait for this.
+
+        Raises:
+            OSError: the state before could not be written.
+        """
+        state, self._taken = self._taken, None
+        if state is None or int(state.step) == self.latest():
+            return
+        self._checkpointer.save_async(int(state.step), state, force=True, overwrite=True)
 
     def latest(self) -> int | None:
-        """The last step that was saved whole; None where there is none."""
+        """The last step that was saved; None where there is none."""
         found = self._checkpointer.latest
         return None if found is None else int(found.step)
 
@@ -75,7 +98,7 @@ class Checkpoints:
             return self._checkpointer.load(None, _placed(abstract))
 
     def close(self) -> None:
-        """Frees the threads behind it."""
+        """Waits until what is being written is on disk, and frees the threads behind it."""
         self._checkpointer.close()
 
 

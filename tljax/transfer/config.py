@@ -3,7 +3,7 @@
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +38,9 @@ class TrainConfig:
         augment: "none", "light" (keeps the subject whole) or "full".
         flip: mirror half of the pictures; None does so except for tiny pictures, which are mostly symbols.
         update_stats: batch norm of the trained blocks follows the data; by default all statistics stay.
+        save_every: steps between saved states within an epoch; one is saved at each epoch's end as well.
+        skip_nonfinite: steps that may be passed over because their loss or gradient is not finite. At one more the
+            run stops; it can be resumed with a larger number.
     """
 
     model: str = "efficientnet_lite0"
@@ -60,12 +63,15 @@ class TrainConfig:
     augment: Literal["none", "light", "full"] = "light"
     flip: bool | None = None
     update_stats: bool = False
+    save_every: int = 100
+    skip_nonfinite: int = 0
 
 
 DEFAULT_EPOCHS = 5
 DEFAULT_LR, TINY_LR = 2e-4, 1e-3
 
 _NAMES = tuple(field.name for field in fields(TrainConfig))
+_FACTS = ("data", "data_sha256", "weights_sha256")
 _FINETUNE = _NAMES[_NAMES.index("epochs") :]
 _RANGES = {
     "seed": (0, 2**31 - 1),
@@ -78,7 +84,25 @@ _RANGES = {
     "depth_decay": (0.0, 1.0),
     "weight_decay": (0.0, 1e6),
     "label_smoothing": (0.0, 0.999),
+    "save_every": (1, 1_000_000),
+    "skip_nonfinite": (0, 1_000_000),
 }
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the config.json of a run says about it; a file of options alone has None for the rest.
+
+    Attributes:
+        options: its options.
+        data: what it was trained on.
+        data_sha256, weights_sha256: of its labelled photos and of the backbone's weights.
+    """
+
+    options: TrainConfig
+    data: str | None = None
+    data_sha256: str | None = None
+    weights_sha256: str | None = None
 
 
 def make_config(config: TrainConfig | None = None, **options: Any) -> TrainConfig:
@@ -89,19 +113,15 @@ def make_config(config: TrainConfig | None = None, **options: Any) -> TrainConfi
             that the mode has no use for.
     """
     for name in options:
-        if name not in _NAMES:
-            guess = nearest(name, _NAMES, n=1)
-            hint = f': did you mean "{guess[0]}"?' if guess else f": there are {', '.join(_NAMES)}"
-            raise InputError(f'no option named "{name}"{hint}')
-    merged = replace(config or TrainConfig(), **options)
-    return _checked(merged)
+        _known(name)
+    return _checked(replace(config or TrainConfig(), **options), _flag)
 
 
-def config_from_file(path: str | Path) -> TrainConfig:
-    """The options in a RUN's config.json (or in a JSON file that holds nothing but options).
+def read_recorded(path: str | Path) -> Recorded:
+    """What a RUN's config.json (or a JSON file that holds nothing but options) says.
 
     Raises:
-        InputError: no such file, no JSON, or a wrong option; names the key.
+        InputError: no such file, no JSON, or a wrong entry; names the key.
     """
     try:
         document = json.loads(Path(path).read_text("utf-8"))
@@ -112,13 +132,32 @@ def config_from_file(path: str | Path) -> TrainConfig:
     options = document.get("options", document) if isinstance(document, dict) else None
     if not isinstance(options, dict):
         raise InputError(f'"{path}": expected an object with the key "options"')
+    facts = {name: document.get(name) for name in _FACTS} if "options" in document else {}
+    for name, value in facts.items():
+        if not isinstance(value, str | None):
+            raise InputError(f'"{path}": the key "{name}" is {value!r}: expected text')
     try:
-        return make_config(**options)
+        for name in options:
+            _known(name)
+        return Recorded(_checked(replace(TrainConfig(), **options), 'the key "{}"'.format), **facts)
     except InputError as error:
         raise InputError(f'"{path}": {error}') from None
 
 
-def _checked(config: TrainConfig) -> TrainConfig:
+def config_from_file(path: str | Path) -> TrainConfig:
+    """The options in a RUN's config.json; see `read_recorded`."""
+    return read_recorded(path).options
+
+
+def _known(name: str) -> None:
+    if name not in _NAMES:
+        guess = nearest(name, _NAMES, n=1)
+        hint = f': did you mean "{guess[0]}"?' if guess else f": there are {', '.join(_NAMES)}"
+        raise InputError(f'no option named "{name}"{hint}')
+
+
+def _checked(config: TrainConfig, called: Callable[[str], str]) -> TrainConfig:
+    """The configuration, its lists as tuples; `called` says how a message names an option."""
     hints = typing.get_type_hints(TrainConfig)
     for name in _NAMES:
         value, hint = getattr(config, name), hints[name]
@@ -126,22 +165,25 @@ def _checked(config: TrainConfig) -> TrainConfig:
             value = tuple(value)
             config = replace(config, **{name: value})
         if not _fits(value, hint):
-            raise InputError(f"{_flag(name)} is {value!r}: expected {_described(hint)}")
+            raise InputError(f"{called(name)} is {value!r}: expected {_described(hint)}")
         low, high = _RANGES.get(name, (None, None))
         if value is not None and low is not None and not low <= value <= high:
-            raise InputError(f"{_flag(name)} is {value}: expected a number from {low:g} to {high:g}")
-    get_spec(config.model)
+            raise InputError(f"{called(name)} is {value}: expected a number from {low:g} to {high:g}")
+    try:
+        get_spec(config.model)
+    except InputError as error:
+        raise InputError(f"{called('model')}: {error}") from None
     if config.mode == "linear_probe":
-        _only_finetune(config)
+        _only_finetune(config, called)
     return config
 
 
-def _only_finetune(config: TrainConfig) -> None:
+def _only_finetune(config: TrainConfig, called: Callable[[str], str]) -> None:
     defaults: Mapping[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
     for name in _FINETUNE:
         if getattr(config, name) != defaults[name]:
             raise InputError(
-                f"{_flag(name)} goes with --mode finetune: a linear probe is solved to its optimum in one go"
+                f"{called(name)} goes with --mode finetune: a linear probe is solved to its optimum in one go"
             )
 
 

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
-from tljax import trees
+from tljax import parallel, trees
 from tljax.transfer.augment import Augment, augment, central
 from tljax.transfer.freeze import FROZEN, trainable_labels
 
@@ -24,12 +25,14 @@ class TrainState(NamedTuple):
         batch_stats: `variables["batch_stats"]` ({} where there is none).
         opt_state: of the optimiser, for `params`.
         step: int32 (), the number of steps made.
+        skipped: int32 (), how many of them were passed over because their loss or gradient was not finite.
     """
 
     params: Tree
     batch_stats: Tree
     opt_state: Tree
     step: Array
+    skipped: Array
 
 
 def make_schedule(peak: float, *, steps: int, warmup: int) -> optax.Schedule:
@@ -92,7 +95,8 @@ def init_state(
     chosen, frozen = trees.partition(variables["params"], labels, trainable_labels(labels))
     params = jax.tree.map(jnp.array, chosen)
     stats = jax.tree.map(jnp.array, variables["batch_stats"])
-    return TrainState(params, stats, optimizer.init(params), jnp.int32(0)), jax.tree.map(jnp.asarray, frozen)
+    state = TrainState(params, stats, optimizer.init(params), jnp.int32(0), jnp.int32(0))
+    return state, jax.tree.map(jnp.asarray, frozen)
 
 
 def state_variables(state: TrainState, frozen: Tree) -> dict[str, Tree]:
@@ -109,8 +113,13 @@ def make_train_step(
     label_smoothing: float = 0.1,
     class_weights: Float[Array, " c"] | None = None,
     update_stats: Collection[str] = (),
+    skip_nonfinite: int = 0,
+    mesh: Mesh | None = None,
 ) -> Callable:
-    """A jitted step `(state, frozen, batch, *, key) -> (state, metrics)`; the state is donated.
+    """A jitted step `(state, frozen, batch, *, key, number=None) -> (state, metrics)`; the state is donated.
+
+    A step whose loss or gradient is not finite changes nothing: the state stays where it is. The first
+    `skip_nonfinite` of these count as made, and so are passed over.
 
     Args:
         apply_train: `Network.apply_train`, or any `(variables, images, *, key, update_stats)` ->
@@ -122,11 +131,14 @@ def make_train_step(
         class_weights: weight of each class in the loss; None is 1 for all.
         update_stats: layers whose batch norm uses and updates the batch's statistics (`freeze.moving_layers`;
             give whole batches then). All others stay in inference mode, their statistics bit for bit.
+        mesh: devices that share each batch (`parallel.spread`); state, frozen and metrics are on all of them.
     Returns:
         The step. `batch` is {"images": uint8 (b, h, w, 3), "labels": int32 (b,), "mask": bool (b,)}; a row
         whose mask is False has no part in the loss. `key` is the run's: the step folds its number in, so that
-        a resumed run draws what an unbroken one draws. Metrics: "loss", "accuracy" (of the augmented
-        pictures), "grad_norm": float32 ().
+        a resumed run draws what an unbroken one draws. Where `number` is given and is not the next one, nothing
+        changes either: a loop that sees the metrics of a step only once the next one has been dispatched still holds
+        the state in front of a step that failed. Metrics: "loss", "accuracy" (of the augmented pictures),
+        "grad_norm": float32 ().
     """
 
     def loss_and_more(params, frozen, stats, images, batch, key):
@@ -140,7 +152,7 @@ def make_train_step(
         losses = smoothed_cross_entropy(logits, batch["labels"], smoothing=label_smoothing)
         return (share * losses).sum(), (logits, new_stats)
 
-    def step(state: TrainState, frozen: Tree, batch: Mapping[str, Array], *, key: jax.Array):
+    def step(state: TrainState, frozen: Tree, batch: Mapping[str, Array], *, key: jax.Array, number=None):
         key_augment, key_dropout = jax.random.split(jax.random.fold_in(key, state.step))
         images = augment(batch["images"], size, setting, key=key_augment)
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_and_more, has_aux=True)(
@@ -154,10 +166,16 @@ def make_train_step(
             "accuracy": right.sum() / jnp.maximum(batch["mask"].sum(), 1),
             "grad_norm": optax.global_norm(grads),
         }
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(params, stats, opt_state, state.step + 1), metrics
+        due = True if number is None else state.step + 1 == number
+        finite = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
+        passed = due & ~finite & (state.skipped < skip_nonfinite)
+        moved = (optax.apply_updates(state.params, updates), stats, opt_state)
+        kept = jax.tree.map(lambda new, old: jnp.where(due & finite, new, old), moved, state[:3])
+        return TrainState(*kept, state.step + (due & finite | passed), state.skipped + passed), metrics
 
-    return jax.jit(step, donate_argnames="state")
+    if mesh is None or mesh.size == 1:
+        return jax.jit(step, donate_argnames="state")
+    return parallel.on(mesh, jax.jit(step, donate_argnames="state", out_shardings=parallel.replicated(mesh)))
 
 
 def make_eval_step(apply: Callable, *, size: int) -> Callable:

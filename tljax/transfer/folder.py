@@ -1,8 +1,14 @@
-"""The RUN folder while it is written: beside its place, under another name, moved there when it is whole."""
+"""The RUN folder while it is written: in OUT.partial, from where it moves to OUT when it is whole.
+
+OUT.partial holds `run`, the RUN to be; `states`, from which a resumed run goes on; and, for the moment in which one
+RUN takes the place of another, that other one as `replaced`. So whenever the process is killed, OUT is a whole RUN
+or is not there, and what is needed to go on is in OUT.partial.
+"""
 
 import contextlib
 import csv
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,8 +16,14 @@ from typing import Any
 
 from tljax.errors import InputError
 
-CONFIG = "config.json"
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+CONFIG, JOURNAL = "config.json", "metrics.jsonl"
 STATES = "states"
+_RUN, _REPLACED = "run", "replaced"
 
 
 def check_out(out: str | Path, *, overwrite: bool, resume: bool = False) -> Path:
@@ -19,28 +31,32 @@ def check_out(out: str | Path, *, overwrite: bool, resume: bool = False) -> Path
 
     Raises:
         InputError: it exists and may not be replaced; or an interrupted run is there, and neither `resume` nor
-            `overwrite` says what to do with it.
+            `overwrite` says what to do with it; or OUT.partial is something else.
     """
     path = Path(out).expanduser().absolute()
+    partial = partial_folder(path)
     try:
         exists, folder = path.exists() or path.is_symlink(), path.is_dir()
-        interrupted = _saved_steps(_partial(path))
+        interrupted = _interrupted(partial)
+        strange = partial.exists() and (not partial.is_dir() or _names(partial) - {_RUN, STATES, _REPLACED})
     except (OSError, ValueError) as error:
         raise InputError(f'cannot write "{out}": {getattr(error, "strerror", None) or error}') from None
+    if strange:
+        raise InputError(f'"{partial}" is in the way, and is no interrupted run: rename it, or give another --out')
     if exists and not folder:
         raise InputError(f'"{out}" is a file: give another --out')
-    if exists and resume:
-        raise InputError(f'"{out}" is there already, so nothing is left to resume: give another --out')
-    if exists and not overwrite:
+    if exists and not (overwrite or resume):
         raise InputError(f'"{out}" exists already: give another --out, or replace it with --overwrite')
-    if exists and any(path.iterdir()) and not (path / CONFIG).is_file():
+    if exists and _names(path) and not (path / CONFIG).is_file():
         raise InputError(
             f'"{out}" is no RUN (it has no {CONFIG}), so --overwrite does not replace it: give another --out'
         )
     if interrupted and not (resume or overwrite):
         raise InputError(
-            f'an interrupted run is in "{_partial(path)}": continue it with --resume, or drop it with --overwrite'
+            f'an interrupted run is in "{partial}": continue it with --resume, or drop it with --overwrite'
         )
+    if interrupted and exists and not overwrite:
+        raise InputError(f'"{out}" exists beside the interrupted "{partial}": give --overwrite too, or another --out')
     return path
 
 
@@ -48,34 +64,53 @@ def check_out(out: str | Path, *, overwrite: bool, resume: bool = False) -> Path
 def run_folder(out: str | Path, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
     """A folder to write a RUN into; it becomes `out` at the end, and disappears if anything fails before.
 
-    It stays, for `resume`, only if it holds the state of a training step.
+    It stays, for `resume`, if the state of a training step was saved in the `STATES` beside it; CONFIG and JOURNAL
+    are then found as they were left.
 
     Raises:
-        InputError: as `check_out`; it cannot be written.
+        InputError: as `check_out`; it cannot be written; another process is writing it.
     """
     path = check_out(out, overwrite=overwrite, resume=resume)
-    partial = _partial(path)
+    partial = partial_folder(path)
+    folder = partial / _RUN
     try:
-        if not resume:
-            shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f'cannot write "{out}": {reason}; give another --out') from None
-    try:
-        yield partial
-        shutil.rmtree(partial / STATES, ignore_errors=True)
-        _move(partial, path)
-    except BaseException:
-        if not _saved_steps(partial):
-            shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with _alone(partial):
+        kept = {CONFIG, JOURNAL} if resume and _interrupted(partial) else set()
+        if not kept:
+            shutil.rmtree(partial / STATES, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        for name in _names(folder) - kept:
+            _remove(folder / name)
+        try:
+            yield folder
+            _move(partial, path)
+        except BaseException:
+            if not _saved_steps(partial):
+                _remove(folder)
+                _remove(partial / STATES)
+                with contextlib.suppress(OSError):  # an older RUN may wait there
+                    partial.rmdir()
+            raise
+
+
+def partial_folder(path: Path) -> Path:
+    """Where the RUN at `path` is written."""
+    return path.with_name(f"{path.name or 'run'}.partial")
 
 
 def write_json(path: Path, document: Any) -> None:
     """JSON for people: indented, UTF-8; written under another name, then renamed."""
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text that is there whole or not at all, whenever the process is killed."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8", errors="backslashreplace")
+    part.write_text(text, "utf-8", errors="backslashreplace")
     part.replace(path)
 
 
@@ -87,22 +122,59 @@ def write_skipped(path: Path, skipped: Sequence[Any]) -> None:
         table.writerows((one.file, one.reason) for one in skipped)
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name or 'run'}.partial")
+@contextlib.contextmanager
+def _alone(partial: Path) -> Iterator[None]:
+    """Holds a lock on a folder; the system lets it go whenever the process ends.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(partial, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f'another process is writing "{partial}": wait for it, or give another --out') from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
+
+
+def _names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
 
 
 def _saved_steps(partial: Path) -> list[str]:
     states = partial / STATES
-    return [entry.name for entry in states.iterdir() if entry.name.isdigit()] if states.is_dir() else []
+    return [name for name in _names(states) if name.isdigit()] if states.is_dir() else []
+
+
+def _interrupted(partial: Path) -> bool:
+    return bool(_saved_steps(partial)) and (partial / _RUN / CONFIG).is_file()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _move(partial: Path, path: Path) -> None:
-    """Puts the finished folder in its place; what was there before goes only once the new one can come."""
-    if not path.exists():
-        partial.rename(path)
-        return
-    old = path.with_name(f"{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    path.rename(old)
-    partial.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    """Puts the finished RUN in its place; what was there before goes only once the new one is there."""
+    replaced = partial / _REPLACED
+    if path.exists():
+        _remove(replaced)
+        path.rename(replaced)
+    try:
+        (partial / _RUN).rename(path)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(path)
+        raise
+    shutil.rmtree(partial, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,14 @@ import numpy as np
 
 from tljax.errors import InputError
 from tljax.transfer.finetune import make_schedule
+from tljax.transfer.folder import write_text
+
+_SHOWN = 4
+"""Photos that a message names; the rest is in `metrics.jsonl`."""
+
+
+class NotFinite(InputError):
+    """The loss or the gradient of a step is not finite, and no more such steps may be passed over."""
 
 
 @dataclass(frozen=True)
@@ -36,48 +45,81 @@ class Journal:
     Args:
         path: made where it is missing.
         plan: of the run; says the learning rate of a step.
+        files: what the photos are called.
+        skip_nonfinite: how many steps may be passed over because their loss or gradient is not finite.
     """
 
-    def __init__(self, path: Path, plan: Plan):
+    def __init__(self, path: Path, plan: Plan, *, files: Sequence[str] = (), skip_nonfinite: int = 0):
         self._path = path
         self._plan = plan
+        self._files = files
+        self._skip, self._skipped = skip_nonfinite, 0
         self._schedule = make_schedule(plan.lr, steps=plan.steps, warmup=plan.warmup)
-        self._waiting: tuple[int, Any] | None = None
+        self._waiting: tuple[int, Any, Sequence[int]] | None = None
 
-    def rewind(self, step: int) -> None:
-        """Drops what was written after `step` (all of it for 0), and a line that was cut off in writing."""
+    def rewind(self, step: int) -> int:
+        """Drops what was written after `step` (all of it for 0), and a line that was cut off in writing.
+
+        Returns:
+            The number of epochs that are written.
+        """
         lines = [line for line in read_journal(self._path) if line.get("step", step + 1) <= step]
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in lines))
+        self._skipped = sum("nonfinite" in line for line in lines)
+        return sum("epoch" in line for line in lines)
 
-    def step(self, number: int, measures: Any) -> None:
+    def step(self, number: int, measures: Any, index: Sequence[int] = ()) -> None:
         """Takes the measures of a step that the device may still be at, and writes those of the step before.
 
+        Args:
+            measures: "loss", "accuracy" and "grad_norm".
+            index: places of the step's photos in `files`.
         Raises:
-            InputError: the loss or the gradient of the step before is not finite.
+            NotFinite: the step before had no finite loss or gradient; names its photos.
         """
         self.flush()
-        self._waiting = (number, measures)
+        self._waiting = (number, measures, index)
 
     def flush(self) -> None:
         """Writes the step that waits; raises as `step`."""
         if self._waiting is None:
             return
-        (number, measures), self._waiting = self._waiting, None
+        (number, measures, index), self._waiting = self._waiting, None
         line = {"step": number, "lr": float(self._schedule(number - 1))}
-        line.update({name: float(value) for name, value in measures.items()})
-        if not (math.isfinite(line["loss"]) and math.isfinite(line["grad_norm"])):
-            raise InputError(
-                f"the loss is {line['loss']:g} and its gradient {line['grad_norm']:g} at step {number} of "
-                f"{self._plan.steps}, learning rate {line['lr']:.2g}: try --lr {self._plan.lr / 10:.1g}"
-            )
-        append(self._path, line)
+        values = {name: float(value) for name, value in measures.items()}
+        wrong = {name: str(values[name]) for name in ("loss", "grad_norm") if not math.isfinite(values[name])}
+        if not wrong:
+            append(self._path, {**line, **values})
+            return
+        files = [self._files[i] for i in index]
+        append(self._path, {**line, "nonfinite": wrong, "files": files})
+        self._skipped += 1
+        if self._skipped > self._skip:
+            raise NotFinite(self._complaint(line, values, files))
 
     def epoch(self, number: int, validation: dict[str, float], seconds: float) -> None:
         """Writes the means over an epoch's steps beside the validation's measures."""
         last = number * self._plan.epoch_steps
-        steps = [line for line in read_journal(self._path) if line["step"] > last - self._plan.epoch_steps]
-        means = {f"train_{name}": float(np.mean([line[name] for line in steps])) for name in ("loss", "accuracy")}
-        append(self._path, {"epoch": number, "step": last, **means, **validation, "seconds": round(seconds, 3)})
+        lines = [line for line in read_journal(self._path) if line["step"] > last - self._plan.epoch_steps]
+        steps = [line for line in lines if "loss" in line]
+        means = {
+            f"train_{name}": float(np.mean([line[name] for line in steps])) if steps else None
+            for name in ("loss", "accuracy")
+        }
+        skipped = sum("nonfinite" in line for line in lines)
+        line = {"epoch": number, "step": last, **means, **validation}
+        line |= {"skipped_steps": skipped} if skipped else {}
+        append(self._path, {**line, "seconds": round(seconds, 3)})
+
+    def _complaint(self, line: dict[str, Any], values: dict[str, float], files: Sequence[str]) -> str:
+        shown = ", ".join(f'"{name}"' for name in files[:_SHOWN])
+        more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+        return (
+            f"the loss is {values['loss']:g} and its gradient {values['grad_norm']:g} at step {line['step']} of "
+            f"{self._plan.steps}, learning rate {line['lr']:.2g}, photos {shown or 'unknown'}{more}: the state before "
+            f"it is saved; try --lr {self._plan.lr / 10:.1g} --overwrite, or pass over these photos with --resume "
+            f"--skip-nonfinite {self._skipped}"
+        )
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

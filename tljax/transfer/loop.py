@@ -1,6 +1,7 @@
 """Fine-tuning from start to end: batches in a fixed order, steps, validation, saved states, and the resumed run."""
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,14 +10,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Int
 
+from tljax import parallel
 from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.errors import InputError
 from tljax.models.network import Network
 from tljax.models.spec import ModelSpec
-from tljax.progress import Track
+from tljax.progress import Track, untracked
 from tljax.transfer import metrics
 from tljax.transfer.augment import augmentation
 from tljax.transfer.checkpoint import Checkpoints
@@ -29,13 +32,12 @@ from tljax.transfer.finetune import (
     make_train_step,
     state_variables,
 )
+from tljax.transfer.folder import JOURNAL, STATES
 from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers, trainable_labels
-from tljax.transfer.journal import Journal, Plan
+from tljax.transfer.journal import Journal, NotFinite, Plan
 from tljax.transfer.prediction import make_predictor
+from tljax.transfer.stopping import Preempted, until
 from tljax.trees import partition
-
-SAVE_EVERY = 100
-"""Steps between saved states within an epoch; one is saved at each epoch's end as well."""
 
 
 def make_plan(config: TrainConfig, photos: int, *, tiny: bool = False) -> Plan:
@@ -56,54 +58,74 @@ def finetune(
     folder: Path,
     *,
     tiny: bool,
-    resume: bool,
     track: Track,
+    asked: threading.Event,
 ) -> Network:
-    """Trains the head and the blocks that are not frozen.
+    """Trains the head and the blocks that are not frozen, from the last state that is saved, if there is one.
+
+    Whenever it is stopped and called again, it ends as if it had not been stopped, bit for bit: the order of the
+    photos follows from seed and epoch, what is random from seed and step, and a line of the journal is written
+    before the state that follows it.
 
     Args:
         net: with a linear head, as the probe left it.
         split: indices of readable photos, "train" and "val".
         tiny: the pictures are; decides the defaults of `flip` and `lr`.
-        folder: holds `metrics.jsonl` and the saved states; with `resume`, both are continued from the last
-            state, and the result is what an unbroken run gives, bit for bit.
+        folder: holds `JOURNAL`; the saved states are in `STATES` beside it.
+        asked: once it is set, the state is saved and the run stops.
     Raises:
-        InputError: nothing left to train; a loss that is not finite; a photo that has become unreadable; a
-            saved state of other options.
+        InputError: nothing left to train; a photo that has become unreadable; a saved state of other options.
+        NotFinite: a loss or gradient that is not finite; the state before that step is saved.
+        Preempted: `asked` was set.
     """
-    plan = make_plan(config, len(split["train"]), tiny=tiny)
+    plan, mesh = make_plan(config, len(split["train"]), tiny=tiny), parallel.data_mesh()
     flip = not tiny if config.flip is None else config.flip
-    step, state, frozen = _prepare(net, source.labels[split["train"]], config, plan, flip=flip)
-    checkpoints = Checkpoints(folder / "states")
-    log = Journal(folder / "metrics.jsonl", plan)
-    try:
-        if resume and checkpoints.latest() is not None:
+    step, state, frozen = _prepare(net, source.labels[split["train"]], config, plan, mesh, flip=flip)
+    log = Journal(folder / JOURNAL, plan, files=source.files, skip_nonfinite=config.skip_nonfinite)
+    with Checkpoints(folder.parent / STATES) as checkpoints:
+        if checkpoints.latest() is not None:
             state = checkpoints.restore(state)
-        log.rewind(int(state.step))
         validate = _validation(net, source, split["val"], plan.batch_size)
         key = jax.random.key(config.seed)
-        for epoch in range(int(state.step) // plan.epoch_steps, plan.steps // plan.epoch_steps):
-            began, start = time.monotonic(), int(state.step)
-            feed = _epoch_batches(source, split["train"], net.spec, plan, seed=config.seed, epoch=epoch, start=start)
-            title = f"epoch {epoch + 1} of {plan.steps // plan.epoch_steps}"
-            for number, batch in track(feed, title, (epoch + 1) * plan.epoch_steps - start):
-                state, measures = step(state, frozen, batch, key=key)
-                log.step(number, measures)
-                if number % SAVE_EVERY == 0 and number % plan.epoch_steps:
-                    log.flush()
-                    checkpoints.save(number, state)
-            log.flush()
-            log.epoch(epoch + 1, validate(state_variables(state, frozen)), time.monotonic() - began)
-            checkpoints.save(number, state)
-    finally:
-        checkpoints.close()
+        epochs = plan.steps // plan.epoch_steps
+        try:
+            for epoch in range(log.rewind(int(state.step)), epochs):
+                began, start = time.monotonic(), int(state.step)
+                feed = _epoch_batches(source, split["train"], net.spec, plan, config.seed, epoch, start)
+                left = (epoch + 1) * plan.epoch_steps - start
+                for number, batch, index in until(asked, track)(feed, f"epoch {epoch + 1} of {epochs}", left):
+                    state, measures = step(state, frozen, parallel.spread(mesh, batch), key=key, number=number)
+                    log.step(number, measures, index)
+                    checkpoints.write()
+                    if number % config.save_every == 0:
+                        checkpoints.take(state)
+                _save(checkpoints, log, state)
+                found = validate(state_variables(state, frozen), until(asked, untracked))
+                log.epoch(epoch + 1, found, time.monotonic() - began)
+        except (Preempted, NotFinite):
+            _save(checkpoints, log, state)
+            raise
     return net.replace(variables=jax.device_get(state_variables(state, frozen)))
 
 
+def _save(checkpoints: Checkpoints, log: Journal, state: TrainState) -> None:
+    """Writes the last step's line, then its state; the state also where the line says that the step has failed."""
+    try:
+        log.flush()
+    finally:
+        checkpoints.take(state)
+        checkpoints.write()
+
+
 def _prepare(
-    net: Network, train_labels: Int[np.ndarray, " n"], config: TrainConfig, plan: Plan, *, flip: bool
+    net: Network, train_labels: Int[np.ndarray, " n"], config: TrainConfig, plan: Plan, mesh: Mesh, *, flip: bool
 ) -> tuple[Callable, TrainState, Any]:
     """The step, the state before the first one, and the frozen parameters."""
+    if config.update_stats and plan.batch_size % mesh.size:
+        raise InputError(
+            f"{mesh.size} devices cannot share batches of {plan.batch_size} evenly, which --update-stats needs: "
+            f"give a --batch-size that is a multiple of {mesh.size}"
+        )
     labels = label_variables(net.variables, finetune_rules(net.spec, config.freeze))
     trained, _ = partition(labels["params"], labels["params"], trainable_labels(labels))
     optimizer = make_optimizer(
@@ -123,16 +145,18 @@ def _prepare(
         label_smoothing=config.label_smoothing,
         class_weights=weights,
         update_stats=moving_layers(labels) if config.update_stats else (),
+        skip_nonfinite=config.skip_nonfinite,
+        mesh=mesh,
     )
-    return step, *init_state(net.variables, labels["params"], optimizer)
+    return step, *parallel.replicate(mesh, init_state(net.variables, labels["params"], optimizer))
 
 
 def _validation(net: Network, source: Source, indices: np.ndarray, batch_size: int) -> Callable:
-    """`variables -> {"val_accuracy", "val_loss"}`."""
+    """`(variables, track) -> {"val_accuracy", "val_loss"}`."""
     run = make_predictor(net, source, indices, batch_size=batch_size)
 
-    def validate(variables):
-        probs, index, _ = run(variables)
+    def validate(variables, track):
+        probs, index, _ = run(variables, track)
         labels = source.labels[index]
         return {
             "val_accuracy": metrics.accuracy(probs.argmax(1), labels),
@@ -143,9 +167,9 @@ def _validation(net: Network, source: Source, indices: np.ndarray, batch_size: i
 
 
 def _epoch_batches(
-    source: Source, indices: np.ndarray, spec: ModelSpec, plan: Plan, *, seed: int, epoch: int, start: int
-) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """(number of the step from 1, batch) for an epoch's steps after `start`: the order follows from seed and epoch.
+    source: Source, indices: np.ndarray, spec: ModelSpec, plan: Plan, seed: int, epoch: int, start: int
+) -> Iterator[tuple[int, dict[str, np.ndarray], np.ndarray]]:
+    """(number of the step from 1, batch, places of its photos) for an epoch's steps after `start`.
 
     The pictures come with the margin that is cut off in prediction, so that crops have room.
     """
@@ -157,4 +181,4 @@ def _epoch_batches(
         if batch.skipped:
             gone = batch.skipped[0]
             raise InputError(f'"{gone.file}" could be read when the run began and cannot now: {gone.reason}')
-        yield number, {"images": batch.images, "labels": batch.labels, "mask": batch.mask}
+        yield number, {"images": batch.images, "labels": batch.labels, "mask": batch.mask}, batch.index

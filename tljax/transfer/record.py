@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -21,12 +22,17 @@ from tljax.errors import InputError
 from tljax.models.network import Network
 from tljax.models.spec import ModelSpec
 from tljax.report import run_page
-from tljax.transfer.config import TrainConfig
+from tljax.transfer.config import Recorded, TrainConfig
 from tljax.transfer.features import Features
+from tljax.transfer.folder import CONFIG, JOURNAL
 from tljax.transfer.journal import read_journal
 from tljax.transfer.probe import Probe
+from tljax.transfer.run import read_classes
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
+_FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
+_FREE = ("save_every", "skip_nonfinite")
+"""Options that a resumed run may change."""
 _MISTAKES = 12
 _LAYERS = 4
 _CURVE_POINTS = 200
@@ -47,21 +53,36 @@ def describe(
         "mode": config.mode,
         "dtype": config.dtype,
         "image_size": spec.input_size,
-        "weights_file": None if config.weights is None else str(Path(config.weights).expanduser().absolute()),
+        "weights_file": _absolute(config.weights),
         "weights_sha256": weights_sha256,
         "data": data,
         "data_sha256": hashlib.sha256(text).hexdigest(),
-        "options": asdict(config),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "options": recorded_options(config),
+        "versions": {"python": platform.python_version(), "tljax": __version__, **_versions()},
+        "git_commit": git_commit(),
         "devices": [device.device_kind for device in jax.devices()],
         "platform": f"{platform.system()} {platform.machine()}",
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "flags": {name: value for name, value in sorted(os.environ.items()) if name in _FLAGS or name[:4] == "JAX_"},
     }
 
 
-def check_resumed(path: Path, now: Mapping[str, Any]) -> None:
-    """Whether the interrupted run beside `path` was started as `now` describes; a missing one is no matter.
+def recorded_options(config: TrainConfig) -> dict[str, Any]:
+    """The options as config.json has them: paths are absolute, so that they hold wherever a command is given."""
+    options = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+    return options | {"weights": _absolute(config.weights), "labels": config.labels and os.path.abspath(config.labels)}
 
+
+def recorded_data(data: str, config: TrainConfig) -> str:
+    """What config.json says of the data: the name of a bundled set, or an absolute path."""
+    named = data in ("digits", "textures") or data.startswith("tfds:")
+    return data if named and config.labels is None else os.path.abspath(data)
+
+
+def check_resumed(path: Path, now: Mapping[str, Any]) -> None:
+    """Whether the run whose config.json is at `path` was started as `now` describes; a missing one is no matter.
+
+    Args:
+        now: "options", and perhaps "data_sha256" and "weights_sha256".
     Raises:
         InputError: other options, photos or weights; names the first that differs.
     """
@@ -69,16 +90,62 @@ def check_resumed(path: Path, now: Mapping[str, Any]) -> None:
         return
     try:
         before = json.loads(path.read_text("utf-8"))
-        pairs = [(name, before["options"].get(name), value) for name, value in now["options"].items()]
-        pairs += [(name, before.get(name), now[name]) for name in ("data_sha256", "weights_sha256")]
+        pairs = [(name, before["options"].get(name), new) for name, new in now["options"].items() if name not in _FREE]
+        pairs += [(name, before.get(name), now[name]) for name in ("data_sha256", "weights_sha256") if name in now]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f'"{path}" is damaged: start anew with --overwrite') from None
     for name, old, new in pairs:
-        if old != (list(new) if isinstance(new, tuple) else new):
+        if old != new:
             raise InputError(
                 f"the interrupted run has {name} {old!r}, not {new!r}: give --resume what it was started with, "
                 "or start anew with --overwrite"
             )
+
+
+def finished(path: Path, config: TrainConfig) -> dict[str, Any]:
+    """What `train` returned for the RUN at `path`, but for "seconds" and "out".
+
+    Raises:
+        InputError: it was trained with other options, or does not say what it came to.
+    """
+    check_resumed(path / CONFIG, {"options": recorded_options(config)})
+    found = next((line["final"] for line in read_journal(path / JOURNAL) if "final" in line), None)
+    if found is None:
+        raise InputError(f'"{path}" is there already, and its {JOURNAL} is damaged: give another --out')
+    return {"mode": config.mode, "model": config.model, "classes": list(read_classes(path)), **found}
+
+
+def check_repeated(before: Recorded, now: Mapping[str, Any]) -> None:
+    """Whether what a repeated run reads is what the recorded one read.
+
+    Raises:
+        InputError: the photos or the weights at the recorded place are others.
+    """
+    if before.data_sha256 not in (None, now["data_sha256"]):
+        raise InputError(
+            f'the photos in "{now["data"]}" are not those that the run was trained on (SHA-256 '
+            f"{now['data_sha256'][:12]}…, not {before.data_sha256[:12]}…): give DATA as well to train on them"
+        )
+    same = all(now["options"][name] == recorded_options(before.options)[name] for name in ("model", "weights"))
+    if same and before.weights_sha256 not in (None, now["weights_sha256"]):
+        raise InputError(
+            f"the weights of {now['model']} have the SHA-256 {now['weights_sha256'][:12]}…, the run was trained on "
+            f"{before.weights_sha256[:12]}…: give --weights"
+        )
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that this code runs from, with "-dirty" after it where files differ; else None."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        found = subprocess.run(command, env=plain, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
 
 
 def write_page(
@@ -116,6 +183,10 @@ def write_page(
             "duplicates": [(one["train"], one["other"]) for one in result["duplicates"]],
         },
     )
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().absolute())
 
 
 def _versions() -> dict[str, str]:
@@ -161,7 +232,7 @@ def _feature_maps(net: Network, photo: np.ndarray) -> list[tuple[str, np.ndarray
 
 def _curve(folder: Path) -> list[dict[str, Any]]:
     """Training loss and accuracy, averaged over stretches of steps, and validation accuracy by epoch."""
-    lines = read_journal(folder / "metrics.jsonl")
+    lines = read_journal(folder / JOURNAL)
     steps = [line for line in lines if "loss" in line]
     stretches = np.array_split(np.arange(len(steps)), min(_CURVE_POINTS, len(steps)))
     curve = [

@@ -1,7 +1,9 @@
 """From labelled photos to a RUN: features, the probe, perhaps fine-tuning, and everything written down."""
 
+import sys
+import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,24 @@ from tljax.models.network import Network
 from tljax.progress import Track, untracked
 from tljax.transfer import metrics
 from tljax.transfer.checkpoint import save
-from tljax.transfer.config import DEFAULT_EPOCHS, TrainConfig, make_config
+from tljax.transfer.config import DEFAULT_EPOCHS, Recorded, TrainConfig, make_config, read_recorded
 from tljax.transfer.features import Features, extract
-from tljax.transfer.folder import CONFIG, check_out, run_folder, write_json, write_skipped
-from tljax.transfer.journal import append
+from tljax.transfer.folder import CONFIG, JOURNAL, check_out, run_folder, write_json, write_skipped
+from tljax.transfer.journal import append, read_journal
 from tljax.transfer.loop import finetune
 from tljax.transfer.prediction import predict
 from tljax.transfer.probe import fit_probe, predict_probs
-from tljax.transfer.record import check_resumed, describe, write_page
+from tljax.transfer.record import (
+    check_repeated,
+    check_resumed,
+    describe,
+    finished,
+    recorded_data,
+    recorded_options,
+    write_page,
+)
 from tljax.transfer.run import load_backbone, run_spec, with_head
+from tljax.transfer.stopping import Preempted, on_sigterm, until
 
 TINY = 64
 """Pictures whose short side is at most this many pixels count as tiny: icons, digits, letters."""
@@ -33,10 +44,11 @@ _TINY_SIZE = 96
 
 
 def train(
-    data: str | Path,
+    data: str | Path | None,
     out: str | Path,
     config: TrainConfig | None = None,
     *,
+    repeat: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
     dry_run: bool = False,
@@ -45,26 +57,36 @@ def train(
 ) -> dict[str, Any]:
     """Trains a classifier on labelled photos and writes a RUN folder: `train("photos", "run")`.
 
-    The RUN appears when it is whole. A fine-tuning run that is cut off leaves `OUT.partial`, which `resume`
-    continues from its last saved step, to the result that an unbroken run gives, bit for bit.
+    The RUN appears when it is whole. Whenever the process is killed, the same call with `resume` goes on from the
+    last saved step (in `OUT.partial`) or starts anew, and ends with the RUN that an unbroken call gives, bit for bit
+    on the same machine. On SIGTERM it stops by itself, with what it has saved.
 
     Args:
-        data: a folder with a folder of photos for each class, "digits", "textures" or "tfds:NAME".
+        data: a folder with a folder of photos for each class, "digits", "textures" or "tfds:NAME"; None for that of
+            the run to `repeat`.
         out: the RUN to write.
         config, options: see `TrainConfig`; options win.
+        repeat: the config.json of a run: its options are used where there is no `config`, and its photos and weights
+            must be what they were.
         overwrite: replace a RUN that is there.
+        resume: go on with an interrupted run; a finished one of the same options is returned as it is.
         dry_run: only say what would be done; writes nothing.
     Returns:
         mode, model, classes, train_images, val_images, skipped ({file, reason} each), duplicates ({train, other}
         files each), val_accuracy, val_balanced_accuracy, val_ece, val_loss, l2, image_size, seconds, out; after
-        fine-tuning also probe_val_accuracy and epochs. For a dry run the accuracies are None.
+        fine-tuning also probe_val_accuracy, epochs and skipped_steps. For a dry run the accuracies are None.
     Raises:
         InputError: bad options or data; an `out` that exists or cannot be written; a loss that is not finite.
         OSError: the disk filled up.
+        Preempted: SIGTERM came (to the main thread), what there is to save is saved, and stderr says so.
     """
     began = time.monotonic()
-    config = make_config(config, **options)
-    check_out(out, overwrite=overwrite, resume=resume)
+    before = None if repeat is None else read_recorded(repeat)
+    config = make_config(config or (before and before.options), **options)
+    data, before = _what(data, before, config)
+    path = check_out(out, overwrite=overwrite, resume=resume)
+    if resume and not overwrite and (path / CONFIG).is_file() and not dry_run:
+        return finished(path, config) | {"out": str(out), "seconds": round(time.monotonic() - began, 3)}
     source = open_source(data, labels_csv=config.labels)
     shares = split(source, val_fraction=config.val_fraction, seed=config.seed)
     result = {
@@ -78,23 +100,47 @@ def train(
         "out": str(out),
     }
     if dry_run:
-        return {**result, "dry_run": True, "options": asdict(config), "seconds": round(time.monotonic() - began, 3)}
-    with run_folder(out, overwrite=overwrite, resume=resume) as folder:
-        result |= _train(source, str(data), config, folder, began, resume=resume, track=track)
-        return result
+        seconds = round(time.monotonic() - began, 3)
+        return {**result, "dry_run": True, "options": recorded_options(config), "seconds": seconds}
+    try:
+        with run_folder(out, overwrite=overwrite, resume=resume) as folder, on_sigterm() as asked:
+            result |= _train(source, recorded_data(data, config), config, folder, before, began, track, asked)
+    except Preempted:
+        print(f'tljax: stopped by SIGTERM; the same command with --resume goes on with "{out}"', file=sys.stderr)
+        raise
+    return result
+
+
+def _what(data: str | Path | None, before: Recorded | None, config: TrainConfig) -> tuple[str, Recorded | None]:
+    """The data to train on, and what of the run that is repeated must be as it was."""
+    if data is not None:
+        return str(data), before and replace(before, data_sha256=None)
+    if before is None or before.data is None:
+        raise InputError("no DATA: give a folder of photos, digits, textures or tfds:NAME")
+    same = recorded_options(before.options)["labels"] == recorded_options(config)["labels"]
+    return before.data, before if same else replace(before, data_sha256=None)
 
 
 def _train(
-    source: Source, data: str, config: TrainConfig, folder: Path, began: float, *, resume: bool, track: Track
+    source: Source,
+    data: str,
+    config: TrainConfig,
+    folder: Path,
+    before: Recorded | None,
+    began: float,
+    track: Track,
+    asked: threading.Event,
 ) -> dict[str, Any]:
     """Fills `folder`; the entries of `train`'s result."""
     backbone, digest = load_backbone(config.model, config.weights)
     tiny = config.mode == "finetune" and _tiny(source)
     size = config.image_size or (_TINY_SIZE if tiny else backbone.spec.input_size)
     backbone = backbone.replace(dtype=config.dtype, spec=replace(backbone.spec, input_size=size))
-    features, shares = _extract(backbone, source, config, track)
+    features, shares = _extract(backbone, source, config, until(asked, track))
     described = describe(config, backbone.spec, data, source, features, digest)
     check_resumed(folder / CONFIG, described)
+    if before is not None:
+        check_repeated(before, described)
     write_json(folder / CONFIG, described)
     write_json(folder / "classes.json", list(source.classes))
     write_skipped(folder / "skipped.csv", features.skipped)
@@ -114,14 +160,15 @@ def _train(
     net = with_head(backbone, spec, {"kernel": probe.kernel, "bias": probe.bias})
     probs, index, extra = predict_probs(probe, values["val"]), shares["val"], {}
     if config.mode == "finetune":
-        before = metrics.accuracy(probs.argmax(1), labels["val"])
-        net = finetune(net, source, shares, config, folder, tiny=tiny, resume=resume, track=track)
-        probs, index, _ = predict(net, source, index, batch_size=config.batch_size)
+        extra = {"probe_val_accuracy": metrics.accuracy(probs.argmax(1), labels["val"])}
+        net = finetune(net, source, shares, config, folder, tiny=tiny, track=track, asked=asked)
+        probs, index, _ = predict(net, source, index, batch_size=config.batch_size, track=until(asked, untracked))
         labels["val"] = source.labels[index]
-        extra = {"probe_val_accuracy": before, "epochs": config.epochs or DEFAULT_EPOCHS}
+        skipped_steps = sum("nonfinite" in line for line in read_journal(folder / JOURNAL))
+        extra |= {"epochs": config.epochs or DEFAULT_EPOCHS, "skipped_steps": skipped_steps}
         save(folder / "checkpoint", jax.device_get(net.variables))
     else:
-        append(folder / "metrics.jsonl", *probe.path)
+        append(folder / JOURNAL, *probe.path)
         save(folder / "checkpoint", {"kernel": probe.kernel, "bias": probe.bias})
 
     digests = dict(zip(map(int, features.index), features.digests, strict=True))
@@ -138,10 +185,10 @@ def _train(
         "l2": probe.l2,
         "image_size": backbone.spec.input_size,
         **extra,
-        "seconds": round(time.monotonic() - began, 3),
     }
-    append(folder / "metrics.jsonl", {"final": {name: result[name] for name in result if name.startswith("val_")}})
-    write_page(folder, net, source, index, probs, probe, {**described, **result})
+    append(folder / JOURNAL, {"final": result})
+    seconds = round(time.monotonic() - began, 3)
+    write_page(folder, net, source, index, probs, probe, {**described, **result, "seconds": seconds})
     return result | {"seconds": round(time.monotonic() - began, 3)}
 
 
