@@ -10,7 +10,7 @@ from tljax.models.spec import get_spec, list_models
 
 MODELS = (
     "vgg16 vgg19 resnet18 resnet34 resnet50 resnet101 resnet152 mobilenet_v2 efficientnet_lite0 efficientnet_lite1 "
-    "efficientnet_lite2 squeezenet1_1 squeezenet1_1.caffe"
+    "efficientnet_lite2 squeezenet1_1 squeezenet1_1.caffe vgg16.keras vgg19.keras resnet50.keras mobilenet_v2.keras"
 )
 
 

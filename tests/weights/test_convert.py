@@ -183,7 +183,12 @@ def test_tensors_that_only_half_fit(resnet18):
 
 def test_caffe_weights_only_with_caffe_preprocessing():
     caffe, plain = get_spec("squeezenet1_1.caffe"), get_spec("squeezenet1_1")
-    source = {"conv1/kernel": np.zeros((3, 3, 3, 64), np.float32), "fire2/squeeze1x1/bias": np.zeros(16, np.float32)}
+    shapes = {"conv1": (3, 3, 3, 64), "conv10": (1, 1, 512, 1000)}
+    for number, (squeeze, expand) in enumerate(caffe.config, start=2):
+        shapes[f"fire{number}/squeeze1x1"] = (1, 1, 64 if number == 2 else 2 * caffe.config[number - 3][1], squeeze)
+        shapes |= {f"fire{number}/expand{k}x{k}": (k, k, squeeze, expand) for k in (1, 3)}
+    source = {f"{layer}/kernel": np.zeros(shape, np.float32) for layer, shape in shapes.items()}
+    source |= {f"{layer}/bias": np.zeros(shape[-1:], np.float32) for layer, shape in shapes.items()}
     assert fits(source, caffe)
     assert not fits(source, plain)
     assert fits(source, dataclasses.replace(plain, channel_order="bgr"))

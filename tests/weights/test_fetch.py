@@ -222,3 +222,15 @@ def test_hub_that_is_down_fails_quickly(tmp_path):
     assert "model.safetensors from http://127.0.0.1:9/timm/resnet50" in result["outcome"][0]
     assert "(connection refused)" in result["outcome"][0]
     assert result["seconds"][0] < 15
+
+
+def test_url_whose_md5_its_authors_give(server):
+    server.files["/net.h5"] = CONTENT
+    spec = dataclasses.replace(spec_from(f"{server.url}/net.h5"), md5=hashlib.md5(CONTENT).hexdigest())
+    assert fetch(spec).read_bytes() == CONTENT
+    fetch(spec).write_bytes(CONTENT[:-1])
+    assert "its MD5 starts" in refusal(spec)
+    fresh = dataclasses.replace(spec_from(f"{server.url}/other.h5"), md5="0" * 32)
+    server.files["/other.h5"] = CONTENT
+    assert "its MD5 starts" in refusal(fresh)
+    assert "other.h5" not in leftovers()

@@ -121,7 +121,6 @@ def test_home_folder_is_expanded(tmp_path, monkeypatch):
         (b"", "is empty"),
         (b"\n<!DOCTYPE html><html>Not found</html>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs pointer"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(600), "Keras .h5"),
         (b"PK\x03\x04" + bytes(100), "damaged or truncated zip"),
         (b"just some text, and more of it", "no weight file"),
         (bytes(1000), "no weight file"),

@@ -55,7 +55,8 @@ class Models(Command):
         ]
         note = (
             "efficientnet_lite*: TensorFlow-born weights (SAME padding); timm calls them tf_efficientnet_lite*.\n"
-            "squeezenet1_1.caffe: the original Caffe weights and preprocessing; plain squeezenet1_1 is torchvision's."
+            "squeezenet1_1.caffe: the original Caffe weights and preprocessing; plain squeezenet1_1 is torchvision's.\n"
+            '*.keras: the weights and preprocessing of Keras Applications; reading them needs "tljax[keras]".'
         )
         return table(rows) + "\n\n" + note
 

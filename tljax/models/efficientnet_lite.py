@@ -9,6 +9,3 @@ from tljax.models.mobilenet import MobileNetV2
 
 class EfficientNetLite(MobileNetV2):
     """An EfficientNet-Lite; attributes and outputs are those of `MobileNetV2`."""
-
-    same: bool = True
-    eps: float = 1e-3

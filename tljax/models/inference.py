@@ -9,29 +9,27 @@ import numpy as np
 from tljax import trees
 from tljax.models.spec import ModelSpec
 
-_EPS = {"efficientnet_lite": 1e-3}
-
 
 def fold_batch_norm(spec: ModelSpec, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Folds each `norm` into the kernel beside it, which gets a bias; computed in float64.
+    """Folds each `norm` into the kernel and the bias beside it (a new one where there is none); in float64.
 
     Args:
-        spec: says the eps of the architecture's batch norm.
+        spec: its config says the eps of batch norm.
         variables: with `params` and `batch_stats`.
     Returns:
         variables with `params` only, for a network that is `folded`.
     """
     params = trees.flatten(variables["params"])
     stats = trees.flatten(variables.get("batch_stats", {}))
-    eps = _EPS.get(spec.family, 1e-5)
     folded = {path: leaf for path, leaf in params.items() if "/norm/" not in path}
     for path in params:
         if path.endswith("/norm/scale"):
             layer = path.removesuffix("/norm/scale")
             scale, bias = (np.asarray(params[f"{layer}/norm/{name}"], np.float64) for name in ("scale", "bias"))
             mean, var = (np.asarray(stats[f"{layer}/norm/{name}"], np.float64) for name in ("mean", "var"))
-            factor = scale / np.sqrt(var + eps)
+            factor = scale / np.sqrt(var + spec.config.eps)
             kernel = np.asarray(params[f"{layer}/kernel"], np.float64) * factor
             folded[f"{layer}/kernel"] = jnp.asarray(kernel, jnp.float32)
-            folded[f"{layer}/bias"] = jnp.asarray(bias - mean * factor, jnp.float32)
+            own = np.asarray(params.get(f"{layer}/bias", 0.0), np.float64)
+            folded[f"{layer}/bias"] = jnp.asarray(bias + (own - mean) * factor, jnp.float32)
     return {"params": trees.unflatten(folded), "batch_stats": {}}

@@ -93,15 +93,19 @@ class Conv(nn.Module):
 
 
 class ConvNorm(Conv):
-    """Convolution, batch norm, activation: `kernel` and the child `norm`; `kernel` and `bias` once folded."""
+    """Convolution (without a bias, but for Keras'), batch norm, activation: `kernel` and the child `norm`.
+
+    Once folded: `kernel` and `bias`.
+    """
 
     eps: float = 1e-5
+    bias: bool = False
     activation: Callable[[Array], Array] | None = nn.relu
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
         """(b, h, w, c) -> (b, y, x, features)."""
-        x = self.convolve(x, use_bias=self.style.folded)
+        x = self.convolve(x, use_bias=self.bias or self.style.folded)
         if not self.style.folded:
             frozen = self.path[0] not in self.style.update_stats
             x = nn.BatchNorm(frozen, momentum=0.9, epsilon=self.eps, dtype=self.style.dtype, name="norm")(x)

@@ -1,4 +1,4 @@
-"""MobileNetV2: Sandler et al., 2018 (arXiv 1801.04381), width 1.0, as torchvision has it."""
+"""MobileNetV2: Sandler et al., 2018 (arXiv 1801.04381), width 1.0, as torchvision and Keras have it."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from tljax.models.layers import ConvNorm, Head, Outputs, Style, Taps, dropout, relu6, spatial_mean
-from tljax.models.spec import MobileConfig, Stage
+from tljax.models.table import MobileConfig, Stage
 
 
 class InvertedResidual(nn.Module):
@@ -36,25 +36,21 @@ class MobileNetV2(nn.Module):
     """A stem, seven stages of inverted residual blocks, a wide 1x1 layer, a dense layer on the averaged map.
 
     Attributes:
-        config: widths and stages.
+        config: widths and stages, padding, eps of batch norm.
         classes: number of logits.
         head: "original" and "linear" are the same here.
-        same: TensorFlow's SAME padding instead of torch's symmetric one.
-        eps: of batch norm.
     """
 
     config: MobileConfig
     classes: int
     head: str = "original"
     style: Style = Style()
-    same: bool = False
-    eps: float = 1e-5
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], tap: Taps) -> Outputs:
         """Normalised images, (b, h, w, 3) -> `Outputs`."""
-        conv = partial(ConvNorm, eps=self.eps, activation=relu6, style=self.style)
-        x = tap("stem", conv(self.config.stem, 3, 2, "SAME" if self.same else 1, name="stem")(x))
+        conv = partial(ConvNorm, eps=self.config.eps, activation=relu6, style=self.style)
+        x = tap("stem", conv(self.config.stem, 3, 2, "SAME" if self.config.same else 1, name="stem")(x))
         for s, stage in enumerate(self.config.stages, start=1):
             for b in range(stage.repeats):
                 name = f"stage{s}_block{b}"
@@ -66,6 +62,5 @@ class MobileNetV2(nn.Module):
 
     def block(self, stage: Stage, stride: int, name: str) -> InvertedResidual:
         """One block of a stage."""
-        return InvertedResidual(
-            stage.features, stage.expand, stage.kernel, stride, self.same, self.eps, self.style, name=name
-        )
+        same, eps = self.config.same, self.config.eps
+        return InvertedResidual(stage.features, stage.expand, stage.kernel, stride, same, eps, self.style, name=name)

@@ -1,4 +1,4 @@
-"""VGG-16 and VGG-19: Simonyan and Zisserman, 2014 (arXiv 1409.1556), as torchvision has them."""
+"""VGG-16 and VGG-19: Simonyan and Zisserman, 2014 (arXiv 1409.1556), as torchvision and Keras have them."""
 
 import flax.linen as nn
 import jax

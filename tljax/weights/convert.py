@@ -15,7 +15,7 @@ from tljax.weights.rules.table import Rule
 _Compiled = tuple[re.Pattern, Rule]
 
 _LISTED = 3
-_HEADS = {"vgg": "fc8", "squeezenet": "conv10"}
+_HEADS = {"vgg": ("fc8", "fc7", "fc6"), "squeezenet": ("conv10",)}  # the classifier's layers, the last one first
 
 
 def _dense_of_map(kernel: np.ndarray) -> np.ndarray:
@@ -30,6 +30,7 @@ TRANSFORMS = {
     "conv": lambda kernel: kernel.transpose(2, 3, 1, 0),  # OIHW to HWIO; depthwise (C, 1, k, k) to (k, k, 1, C)
     "dense": lambda kernel: kernel.transpose(1, 0),
     "dense_of_map": _dense_of_map,
+    "depthwise": lambda kernel: kernel.swapaxes(2, 3),  # Keras' (k, k, C, 1) to (k, k, 1, C)
 }
 
 
@@ -50,16 +51,19 @@ def convert(source: Mapping[str, np.ndarray], spec: ModelSpec, abstract: Mapping
     source = _without_wrapper(source)
     wanted = flatten(abstract)
     found, misfits = _match(source, _table(source, spec), wanted)
-    missing = [f"{path} {tuple(leaf.shape)} has no source" for path, leaf in wanted.items() if path not in found]
+    missing = {path: f"{path} {tuple(leaf.shape)} has no source" for path, leaf in wanted.items() if path not in found}
     if misfits or missing:
         raise InputError(_message(spec, misfits, missing))
     return {collection: {} for collection in abstract} | unflatten(found)
 
 
 def fits(source: Mapping[str, np.ndarray], spec: ModelSpec) -> bool:
-    """Whether the family's rules know every name in `source`: cheap, and blind to shapes and to what is missing."""
+    """Whether the family's rules know every name, and the parameters are as many: cheap, and blind to shapes."""
     source = _without_wrapper(source)
-    return _known(source, _table(source, spec)) == len(source)
+    rules = _table(source, spec)
+    targets = {name: rule.target for name in source if (rule := _first(rules, name)[0])}
+    count = sum(source[name].size for name, path in targets.items() if path and path.startswith("params/"))
+    return len(targets) == len(source) and count == spec.params
 
 
 def _match(source: Mapping[str, np.ndarray], rules: list[_Compiled], wanted: dict[str, Any]):
@@ -116,13 +120,16 @@ def _without_wrapper(source: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarra
     return source
 
 
-def _message(spec: ModelSpec, misfits: list[tuple[str, str]], missing: list[str]) -> str:
+def _message(spec: ModelSpec, misfits: list[tuple[str, str]], missing: dict[str, str]) -> str:
     """The first few of each side, so that the line stays readable, and how many there are."""
-    shown = [text for _, text in misfits[:_LISTED]] + missing[:_LISTED]
+    shown = [text for _, text in misfits[:_LISTED]] + list(missing.values())[:_LISTED]
     count = len(misfits) + len(missing)
     more = f"; and {count - len(shown)} more" if count > len(shown) else ""
-    head = f"params/{_HEADS.get(spec.family, 'head')}/"
-    only_head = not missing and all(path.startswith(head) for path, _ in misfits)
-    hint = f"; only the classifier differs: {spec.name} has {len(spec.classes)} classes" if only_head else ""
+    heads = tuple(f"params/{layer}/" for layer in _HEADS.get(spec.family, ("head",)))
+    hint = ""
+    if not missing and all(path.startswith(heads[0]) for path, _ in misfits):
+        hint = f"; only the classifier differs: {spec.name} has {len(spec.classes)} classes"
+    if not misfits and all(path.startswith(heads) for path in missing):
+        hint = "; only the classifier is missing: take the file that has one, such as Keras' without _notop in its name"
     counted = "1 mismatch" if count == 1 else f"{count} mismatches"
     return f"not the weights of {spec.name}: {counted}: {'; '.join(shown)}{more}{hint}"

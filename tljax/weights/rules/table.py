@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tljax.models.spec import MobileConfig
+from tljax.models.table import MobileConfig
 
 
 class Rule(NamedTuple):
