@@ -21,6 +21,7 @@ from tljax.commands.ideal import Ideal
 from tljax.commands.photos import Classify, Features, Models
 from tljax.commands.runs import Evaluate, Predict, Train
 from tljax.errors import InputError, nearest
+from tljax.memory import keep_large_pages
 
 _COMMANDS = {
     "models": Models,
@@ -40,7 +41,9 @@ _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldNa
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code."""
+    """Runs one command and returns its exit code; without `argv` the process's own, which then keeps its memory."""
+    if argv is None:
+        keep_large_pages()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         command = parse(arguments)

@@ -1,0 +1,30 @@
+"""Large pages: in a process of its own, since they cannot be given back."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+from tljax.memory import keep_large_pages
+if not keep_large_pages(256 << 20):
+    print("none")
+    raise SystemExit
+import numpy as np
+def huge():
+    with open("/proc/self/smaps_rollup") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("AnonHugePages"))
+def place():
+    array = np.ones(100 << 20, np.uint8)
+    return array.ctypes.data
+before, first = huge(), place()
+print(huge() - before, place() == first)
+"""
+
+
+def test_a_large_array_lies_in_large_pages_that_the_process_keeps():
+    said = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True).stdout.split()
+    if said == ["none"]:
+        pytest.skip("no large pages here")
+    assert int(said[0]) > 90 << 10  # kB, after the array was freed
+    assert said[1] == "True"

@@ -1,0 +1,52 @@
+"""Memory for large arrays on Linux: kept by the process, in large pages.
+
+The C library hands every array of more than 32 MB back to the system when it is freed, and each new one then costs a
+page fault for every 4 KB. For a network on a CPU that is a third of the time.
+"""
+
+import ctypes
+import os
+import sys
+
+_MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8  # of mallopt(3)
+_HUGEPAGE, _PAGE = 14, 2 << 20  # of madvise(2)
+
+
+def keep_large_pages(reserve: int = 4 << 30) -> bool:
+    """From now on this process keeps the memory that it frees, up to `reserve` bytes of it in pages of 2 MB.
+
+    For programs, not for libraries: it holds for the whole process, which then never shrinks. The reserve takes address
+    space only, until it is used. Does nothing where the C library is not glibc or the kernel has no large pages.
+
+    Args:
+        reserve: bytes, at most half of the machine's memory is taken.
+    Returns:
+        Whether anything was changed.
+    """
+    if not sys.platform.startswith("linux") or not _on_demand():
+        return False
+    try:
+        libc = ctypes.CDLL("libc.so.6", use_errno=True)
+    except OSError:
+        return False
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    if not (libc.mallopt(_MMAP_MAX, 0) and libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1) and libc.mallopt(_ARENA_MAX, 1)):
+        return False
+    reserve = min(reserve, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    block = libc.malloc(reserve)
+    if block is None:
+        return False
+    start, stop = -(-block // _PAGE) * _PAGE, (block + reserve) // _PAGE * _PAGE
+    advised = libc.madvise(start, stop - start, _HUGEPAGE) == 0
+    libc.free(block)
+    return advised
+
+
+def _on_demand() -> bool:
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/enabled") as file:
+            return "[never]" not in file.read()
+    except OSError:
+        return False
