@@ -14,6 +14,7 @@ import tljax
 from tljax import progress
 from tljax.commands import Command
 from tljax.commands.attack import Attack, Robustness
+from tljax.commands.data import Data
 from tljax.commands.demo import Demo
 from tljax.commands.explain import Explain
 from tljax.commands.export import Export
@@ -34,6 +35,7 @@ _COMMANDS = {
     "attack": Attack,
     "explain": Explain,
     "robustness": Robustness,
+    "data": Data,
     "export": Export,
     "demo": Demo,
 }

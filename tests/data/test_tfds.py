@@ -71,6 +71,15 @@ def test_versions_and_single_splits(stand_in, name, builder, part):
         assert (len(source.files), source.splits) == (6, {})
 
 
+def test_classes_without_an_example_are_left_out(stand_in, monkeypatch):
+    label = SimpleNamespace(names=["Abyssinian", "beagle", "Bengal"])
+    monkeypatch.setattr(Data, "dataset_info", SimpleNamespace(features={"image": None, "label": label}))
+    monkeypatch.setattr(Data, "__getitem__", lambda self, i: {"image": b"", "label": (2, 0, -1)[i % 3]})
+    source = open_source("tfds:pets")
+    assert source.classes == ("Abyssinian", "Bengal")
+    assert source.labels.tolist() == [1, 0, -1, 1, 0, -1, 1, 0, -1, 1]
+
+
 def test_what_is_not_prepared_says_how(stand_in):
     with pytest.raises(InputError, match="`tljax data prepare absent`") as caught:
         open_source("tfds:absent")

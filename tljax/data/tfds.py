@@ -56,13 +56,19 @@ def _parse(name: str) -> tuple[str, str]:
 
 
 def _source(name: str, parts: dict) -> Source:
-    """One source of all splits, one after the other; pictures are read as their encoded bytes."""
+    """One source of all splits, one after the other; pictures are read as their encoded bytes.
+
+    Classes without an example, as in a part of a set, are left out; the others keep TFDS' order.
+    """
     first = next(iter(parts.values()))
     features = first.dataset_info.features
     if "image" not in features or "label" not in features:
         raise InputError(f"{name} has the features {', '.join(features)}: expected image and label")
     where = [(part, i) for part, data in parts.items() for i in range(len(data))]
     labels = np.asarray([int(parts[part][i]["label"]) for part, i in where], np.int32)
+    present = np.unique(labels[labels >= 0])
+    labels = np.where(labels < 0, -1, np.searchsorted(present, labels)).astype(np.int32)
+    classes = tuple(features["label"].names[label] for label in present)
     files = tuple(f"{name}/{part}/{i:06d}" for part, i in where)
     given: dict[str, list[int]] = {}
     for row, (part, _) in enumerate(where):
@@ -74,4 +80,4 @@ def _source(name: str, parts: dict) -> Source:
         part, i = where[row]
         return parts[part][i]["image"]
 
-    return Source(name, tuple(features["label"].names), files, labels, read, splits, files)
+    return Source(name, classes, files, labels, read, splits, files)
