@@ -29,12 +29,19 @@ def test_spread_is_written_in_percent():
 
 
 def test_curves_draw_the_mean_over_seeds_and_its_band():
-    figure = curves({"a": ([1, 10, 100], RUNS)}, xlabel="pictures", log=True)
+    figure = curves({"a": ([1, 10, 100], RUNS)}, xlabel="pictures", log=True, share=False)
     (axes,) = figure.axes
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.2, 0.4, 0.8])
     band = axes.collections[0].get_paths()[0].vertices
     assert band[:, 1].max() == pytest.approx(0.8 + 12.7062 * 0.1 / 1, rel=1e-3)  # t(0.975, 1)
     assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "10", "100"]
+
+
+def test_the_band_of_a_share_stays_a_share():
+    figure = curves({"a": ([0, 1, 2], RUNS)}, xlabel="epoch")
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (0, 1)
 
 
 def test_curves_in_groups_give_a_name_one_colour_everywhere():

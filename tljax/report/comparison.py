@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tljax.report.measures import interval
 from tljax.report.style import BLUE, GREEN, INK, MUTED, ORANGE, new_figure, style
@@ -46,14 +46,17 @@ def curves(
             order = names if len(names) <= len(COLOURS) else list(group)
             for name, (places, values) in group.items():
                 colour = COLOURS[order.index(name) % len(COLOURS)]
-                _band(axes, name, np.asarray(places, float), np.asarray(values, float), colour)
+                _band(axes, name, np.asarray(places, float), np.asarray(values, float), colour, share)
             axes.set_title(heading)
             axes.set_xlabel(xlabel)
             if log:
+                met = sorted({place for places, _ in group.values() for place in places})
                 axes.set_xscale("log")
-                axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
-                axes.xaxis.set_minor_formatter(NullFormatter())
-            if ticks is not None:
+                axes.set_xticks(met, [f"{place:,g}" for place in met])
+                axes.set_xticks([], minor=True)
+            elif ticks is None:
+                axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            else:
                 axes.set_xticks(range(len(ticks)), ticks, rotation=40, ha="right", rotation_mode="anchor")
             if share:
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
@@ -95,9 +98,11 @@ def dots(rows: Mapping[str, Sequence[float]], *, xlabel: str, share: bool = True
         return figure
 
 
-def _band(axes: Axes, name: str, places: np.ndarray, values: np.ndarray, colour: str) -> None:
+def _band(axes: Axes, name: str, places: np.ndarray, values: np.ndarray, colour: str, share: bool) -> None:
     found = [interval(column) for column in values.T]
     mean, half = (np.array([getattr(one, key) for one in found]) for key in ("mean", "half"))
     if np.isfinite(half).any():
-        axes.fill_between(places, mean - half, mean + half, color=colour, alpha=0.18)
+        low, high = (0, 1) if share else (-np.inf, np.inf)
+        band = np.clip(mean - half, low, high), np.clip(mean + half, low, high)
+        axes.fill_between(places, *band, color=colour, alpha=0.18)
     axes.plot(places, mean, color=colour, label=name, marker="o" if len(places) <= 12 else None)
