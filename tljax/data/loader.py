@@ -59,11 +59,11 @@ def batches(
 
     Args:
         threads: how many decode; None for one for each core, at most 8.
-        shard: (i, n): this process takes every n-th index from the i-th on. Where pictures are skipped, two
-            processes may come to different numbers of batches.
+        shard: (i, n): of every n * batch_size indices, this process takes the i-th batch_size. Side by side, the
+            batches of n processes are those of one with n times the batch size, as long as no picture is skipped.
     """
     process, processes = shard
-    mine = [int(i) for i in indices][process::processes]
+    mine = [int(i) for n, i in enumerate(indices) if n // batch_size % processes == process]
     rows: list[tuple[int, np.ndarray]] = []
     skipped: list[Skipped] = []
     results = _in_order(lambda i: _seen(source, spec, i), mine, threads, ahead=2 * batch_size)

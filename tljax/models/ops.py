@@ -19,6 +19,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from tljax import parallel
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Padding = str | int | Pads
 
@@ -191,7 +193,8 @@ def _depthwise_forward(x, kernel, stride, pads):
 def _depthwise_backward(stride, pads, residuals, dy):
     def fast(x, kernel, dy):
         padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-        dkernel = _tap_gradients(padded, dy, stride, kernel.shape[:2])[:, :, None]
+        taps = functools.partial(_tap_gradients, stride=stride, size=kernel.shape[:2])
+        dkernel = parallel.sum_over_rows(taps, padded, dy)[:, :, None]
         (top, _), (left, _) = pads
         dpadded = _transposed(dy, kernel[:, :, 0], stride, padded.shape[1:3])
         return dpadded[:, top : top + x.shape[1], left : left + x.shape[2]], dkernel.astype(kernel.dtype)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from tljax import parallel
 from tljax.errors import InputError
 from tljax.progress import Track, untracked
 from tljax.synth import image_params
@@ -81,16 +82,18 @@ def dream(
     if steps is not None and steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
     targets = jnp.repeat(jnp.asarray(classes, jnp.int32), variants)
+    mesh = parallel.local_mesh(dividing=len(targets))
+    weights, targets = parallel.replicate(mesh, weights), parallel.spread(mesh, targets)
     if isinstance(recipe, PixelRecipe):
-        return _pixel(networks, weights, targets, key, 1000 if steps is None else steps, size, layer, recipe, track)
-    return _fourier(
-        networks, weights, targets, key, 256 if steps is None else steps, size, layer, variants, recipe, track
-    )
+        steps = 1000 if steps is None else steps
+        return _pixel(networks, weights, targets, mesh, key, steps, size, layer, recipe, track)
+    steps = 256 if steps is None else steps
+    return _fourier(networks, weights, targets, mesh, key, steps, size, layer, variants, recipe, track)
 
 
-def _fourier(networks, weights, targets, key, steps, size, layer, variants, recipe, track) -> Ideal:
+def _fourier(networks, weights, targets, mesh, key, steps, size, layer, variants, recipe, track) -> Ideal:
     start_key, step_key = jax.random.split(key)
-    params = image_params.init_spectrum(start_key, len(targets), size)
+    params = parallel.spread(mesh, image_params.init_spectrum(start_key, len(targets), size))
     optimiser, ascent, done, share = _adam(recipe.learning_rate, steps), None, 0, 0.0
     for part, scale in recipe.stages:
         share += part
@@ -105,9 +108,9 @@ def _fourier(networks, weights, targets, key, steps, size, layer, variants, reci
     return Ideal(image_params.fourier_images(ascent.params), ascent)
 
 
-def _pixel(networks, weights, targets, key, steps, size, layer, recipe, track) -> Ideal:
+def _pixel(networks, weights, targets, mesh, key, steps, size, layer, recipe, track) -> Ideal:
     start_key, step_key = jax.random.split(key)
-    pixels = jax.random.normal(start_key, (len(targets), size, size, 3))
+    pixels = parallel.spread(mesh, jax.random.normal(start_key, (len(targets), size, size, 3)))
     goal, optimiser = PixelGoal(networks, layer, recipe), _sgd(recipe.learning_rate)
     ascent = ascend(goal, pixels, optimiser=optimiser, steps=steps, key=step_key, args=(weights, targets), track=track)
     return Ideal(jnp.clip(goal.images(ascent.params), 0, 1), ascent)

@@ -6,8 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from tljax.data.loader import Batch, batches
+from tljax import parallel
+from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.errors import InputError, match_name
 from tljax.models.network import Network
@@ -25,6 +27,7 @@ def robust_accuracy(
     batch_size: int = 32,
     seed: int = 0,
     track: Track = untracked,
+    mesh: Mesh | None = None,
 ) -> dict[str, Any]:
     """Attacks every photo with each budget, untargeted; a photo that fell once counts as fallen for larger budgets.
 
@@ -33,6 +36,8 @@ def robust_accuracy(
         budgets: largest changes of a pixel, in [0, 1] units, rising; 0 is no attack.
         method: "apgd_ce", "apgd_dlr" or "pgd"; the images that count are 8-bit ones.
         limit: at most this many photos, drawn by `seed`.
+        batch_size: photos at once, at least.
+        mesh: the devices that share each batch; None for all of this process.
     Returns:
         {"curve": [{"eps", "accuracy"}], "images": photos measured, "skipped": [{"file", "reason"}]}.
 
@@ -43,14 +48,17 @@ def robust_accuracy(
     indices = np.flatnonzero(source.labels >= 0)
     if limit is not None and limit < len(indices):
         indices = np.sort(np.random.default_rng(seed).choice(indices, limit, replace=False))
-    size = max(1, min(batch_size, len(indices)))
+    mesh = parallel.local_mesh() if mesh is None else mesh
+    net = net.replace(variables=parallel.replicate(mesh, net.variables))
+    size = parallel.whole_rows(max(1, min(batch_size, len(indices))), mesh)
     right, count, skipped = np.zeros(len(budgets), int), 0, []
     feed = batches(source, indices, net.spec, batch_size=size)
     for number, batch in enumerate(track(feed, f"{method}, in batches of {size}", -(-len(indices) // size))):
         skipped += [{"file": one.file, "reason": one.reason} for one in batch.skipped]
         count += int(batch.mask.sum())
         key = jax.random.fold_in(jax.random.key(seed), number)
-        right += _survivors(net, batch, own, budgets, method, steps, key)
+        given = parallel.spread(mesh, (batch.images, np.where(batch.mask, own[batch.labels], 0)))
+        right += _survivors(net, *given, batch.mask, budgets, method, steps, key)
     if not count:
         raise InputError(f'no labelled photo in "{source.name}" can be read')
     curve = [{"eps": float(eps), "accuracy": float(n / count)} for eps, n in zip(budgets, right, strict=True)]
@@ -58,14 +66,13 @@ def robust_accuracy(
 
 
 def _survivors(
-    net: Network, batch: Batch, own: np.ndarray, budgets: Sequence[float], method: str, steps: int, key: Any
+    net: Network, images: Any, labels: Any, mask: Any, budgets: Sequence[float], method: str, steps: int, key: Any
 ) -> list[int]:
-    """For each budget, how many photos of a batch are still classified rightly."""
+    """For each budget, how many of the photos in `mask` are still classified rightly."""
     from tljax import synth
 
-    labels = jnp.asarray(np.where(batch.mask, own[batch.labels], 0))
-    images = jnp.asarray(batch.images, jnp.float32) / 255
-    standing, counts = batch.mask.copy(), []
+    labels, images = jnp.asarray(labels), jnp.asarray(images, jnp.float32) / 255
+    standing, counts = mask.copy(), []
     for number, eps in enumerate(budgets):
         if standing.any():
             attacked = images

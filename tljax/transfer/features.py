@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL
+from jax.sharding import Mesh
 from jaxtyping import Float32, Int
 
-from tljax import trees
+from tljax import parallel, trees
 from tljax.data import loader
 from tljax.data.loader import Batch, Skipped
 from tljax.data.source import Source
@@ -54,6 +55,7 @@ def extract(
     cache: bool | str | Path | None = True,
     track: Track = untracked,
     threads: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Features:
     """`net.embed` of the photos at `indices`; what the cache holds is not computed again.
 
@@ -62,25 +64,28 @@ def extract(
 
     Args:
         indices: places in the source, each once.
-        batch_size: photos at once; the last batch is padded.
+        batch_size: photos at once, at least; the last batch is padded.
         cache: True for the folder `features` in tljax's cache folder, or another folder; False or None for none.
         track: sees the batches that are computed.
         threads: how many decode; None for one for each core, at most 8.
+        mesh: the devices that share each batch; None for all of this process.
     Raises:
         InputError: an index that repeats or lies outside the source, or a batch size below 1.
     """
     index = _checked(source, indices, batch_size)
+    mesh = parallel.local_mesh() if mesh is None else mesh
+    rows_at_once = parallel.whole_rows(batch_size, mesh)
     digests = loader.digests(source, index, threads=threads)
     values = np.zeros((len(index), net.spec.feature_dim), np.float32)
     row_of = {int(i): row for row, i in enumerate(index)}
     skipped: list[Skipped] = []
-    with FeatureCache(_cache_file(cache, net, batch_size), net.spec.feature_dim) as store:
+    with FeatureCache(_cache_file(cache, net, rows_at_once, mesh.size), net.spec.feature_dim) as store:
         known = _recall(store, digests, values)
         missing = index[~known]
         if len(missing):
-            feed = loader.batches(source, missing, net.spec, batch_size=batch_size, threads=threads)
-            feed = track(feed, "features", -(-len(missing) // batch_size))
-            for batch, embedded in _one_behind(net, feed):
+            feed = loader.batches(source, missing, net.spec, batch_size=rows_at_once, threads=threads)
+            feed = track(feed, "features", -(-len(missing) // rows_at_once))
+            for batch, embedded in _one_behind(net, feed, mesh):
                 rows = [row_of[int(i)] for i in batch.index[batch.mask]]
                 values[rows] = embedded[batch.mask]
                 known[rows] = True
@@ -108,13 +113,13 @@ def _embed(embed, variables, images):
     return embed(variables, images.astype(jnp.float32) / 255).astype(jnp.float32)
 
 
-def _one_behind(net: Network, feed: Iterable[Batch]) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Each batch and its features, fetched only after the next batch was given to the device."""
+def _one_behind(net: Network, feed: Iterable[Batch], mesh: Mesh) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Each batch and its features, fetched only after the next batch was given to the devices."""
     net = for_inference(net)
-    variables = jax.device_put(net.variables)
+    variables = parallel.replicate(mesh, net.variables)
     waiting = None
     for batch in feed:
-        given = batch, _embed(net.embed, variables, batch.images)
+        given = batch, _embed(net.embed, variables, parallel.spread(mesh, batch.images))
         if waiting is not None:
             yield waiting[0], np.asarray(waiting[1])
         waiting = given
@@ -134,7 +139,7 @@ def _recall(store: FeatureCache, digests: Sequence[str], values: Float32[np.ndar
     return known
 
 
-def _cache_file(cache: bool | str | Path | None, net: Network, batch_size: int) -> Path | None:
+def _cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, devices: int = 1) -> Path | None:
     """One file for all that decides the bits of a feature, apart from the photo."""
     if cache is None or cache is False:
         return None
@@ -148,7 +153,7 @@ def _cache_file(cache: bool | str | Path | None, net: Network, batch_size: int) 
         "preprocessing": [spec.input_size, spec.crop_pct, spec.interpolation],
         "normalisation": [spec.mean, spec.std, spec.channel_order],
         "weights": variables_digest(net.variables),
-        "batch_size": batch_size,
+        "batch_size": batch_size if devices == 1 else [batch_size, devices],
     }
     key = hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=16).hexdigest()
     return folder / f"{spec.name}-{key}.sqlite"

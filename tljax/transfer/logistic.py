@@ -13,7 +13,7 @@ FOLD_TOLERANCE, TOLERANCE = 1e-3, 1e-5  # gradient norms, in nats per unit of a 
 MAX_STEPS = 500
 
 
-@partial(jax.jit, static_argnames=("count", "folds"))
+@partial(jax.jit, static_argnames=("count", "folds", "padded"))
 @jax.default_matmul_precision("highest")
 def fit_path(
     features: Float[Array, "n d"],
@@ -24,18 +24,20 @@ def fit_path(
     *,
     count: int,
     folds: int,
+    padded: bool = False,
 ) -> dict[str, Array]:
     """The whole fit as one program; `folds + 1` solutions a strength, the last on all photos.
 
     Args:
         features: float32, finite. labels: 0..count-1. held_out: the fold of each photo, -1 for none.
         weights: above 0. strengths: strong to weak.
+        padded: rows of weight 0 are no photos; their features repeat the first row.
     Returns:
         kernel (D, C) and bias (C,) for the features as they come, temperature folded in; gradient_norm and steps
         of the solver there; best, its place on the path; temperature, accuracy, loss (P,), held out (nan if no
         photo is).
     """
-    mean, scale = _scaling(features)
+    mean, scale = _scaling(features, weights[:, None] > 0 if padded else None)
     inputs = (features - mean) * scale
     photos, basis = len(features), None
     if photos < inputs.shape[1]:  # the optimum lies in the span of the photos: solve there, exactly as good
@@ -74,15 +76,18 @@ def fit_path(
     return found | {"temperature": temperatures, "accuracy": accuracies, "loss": means}
 
 
-def _scaling(features):
-    """Mean and factor of each dimension, (D,); safe for float32 at any magnitude, factor 0 where constant."""
+def _scaling(features, real):
+    """Mean and factor of each dimension, (D,); safe for float32 at any magnitude, factor 0 where constant.
+
+    Rows that are not `real` (None: all are) must repeat the first.
+    """
     first = features[0]  # shifting by it makes a constant dimension exactly 0
-    mean = first + (features - first).mean(0)
+    mean = first + (features - first).mean(0, where=real)
     centred = features - mean
     reach = jnp.abs(centred).max(0)
     varies = reach > 1e-6 * jnp.abs(mean)
     reach = jnp.where(varies, reach, 1)
-    std = jnp.where(varies, reach * jnp.sqrt(jnp.mean((centred / reach) ** 2, 0)), 0)
+    std = jnp.where(varies, reach * jnp.sqrt(jnp.mean((centred / reach) ** 2, 0, where=real)), 0)
     top = jnp.maximum(std.max(), jnp.finfo(jnp.float32).tiny)
     typical = top * jnp.sqrt(jnp.sum((std / top) ** 2) / jnp.maximum(varies.sum(), 1))
     return mean, jnp.where(varies, 1 / (jnp.sqrt(jnp.where(varies, std, 1)) * jnp.sqrt(typical)), 0)

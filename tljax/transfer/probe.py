@@ -10,8 +10,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from tljax import parallel
 from tljax.errors import InputError
 from tljax.transfer.logistic import fit_path
 
@@ -46,6 +48,7 @@ def fit_probe(
     folds: int = 5,
     balanced: bool = False,
     seed: int = 0,
+    mesh: Mesh | None = None,
 ) -> Probe:
     """Fits a linear classifier on features, strength and temperature chosen inside the photos given.
 
@@ -64,6 +67,7 @@ def fit_probe(
             never held out.
         balanced: weigh photos by n / (C * photos of the class), as scikit-learn does.
         seed: of the folds. Equal arguments give equal results.
+        mesh: devices that share the photos, where there are more of these than dimensions; None for one device.
     Raises:
         InputError: shapes that do not fit, a feature that is not finite, a label out of range, fewer than two
             classes, a class without a photo, l2 not above 0, fewer than 2 folds.
@@ -80,17 +84,12 @@ def fit_probe(
         strengths = (1.0,)  # one photo a class: nothing to choose by
     per_class = np.bincount(labels, minlength=count)
     weights = len(labels) / (count * per_class[labels]) if balanced else np.ones(len(labels))
-    fit = jax.device_get(
-        fit_path(
-            features,
-            labels,
-            held_out,
-            weights.astype(np.float32),
-            np.asarray(strengths, np.float32),
-            count=count,
-            folds=folds,
-        )
-    )
+    photos = (features, labels, held_out, weights.astype(np.float32))
+    if mesh is None or len(features) < features.shape[1]:  # solved among the photos' own directions: little work
+        mesh = parallel.data_mesh(jax.local_devices()[:1])
+    photos, padded = _divided(mesh, photos)
+    found = fit_path(*photos, np.asarray(strengths, np.float32), count=count, folds=folds, padded=padded)
+    fit = parallel.collect(mesh, found)
     if not (np.isfinite(fit["kernel"]).all() and np.isfinite(fit["bias"]).all()):
         raise InputError(f"the probe is not finite: features reach {np.abs(features).max():.1e}; scale them down")
     measured = zip(strengths, fit["accuracy"], fit["loss"], fit["temperature"], strict=True)
@@ -134,6 +133,15 @@ def stratified_folds(labels: Int[np.ndarray, " n"], folds: int, *, seed: int = 0
             held_out[members] = (start + np.arange(len(members))) % folds
             start += len(members)
     return held_out
+
+
+def _divided(mesh: Mesh, photos: tuple) -> tuple[tuple, bool]:
+    """(features, labels, fold, weights) over the devices, and whether rows of weight 0 were added to divide them."""
+    features, missing = photos[0], -len(photos[0]) % mesh.size
+    if missing:
+        fill = (np.repeat(features[:1], missing, 0), [0] * missing, [-1] * missing, [0] * missing)
+        photos = tuple(np.concatenate([a, np.asarray(b, a.dtype)]) for a, b in zip(photos, fill, strict=True))
+    return parallel.divide(mesh, photos), bool(missing)
 
 
 @jax.jit
