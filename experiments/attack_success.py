@@ -206,6 +206,16 @@ def sections(document: dict[str, Any]) -> list[Section]:
     ]
 
 
+def findings(document: dict[str, Any]) -> list[str]:
+    """What it found, a sentence each."""
+    config = document["config"]
+    reached = "; ".join(f"{name} {row['success']:.0%}" for name, row in document["targeted"].items())
+    standing = "; ".join(f"{name} {share:.1%}" for name, share in document["untargeted still right"].items())
+    return [
+        f"{config['model']}, {config['count']} photos, to a random target: {reached}.",
+        f"Still right at L∞ {255 * config['eps']:g}/255 when it may become anything else: {standing}.",
+    ]
+
+
 if __name__ == "__main__":
-    result = main(tyro.cli(Config, description=__doc__))
-    print(json.dumps({key: result[key] for key in ("targeted", "untargeted still right")}, indent=1))
+    print("\n".join(findings(main(tyro.cli(Config, description=__doc__)))))

@@ -28,7 +28,8 @@ from tljax.commands.networks import default_judges, load_network
 from tljax.data.loader import batches
 from tljax.data.sources import image_source
 from tljax.files import write_folder
-from tljax.report import synth_page
+from tljax.report import figures, synth_page
+from tljax.report.blocks import Figure
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,27 @@ def answers(net: Any, images: np.ndarray) -> np.ndarray:
     return np.asarray(net.scores(net.variables, jnp.asarray(images, jnp.float32) / 255).argmax(-1))
 
 
+def findings(document: dict[str, Any]) -> list[str]:
+    """What it found, a sentence for each matrix."""
+    lines, names = [], document["networks"]
+    for title, values in document["matrices"].items():
+        own, other = np.diag(values), np.array(values)[~np.eye(len(names), dtype=bool)]
+        best = np.unravel_index(np.argmax(np.array(values) - 2 * np.eye(len(names))), (len(names), len(names)))
+        lines.append(
+            f"{title}: {own.mean():.1%} of the images fool their maker, {other.mean():.1%} another network; most often "
+            f"those of {names[best[0]]} fool {names[best[1]]} ({values[best[0]][best[1]]:.1%})."
+        )
+    return lines
+
+
+def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+    """The figures, from what results.json holds."""
+    names, made = document["networks"], {}
+    for title, values in document["matrices"].items():
+        figure = figures.transfer_matrix(np.array(values), names, names)
+        made[title.replace(", ", "-")] = Figure(figure, f"How often images made on one network fool another: {title}")
+    return made
+
+
 if __name__ == "__main__":
-    result = main(tyro.cli(Config, description=__doc__))
-    for title, values in result["matrices"].items():
-        print(title)
-        for name, shares in zip(result["networks"], values, strict=True):
-            print(f"   {name:22s}" + "  ".join(f"{share:6.1%}" for share in shares))
+    print("\n".join(findings(main(tyro.cli(Config, description=__doc__)))))

@@ -25,8 +25,8 @@ import tyro
 from tljax import progress
 from tljax.commands.networks import default_judges, file_stem, load_network, opinions, read_png, save_png
 from tljax.files import write_folder
-from tljax.report import synth_page
-from tljax.report.blocks import Table, Text
+from tljax.report import figures, synth_page
+from tljax.report.blocks import Figure, Table, Text
 from tljax.report.page import Section, write_page
 from tljax.synth import PixelRecipe, dream, to_bytes
 
@@ -133,9 +133,26 @@ def summaries(images: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
+def findings(document: dict[str, Any]) -> list[str]:
+    """What it found, a sentence for each way."""
+    lines = []
+    for name, result in document["ways"].items():
+        said = "; ".join("{}: first {}, top 5 {}, median rank {}".format(*row) for row in summaries(result["images"]))
+        lines.append(f"{name} ({len(result['images'])} classes, {result['seconds']:.0f} s): {said}.")
+    return lines
+
+
+def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+    """The figure, from what results.json holds."""
+    judges = sorted({judge for way in document["ways"].values() for judge in way["images"][0]["judges"]})
+    none = {"rank": np.nan}
+    ranks = [
+        [[i["judges"].get(j, none)["rank"] for i in w["images"]] for j in judges] for w in document["ways"].values()
+    ]
+    first = np.where(np.isnan(ranks).any(-1), np.nan, np.mean(np.equal(ranks, 1), -1))
+    figure = figures.transfer_matrix(first, list(document["ways"]), judges)
+    return {"first": Figure(figure, "The share of ideal images that each judge puts first, by the way they were made")}
+
+
 if __name__ == "__main__":
-    report = main(tyro.cli(Config, description=__doc__))
-    for name, result in report["ways"].items():
-        print(f"{name} ({result['seconds']:.0f} s)")
-        for row in summaries(result["images"]):
-            print("   {}: first {}, top 5 {}, median rank {}".format(*row))
+    print("\n".join(findings(main(tyro.cli(Config, description=__doc__)))))
