@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from tljax import parallel
 from tljax.data.images import DecodeError, decode
 from tljax.data.source import Source
 from tljax.data.sources import open_source
@@ -155,6 +156,7 @@ def _train(
         l2=config.l2,
         balanced=config.balanced,
         seed=config.seed,
+        mesh=parallel.data_mesh(),
     )
     spec = run_spec(backbone.spec, source.classes, backbone.spec.input_size)
     net = with_head(backbone, spec, {"kernel": probe.kernel, "bias": probe.bias})
