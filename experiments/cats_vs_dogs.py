@@ -256,13 +256,15 @@ class Lab:
         size = self.config.batch_size
         options = make_config(model=spec.name, mode="finetune", seed=seed, batch_size=size, **options)
         start = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "run"
+            folder.mkdir()
             shares = {"train": np.sort(self.index[train]), "val": np.sort(self.index[test])}
             made = finetune(
-                with_head(self.net, spec, head), self.source, shares, options, Path(folder),
+                with_head(self.net, spec, head), self.source, shares, options, folder,
                 tiny=False, track=progress.untracked, asked=threading.Event(),
             )  # fmt: skip
-            lines = map(json.loads, (Path(folder) / "metrics.jsonl").read_text().splitlines())
+            lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
             curve = [line["val_accuracy"] for line in lines if "val_accuracy" in line]
         seconds = time.perf_counter() - start
         probs, index, _ = predict(made, self.source, shares["val"], batch_size=size)

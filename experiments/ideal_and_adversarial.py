@@ -29,11 +29,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
+from PIL import Image
 
 from tljax import progress, synth
 from tljax.commands import start_jax
 from tljax.commands.attack import at_resolution, top_class
-from tljax.commands.networks import default_judges, file_stem, load_network, opinions, read_png, save_png
+from tljax.commands.networks import default_judges, file_stem, load_network, read_png, save_png
 from tljax.errors import InputError
 from tljax.files import write_folder
 from tljax.models.network import Network
@@ -171,7 +172,7 @@ def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], out: Path) -> l
     """Saves each picture as PNG and asks every network about its file: the steps with file, said and change."""
     classes = next(iter(nets.values())).spec.classes
     files = [save_png(out / f"{i}-{file_stem(step['title'])}.png", step["image"]) for i, step in enumerate(steps)]
-    said = opinions(nets, files, [str(step["class"]) for step in steps])
+    said = [asked(nets, read_png(file), step["class"]) for step, file in zip(steps, files, strict=True)]
     photo = next(step["image"] for step in steps if step["way"] == "photo").astype(float)
     judged = []
     for step, file, answers in zip(steps, files, said, strict=True):
@@ -188,6 +189,17 @@ def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], out: Path) -> l
             }
         )
     return judged
+
+
+def asked(nets: dict[str, Network], image: np.ndarray, target: int) -> dict[str, dict[str, float]]:
+    """What each network says of an image, brought to its resolution without a crop: probability and rank of a class."""
+    answers = {}
+    for name, net in nets.items():
+        size = net.spec.input_size
+        seen = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+        probs = jax.nn.softmax(net.apply(net.variables, jnp.asarray(seen[None], jnp.float32) / 255)[0])
+        answers[name] = {"prob": float(probs[target]), "rank": 1 + int((probs > probs[target]).sum())}
+    return answers
 
 
 def findings(document: dict[str, Any]) -> list[str]:

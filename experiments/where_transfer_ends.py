@@ -301,10 +301,12 @@ def tune(net: Network, source: Source, config: Config, size: int, seed: int) -> 
     spec = run_spec(net.spec, source.classes, net.spec.input_size)
     head = with_head(net, spec, {"kernel": probe.kernel, "bias": probe.bias})
     options = make_config(model=net.spec.name, mode="finetune", epochs=config.epochs, seed=seed)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "run"
+        folder.mkdir()
         shares = {"train": train, "val": test[:1]}  # nothing is chosen on it
         never = threading.Event()  # asked to stop
-        made = finetune(head, source, shares, options, Path(folder), tiny=tiny, track=progress.untracked, asked=never)
+        made = finetune(head, source, shares, options, folder, tiny=tiny, track=progress.untracked, asked=never)
     probs, index, _ = predict(made, source, test, batch_size=config.batch_size)
     return metrics.accuracy(probs.argmax(1), source.labels[index])
 
