@@ -17,11 +17,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 _BLOCK = 2**18  # even
 _SMALL_NORM = 0.2  # scale of the last norm of a residual block
 _STEM_NORM = 3.0  # of the networks with ReLU6, so that it clips there too
+_AFTER_CAFFE = ("conv1/kernel", "block1_conv1/kernel", "conv1_conv/kernel")  # whose input has a spread near 80
 _PLAIN_NORM = 1.0  # the same place in a block whose output no shortcut carries on
 
 
 def draw_state(shapes: Shapes, seed: int = 0) -> dict[str, np.ndarray]:
-    """Weights for a torch state dict, or for the `ndf` names with a kernel in HWIO order.
+    """Weights for a torch state dict, or for the names of `ndf` or Keras with kernels in HWIO order.
 
     Convolutions and dense layers are He-scaled (spread sqrt(2 / fan in)); running means lie around 0, running variances
     in [0.5, 2]; norm weights lie around 1, and around 0.2 for the last norm of a residual block, so that no block
@@ -59,30 +60,34 @@ def _draw_tensor(name: str, shapes: Shapes, seed: int) -> np.ndarray:
     shape = tuple(shapes[name])
     if name.endswith("num_batches_tracked"):
         return np.array(1000, np.int64)
-    if name.endswith("running_mean"):
+    if name.endswith(("running_mean", "moving_mean")):
         return _uniform(name, shape, seed, 0.2)
-    if name.endswith("running_var"):
+    if name.endswith(("running_var", "moving_variance")):
         return _uniform(name, shape, seed, 0.75 / math.sqrt(3)) + np.float32(1.25)
-    if name.endswith("bias"):
+    if name.endswith(("bias", "beta")):
         return _uniform(name, shape, seed, 0.1)
     if len(shape) == 1:
         scale = _norm_scale(name, shapes)
         return _uniform(name, shape, seed, 0.2 * scale) + np.float32(scale)
-    fan_in = math.prod(shape[:-1] if name.endswith("/kernel") else shape[1:])
-    gain = 2 / 80**2 if name == "conv1/kernel" else 2  # Caffe's input has a spread near 80
+    fan_in = math.prod(shape[:2] if "depthwise/" in name else shape[:-1] if name.endswith("/kernel") else shape[1:])
+    gain = 2 / 80**2 if name in _AFTER_CAFFE else 2
     return _uniform(name, shape, seed, math.sqrt(gain / fan_in))
 
 
 def _norm_scale(name: str, shapes: Shapes) -> float:
     """The mean of a norm's weight: small for the last norm of a residual block, large for some stems, else 1."""
+    if re.fullmatch(r"conv\d_block\d_3_bn/gamma", name):  # Keras' ResNet
+        return _SMALL_NORM
     if found := re.fullmatch(r"(layer\d\.\d+\.bn)(\d)\.weight", name):  # ResNet: bn2 or, of a bottleneck, bn3
         return 1.0 if f"{found[1]}{int(found[2]) + 1}.weight" in shapes else _SMALL_NORM
     if found := re.fullmatch(r"(features\.\d+\.conv)\.\d+\.weight", name):  # torchvision's MobileNetV2
         expand = f"{found[1]}.0.0.weight"
     elif found := re.fullmatch(r"(_blocks\.\d+)\._bn2\.weight", name):  # EfficientNet-Lite
         expand = f"{found[1]}._expand_conv.weight"
+    elif found := re.fullmatch(r"(block_\d+)_project_BN/gamma", name):  # Keras' MobileNetV2
+        return _SMALL_NORM if shapes[f"{found[1]}_expand/kernel"][2] == shapes[name][0] else _PLAIN_NORM
     else:
-        return _STEM_NORM if name in ("features.0.1.weight", "_bn0.weight") else 1.0
+        return _STEM_NORM if name in ("features.0.1.weight", "_bn0.weight", "bn_Conv1/gamma") else 1.0
     has_shortcut = expand in shapes and shapes[expand][1] == shapes[name][0]
     return _SMALL_NORM if has_shortcut else _PLAIN_NORM
 

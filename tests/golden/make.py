@@ -1,5 +1,7 @@
 """Writes the reference values of the parity tests: `python -m tests.golden.make [NAME...]`, all by default.
 
+Those of Keras' networks come from `make_keras.py`.
+
 Needs the extra `parity` (made with torch 2.14.1 and torchvision 0.29.1). Weights and images are those of `draw.py`, so
 only results are stored, in `tests/golden/NAME.npz`:
 

@@ -1,4 +1,4 @@
-"""The parity table: `python -m tests.golden.table [NAME...]`, all networks by default. Needs no torch.
+"""The parity table: `python -m tests.golden.table [NAME...]`, all networks by default. Needs no torch and no Keras.
 
 For each network the weights are drawn again, written to a file, loaded with `tljax.load_pretrained(name, weights=path)`
 and compared with the stored float64 results, in float32 with exact products ("highest"). An error is
@@ -17,10 +17,12 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import tljax
+from tests import keras_files
 from tests.golden.draw import draw_images, draw_projection, draw_state
 from tests.torch_files import write_numpy, write_stream, write_tar, write_zip
 from tljax.models.network import Network
 
+FOLDER = Path(__file__).parent
 TOLERANCE = 2e-5
 
 WRITERS = {
@@ -29,6 +31,7 @@ WRITERS = {
     "tar": write_tar,
     "safetensors": lambda path, state: save_file(state, path),
     "numpy": write_numpy,
+    **keras_files.WRITERS,
 }
 
 NETWORKS = {  # name -> the container that its weights go through
@@ -45,12 +48,16 @@ NETWORKS = {  # name -> the container that its weights go through
     "efficientnet_lite2": "safetensors",
     "squeezenet1_1": "tar",
     "squeezenet1_1.caffe": "numpy",
+    "vgg16.keras": "h5 of 2016",
+    "vgg19.keras": "h5 model",
+    "resnet50.keras": "h5 of 2018",
+    "mobilenet_v2.keras": "h5 of 2018",
 }
 
 
 def golden(name: str) -> dict[str, np.ndarray]:
-    """The stored results of a network; `tests/golden/make.py` says what they are."""
-    with np.load(Path(__file__).parent / f"{name}.npz") as file:
+    """The stored results of a network; `make.py` and `make_keras.py` say what they are."""
+    with np.load(FOLDER / f"{name}.npz") as file:
         return dict(file)
 
 
@@ -63,7 +70,7 @@ def golden_state(name: str) -> dict[str, np.ndarray]:
 
 def load(name: str, state: dict[str, np.ndarray], container: str, folder: Path) -> Network:
     """A network from `state` by way of a file, which is removed afterwards."""
-    path = folder / f"{name}.{'safetensors' if container == 'safetensors' else 'pth'}"
+    path = folder / f"{name}.weights"
     WRITERS[container](path, state)
     try:
         return tljax.load_pretrained(name, weights=path)
@@ -134,8 +141,7 @@ def columns(native: str, odd: str) -> list[str]:
 def main() -> None:
     """Print the table of the named networks."""
     names = sys.argv[1:] or list(NETWORKS)
-    odd = "{}x{}".format(*golden(names[0])["sizes"][1])
-    titles = "".join(f" {title:>10}" for title in ("native", odd, "scores", "embed", "gradient", "torch f32"))
+    titles = "".join(f" {title:>10}" for title in ("native", "odd", "scores", "embed", "gradient", "theirs f32"))
     print(f"{'network':20} {'container':12} {'native':8} {'|logit|':>8}{titles}")
     worst = 0.0
     with tempfile.TemporaryDirectory() as folder:

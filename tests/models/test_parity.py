@@ -1,6 +1,7 @@
 """Parity with the frameworks that the weights come from, by the public way of loading a file.
 
-The reference values are float64 results of torchvision and of independent torch code (`tests/golden/make.py`).
+The reference values are float64 results of torchvision and of independent torch code (`tests/golden/make.py`), and of
+Keras 3 (`tests/golden/make_keras.py`).
 """
 
 import re
@@ -29,12 +30,16 @@ def net(request, tmp_path_factory):
     return table.load(name, table.golden_state(name), table.NETWORKS[name], folder)
 
 
+SLOW = ("vgg19.keras", "resnet50.keras")
+
+
 def for_networks(*names):
-    return pytest.mark.parametrize("net", names, indirect=True, scope="module")
+    marked = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
+    return pytest.mark.parametrize("net", marked, indirect=True, scope="module")
 
 
 def test_the_table_has_every_network():
-    assert set(table.NETWORKS) == {name for name in tljax.list_models() if not name.endswith(".keras")}
+    assert list(table.NETWORKS) == tljax.list_models()
 
 
 @for_networks(*table.NETWORKS)
@@ -58,7 +63,7 @@ def test_the_reference_is_alive(name):
     assert all(np.abs(value[0] - value[1]).max() >= 1e-2 * np.abs(value).max() for value in logits)
 
 
-@for_networks("resnet18", "efficientnet_lite0", "squeezenet1_1")
+@for_networks("resnet18", "efficientnet_lite0", "squeezenet1_1", "resnet50.keras", "mobilenet_v2.keras")
 def test_the_form_for_inference_equals_the_original(net):
     fast, stored = tljax.for_inference(net), table.golden(net.spec.name)
     height, width = map(int, stored["sizes"][1])
