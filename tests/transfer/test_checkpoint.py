@@ -96,6 +96,15 @@ def test_a_state_may_be_given_away_while_it_is_written(tmp_path):
     np.testing.assert_array_equal(found.params["kernel"], 7.0)
 
 
+def test_the_best_state_stays_beside_the_latest(tmp_path):
+    with Checkpoints(tmp_path / "states", keep=2, best=lambda: 1) as checkpoints:
+        for step in (1, 2, 3, 4):
+            put(checkpoints, a_state(step, float(step)))
+        check_same(checkpoints.restore(a_state(0)), a_state(4, 4.0))
+        check_same(checkpoints.restore(a_state(0), 1), a_state(1, 1.0))
+    assert sorted(path.name for path in (tmp_path / "states").iterdir() if path.name.isdigit()) == ["1", "3", "4"]
+
+
 def test_an_old_state_that_is_half_deleted_does_not_matter(tmp_path):
     with Checkpoints(tmp_path / "states") as checkpoints:
         for step in (1, 2):

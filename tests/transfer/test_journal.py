@@ -64,3 +64,16 @@ def test_rewinding_drops_later_steps_the_summary_and_a_line_that_was_cut_off(tmp
     assert read_journal(path) == [{"step": 1}, {"step": 2}, {"epoch": 1, "step": 2}]
     assert journal.rewind(0) == 0
     assert path.read_text() == ""
+
+
+def test_the_best_epoch_is_the_earliest_with_the_least_loss(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    journal = Journal(path, PLAN)
+    assert journal.best() is None
+    for number, loss in ((1, 0.5), (2, 0.2), (3, 0.2)):
+        append(path, {"step": 2 * number, "loss": 1.0, "accuracy": 1.0})
+        journal.epoch(number, {"val_loss": loss}, 0.0)
+    assert journal.best() == 4
+    again = Journal(path, PLAN)
+    again.rewind(2)
+    assert again.best() == 2

@@ -1,7 +1,13 @@
 """Whole runs on small synthetic photographs, with the SqueezeNet that an extra installs."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,7 +16,7 @@ import pytest
 from tests.photos import make_photos
 from tljax import trees
 from tljax.errors import InputError
-from tljax.transfer import loop
+from tljax.transfer import loop, metrics
 from tljax.transfer.config import TrainConfig, config_from_file, make_config
 from tljax.transfer.journal import NotFinite
 from tljax.transfer.loop import make_plan
@@ -143,20 +149,39 @@ def test_the_same_photo_on_both_sides_is_reported(tmp_path):
     assert all("red_" in pair["train"] and "red_" in pair["other"] for pair in result["duplicates"])
 
 
-class Killed(Exception):
-    pass
-
-
-def killer(step):
-    """A `track` that stops the run once it has made `step` training steps."""
+def at_step(step, act):
+    """A `track` that acts once the run has made `step` training steps."""
 
     def track(items, description, total):
         for item in items:
             if description.startswith("epoch") and item[0] > step:
-                raise Killed
+                act()
             yield item
 
     return track
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fail():
+    raise OSError(28, "No space left on device")
+
+
+def kill_in_training(data, out, options):
+    """The command line in a process of its own, killed once the state of a step is saved."""
+    flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", *_words(value))]
+    child = subprocess.Popen([sys.executable, "-m", "tljax", "train", data, "--out", out, *flags, "--resume"])
+    states = out.with_name(f"{out.name}.partial") / "states"
+    while child.poll() is None and not (states.is_dir() and any(path.name.isdigit() for path in states.iterdir())):
+        time.sleep(0.002)
+    child.kill()
+    child.wait()
+
+
+def _words(value):
+    return map(str, value if isinstance(value, tuple) else (value,))
 
 
 @pytest.fixture(scope="module")
@@ -194,21 +219,38 @@ def test_statistics_and_frozen_stages_of_the_default_model_are_bit_identical(pho
     assert all(not np.array_equal(tuned[path], loaded.get(path)) for path in moved)
 
 
-def test_a_resumed_run_ends_bit_identical(unbroken, photos, tmp_path):
-    out = tmp_path / "run"
-    with pytest.raises(Killed):
-        train(photos, out, track=killer(2), resume=True, **TUNE, save_every=1)
+def test_a_resumed_run_ends_bit_identical(unbroken, photos, tmp_path, capsys):
+    """Killed, then ended by a full disk, then by SIGTERM, which leaves the step that it was at."""
+    out, states = tmp_path / "run", tmp_path / "run.partial" / "states"
+    kill_in_training(photos, out, {**TUNE, "save_every": 1})
     assert not out.exists()
     with pytest.raises(InputError, match="--resume"):
         train(photos, out, **TUNE)
     with pytest.raises(InputError, match="lr"):
         train(photos, out, resume=True, **TUNE, lr=0.5)
-    with pytest.raises(Killed):
-        train(photos, out, track=killer(5), resume=True, **TUNE)
+    with pytest.raises(OSError, match="No space"):
+        train(photos, out, resume=True, track=at_step(3, fail), **TUNE)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped:
+        train(photos, out, resume=True, track=at_step(4, terminate), **TUNE)
+    assert stopped.value.code == 0
+    assert "--resume" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert max(int(path.name) for path in states.iterdir() if path.name.isdigit()) in (4, 5)
     resumed = train(photos, out, resume=True, **TUNE)
     check_same(out, unbroken[1])
     assert resumed["val_accuracy"] == unbroken[0]["val_accuracy"]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_best_epoch_can_be_kept(unbroken, photos, tmp_path, monkeypatch):
+    """Validation is made to see the first of two epochs as the better one."""
+    losses = iter([0.1, 0.2])
+    monkeypatch.setattr(loop, "metrics", SimpleNamespace(accuracy=metrics.accuracy, log_loss=lambda *_: next(losses)))
+    result = train(photos, tmp_path / "run", keep="best", **TUNE)
+    first, last = (line["val_loss"] for line in lines(unbroken[1]) if "epoch" in line)
+    assert first != last
+    assert result["val_loss"] == pytest.approx(first, rel=1e-6)
 
 
 def check_same(run, other):
@@ -269,8 +311,6 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_photos_and_is_saved(
     step = int(str(caught.value).split("at step ")[1].split()[0])
     partial = tmp_path / "run.partial"
     assert max(int(path.name) for path in (partial / "states").iterdir() if path.name.isdigit()) == step - 1
-    with pytest.raises(NotFinite, match=f"at step {step} "):
-        train(photos, tmp_path / "run", resume=True, **diverging)
     with pytest.raises(NotFinite, match=f"at step {step + 1} .* --skip-nonfinite 2"):
         train(photos, tmp_path / "run", resume=True, **diverging, skip_nonfinite=1)
 

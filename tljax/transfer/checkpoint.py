@@ -2,7 +2,8 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,18 @@ class Checkpoints:
     Args:
         folder: made where it is missing.
         keep: how many of the latest stay.
+        best: says which step stays as well, None for none; asked at each saving.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 2):
-        policy = ocp.training.preservation_policies.LatestN(keep)
+    def __init__(self, folder: Path, *, keep: int = 2, best: Callable[[], int | None] = lambda: None):
+        policies = ocp.training.preservation_policies
+        policy = policies.AnyPreservationPolicy([policies.LatestN(keep), _Named(best)])
         self._folder = Path(folder).resolve()
         self._checkpointer = ocp.training.Checkpointer(
             self._folder, preservation_policy=policy, cleanup_tmp_directories=True
         )
         self._taken: Tree | None = None
+        self._writing: Any = None
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -81,25 +85,38 @@ class Checkpoints:
         state, self._taken = self._taken, None
         if state is None or int(state.step) == self.latest():
             return
-        self._checkpointer.save_async(int(state.step), state, force=True, overwrite=True)
+        self._writing = self._checkpointer.save_async(int(state.step), state, force=True, overwrite=True)
 
     def latest(self) -> int | None:
         """The last step that was saved; None where there is none."""
         found = self._checkpointer.latest
         return None if found is None else int(found.step)
 
-    def restore(self, abstract: Tree) -> Tree:
-        """The latest state, of the structure of `abstract`.
+    def restore(self, abstract: Tree, step: int | None = None) -> Tree:
+        """The state of a step, or the latest, of the structure of `abstract`.
 
         Raises:
             InputError: it does not fit `abstract`, or cannot be read.
         """
+        if self._writing is not None:
+            self._writing.result()
         with _readable(self._folder):
-            return self._checkpointer.load(None, _placed(abstract))
+            return self._checkpointer.load(step, _placed(abstract))
 
     def close(self) -> None:
         """Waits until what is being written is on disk, and frees the threads behind it."""
         self._checkpointer.close()
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A policy of Orbax: the step that a function names stays."""
+
+    name: Callable[[], int | None]
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        step = self.name()
+        return [one.step == step for one in checkpoints]
 
 
 def _placed(abstract: Tree) -> Tree:

@@ -38,6 +38,8 @@ class TrainConfig:
         augment: "none", "light" (keeps the subject whole) or "full".
         flip: mirror half of the pictures; None does so except for tiny pictures, which are mostly symbols.
         update_stats: batch norm of the trained blocks follows the data; by default all statistics stay.
+        keep: the network of the "last" epoch, or of the "best": the one with the least validation loss. The
+            validation photos have then chosen it, so what it reaches on them is too good by a little.
         save_every: steps between saved states within an epoch; one is saved at each epoch's end as well.
         skip_nonfinite: steps that may be passed over because their loss or gradient is not finite. At one more the
             run stops; it can be resumed with a larger number.
@@ -63,6 +65,7 @@ class TrainConfig:
     augment: Literal["none", "light", "full"] = "light"
     flip: bool | None = None
     update_stats: bool = False
+    keep: Literal["last", "best"] = "last"
     save_every: int = 100
     skip_nonfinite: int = 0
 

@@ -56,6 +56,11 @@ class Journal:
         self._skip, self._skipped = skip_nonfinite, 0
         self._schedule = make_schedule(plan.lr, steps=plan.steps, warmup=plan.warmup)
         self._waiting: tuple[int, Any, Sequence[int]] | None = None
+        self._epochs: list[dict[str, Any]] = []
+
+    def best(self) -> int | None:
+        """The last step of the epoch with the least validation loss, the earliest of equals; None before the first."""
+        return min(self._epochs, key=lambda line: line["val_loss"])["step"] if self._epochs else None
 
     def rewind(self, step: int) -> int:
         """Drops what was written after `step` (all of it for 0), and a line that was cut off in writing.
@@ -66,7 +71,8 @@ class Journal:
         lines = [line for line in read_journal(self._path) if line.get("step", step + 1) <= step]
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in lines))
         self._skipped = sum("nonfinite" in line for line in lines)
-        return sum("epoch" in line for line in lines)
+        self._epochs = [line for line in lines if "epoch" in line]
+        return len(self._epochs)
 
     def step(self, number: int, measures: Any, index: Sequence[int] = ()) -> None:
         """Takes the measures of a step that the device may still be at, and writes those of the step before.
@@ -110,6 +116,7 @@ class Journal:
         line = {"epoch": number, "step": last, **means, **validation}
         line |= {"skipped_steps": skipped} if skipped else {}
         append(self._path, {**line, "seconds": round(seconds, 3)})
+        self._epochs.append(line)
 
     def _complaint(self, line: dict[str, Any], values: dict[str, float], files: Sequence[str]) -> str:
         shown = ", ".join(f'"{name}"' for name in files[:_SHOWN])

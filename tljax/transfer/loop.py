@@ -82,7 +82,7 @@ def finetune(
     flip = not tiny if config.flip is None else config.flip
     step, state, frozen = _prepare(net, source.labels[split["train"]], config, plan, mesh, flip=flip)
     log = Journal(folder / JOURNAL, plan, files=source.files, skip_nonfinite=config.skip_nonfinite)
-    with Checkpoints(folder.parent / STATES) as checkpoints:
+    with Checkpoints(folder.parent / STATES, best=log.best) as checkpoints:
         if checkpoints.latest() is not None:
             state = checkpoints.restore(state)
         validate = _validation(net, source, split["val"], plan.batch_size)
@@ -105,6 +105,8 @@ def finetune(
         except (Preempted, NotFinite):
             _save(checkpoints, log, state)
             raise
+        if config.keep == "best":
+            state = checkpoints.restore(state, log.best())
     return net.replace(variables=jax.device_get(state_variables(state, frozen)))
 
 
