@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 from typing import NamedTuple
 
 import jax
@@ -25,6 +26,12 @@ def a_state(step, value=1.0):
 def put(checkpoints, state):
     checkpoints.take(state)
     checkpoints.write()
+
+
+def put_all(folder, states):
+    with Checkpoints(folder) as checkpoints:
+        for state in states:
+            put(checkpoints, state)
 
 
 def check_same(first, second):
@@ -103,6 +110,23 @@ def test_the_best_state_stays_beside_the_latest(tmp_path):
         check_same(checkpoints.restore(a_state(0)), a_state(4, 4.0))
         check_same(checkpoints.restore(a_state(0), 1), a_state(1, 1.0))
     assert sorted(path.name for path in (tmp_path / "states").iterdir() if path.name.isdigit()) == ["1", "3", "4"]
+
+
+def test_a_full_disk_is_an_os_error_and_the_state_before_stays(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        noise = jnp.asarray(np.random.default_rng(0).normal(size=(100, 400)), jnp.float32)
+        states = [State({"kernel": noise + step}, (), jnp.int32(step)) for step in (1, 2, 3)]
+        with pytest.raises(OSError, match="No space left"):
+            put_all(disk / "states", states)
+        with Checkpoints(disk / "states") as again:
+            found = again.restore(State({"kernel": noise}, (), jnp.int32(0)))
+        np.testing.assert_array_equal(found.params["kernel"], noise + found.step)
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_an_old_state_that_is_half_deleted_does_not_matter(tmp_path):

@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from tljax.errors import InputError
 
 Tree = Any
 
-logging.getLogger("absl").setLevel(logging.ERROR)
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raised as well
 
 
 def save(path: Path, tree: Tree) -> None:
@@ -24,7 +26,8 @@ def save(path: Path, tree: Tree) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    ocp.save(Path(path).resolve(), tree)
+    with _written(path):
+        ocp.save(Path(path).resolve(), tree)
 
 
 def restore(path: Path, abstract: Tree) -> Tree:
@@ -39,6 +42,9 @@ def restore(path: Path, abstract: Tree) -> Tree:
     path = Path(path)
     if not path.is_dir():
         raise InputError(f'no checkpoint at "{path}": the folder is missing')
+    odd = next((inside for inside in sorted(path.rglob("*")) if not (inside.is_file() or inside.is_dir())), None)
+    if odd is not None:  # a pipe or a device, of which the reading may never end
+        raise InputError(f'cannot read the checkpoint "{path}": "{odd.name}" is no regular file')
     with _readable(path):
         return ocp.load(path.resolve(), _placed(abstract))
 
@@ -85,7 +91,8 @@ class Checkpoints:
         state, self._taken = self._taken, None
         if state is None or int(state.step) == self.latest():
             return
-        self._writing = self._checkpointer.save_async(int(state.step), state, force=True, overwrite=True)
+        with _written(self._folder):
+            self._writing = self._checkpointer.save_async(int(state.step), state, force=True, overwrite=True)
 
     def latest(self) -> int | None:
         """The last step that was saved; None where there is none."""
@@ -99,13 +106,15 @@ class Checkpoints:
             InputError: it does not fit `abstract`, or cannot be read.
         """
         if self._writing is not None:
-            self._writing.result()
+            with _written(self._folder):
+                self._writing.result()
         with _readable(self._folder):
             return self._checkpointer.load(step, _placed(abstract))
 
     def close(self) -> None:
-        """Waits until what is being written is on disk, and frees the threads behind it."""
-        self._checkpointer.close()
+        """Waits until what is being written is on disk, and frees the threads behind it; raises as `write`."""
+        with _written(self._folder):
+            self._checkpointer.close()
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,18 @@ def _placed(abstract: Tree) -> Tree:
         return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding)
 
     return jax.tree.map(leaf, abstract)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """A full disk is an OSError: the library beneath Orbax puts the system's code into the text of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
 @contextlib.contextmanager
