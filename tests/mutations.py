@@ -30,10 +30,10 @@ EXTREMES = (0, 1, 3, 127, 255, 65_535, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**40
 
 def hostile(kind: str, random: Random, canary: Path) -> bytes:
     """One altered file: about half of them by random bytes, half by the rules of the format."""
-    data = random.choice(seeds(kind))
-    if random.random() < 0.45:
-        return spoilt(data, random)
-    return STRUCTURED[kind](data, random, canary)
+    data = made = random.choice(seeds(kind))
+    while made == data:
+        made = spoilt(data, random) if random.random() < 0.45 else STRUCTURED[kind](data, random, canary)
+    return made
 
 
 @cache

@@ -1,8 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and read only where reading them ends."""
 
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,21 @@ def write_folder(path: str | os.PathLike, *, overwrite: bool) -> Path:
         shutil.rmtree(path)
     path.mkdir(parents=True)
     return path
+
+
+def read_regular(path: str | os.PathLike, *, most: int) -> bytes:
+    """The content of a file that somebody else may have put there: no device and no pipe, which may never end.
+
+    Raises:
+        OSError: it is missing, no regular file, or larger than `most` bytes.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError("it is no regular file")
+        if state.st_size > most:
+            raise OSError(f"larger than {most >> 20} MiB")
+        return file.read()
 
 
 def _missing_parents(folder: Path) -> list[Path]:

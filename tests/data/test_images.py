@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.photos import photo
+from tljax.data import images
 from tljax.data.images import MAX_PIXELS, DecodeError, decode, preprocess
 from tljax.errors import InputError
 from tljax.models.spec import get_spec
@@ -224,3 +225,50 @@ def test_a_rotated_phone_photo_equals_pillows_own_transposition():
     data = encode(photo("grey", 1, (60, 80)), "JPEG", exif=exif)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     np.testing.assert_array_equal(decode(data), np.asarray(expected))
+
+
+def with_sides(data, width, height):
+    """A JPEG whose header tells other sides."""
+    frame = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
+    return data[: frame + 5] + height.to_bytes(2) + width.to_bytes(2) + data[frame + 9 :]
+
+
+def test_decoders_that_take_twice_the_memory_get_half_the_pixels():
+    webp = encode(Image.new("RGBA", (8, 8), (255, 0, 0, 99)), "WEBP")
+    vp8, vp8l = (encode(photo("red", 0, 8), "WEBP", lossless=lossless) for lossless in (False, True))
+    side = 7_100  # 50.4 million pixels
+    packed = (side - 1) | (side - 1) << 14
+    lying = [
+        webp[:24] + 2 * (side - 1).to_bytes(3, "little") + webp[30:],
+        vp8[:26] + 2 * side.to_bytes(2, "little") + vp8[30:],
+        vp8l[:21] + packed.to_bytes(4, "little") + vp8l[25:],
+        with_sides(encode(photo("red", 0, 8), "JPEG", progressive=True), side, side),
+    ]
+    assert [kind[12:16] for kind in (webp, vp8, vp8l)] == [b"VP8X", b"VP8 ", b"VP8L"]
+    for data in lying:
+        with pytest.raises(DecodeError, match="7100 x 7100 pixels: more than the 50,000,000"):
+            decode(data)
+    assert decode(with_sides(encode(photo("red", 0, 8), "JPEG"), side, side), short_side=8).shape == (888, 888, 3)
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused():
+    data = encode(photo("red", 0, 64), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(DecodeError, match="more than 100 scans"):
+        decode(data[:-2] + data[last:-2] * 1000 + data[-2:])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA", "I;16"])
+def test_a_large_picture_is_converted_in_bands(mode, monkeypatch):
+    image = photo("purple", 4, (90, 70))
+    picture = Image.fromarray(image[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(image)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    picture = picture if mode == "I;16" else picture.convert(mode)
+    if "A" in mode:
+        picture.putalpha(Image.fromarray(image[..., 1]))
+    data = encode(picture, "PNG", exif=exif)
+    whole = decode(data)
+    monkeypatch.setattr(images, "_BAND", 70 * 11 + 3)
+    np.testing.assert_array_equal(decode(data), whole)
+    assert whole.shape == (70, 90, 3)

@@ -52,6 +52,19 @@ def test_links_are_followed_and_loops_are_not(tmp_path):
     assert names(source) == ["blue_000.jpg", "blue_001.jpg", "broken.jpg", "red_000.jpg", "red_001.jpg"]
 
 
+def test_a_pipe_or_a_device_among_the_photos_is_not_read(tmp_path):
+    folder = make_photos(tmp_path, {"red": 1}) / "red"
+    os.mkfifo(tmp_path / "pipe")
+    (folder / "pipe.jpg").symlink_to(tmp_path / "pipe")
+    (folder / "zero.jpg").symlink_to("/dev/zero")
+    source = image_source([folder])
+    assert names(source) == ["pipe.jpg", "red_000.jpg", "zero.jpg"]
+    assert source.read(1)
+    for i in (0, 2):
+        with pytest.raises(OSError, match="no regular file"):
+            source.read(i)
+
+
 @pytest.mark.parametrize("name", ['with "quotes" and spaces', "line\nbreak", "ünï ¢ødé", "ends with dot."])
 def test_odd_names(tmp_path, name):
     make_photos(tmp_path, {name: 1, "plain": 1})

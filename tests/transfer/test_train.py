@@ -379,6 +379,11 @@ def test_options_win_over_a_configuration():
         ("config.json", {"image_size": True}, 'the key "image_size"'),
         ("config.json", {"weights_sha256": "00"}, "the RUN was trained on 00"),
         ("config.json", {"weights_file": "/nowhere/w.pth"}, "cannot read the weights"),
+        ("config.json", {"weights_file": "/dev/zero"}, "cannot read the weights"),
+        ("config.json", {"weights_file": "\0"}, "cannot read the weights"),
+        ("config.json", {"weights_sha256": "a\nb"}, 'the key "weights_sha256"'),
+        ("config.json", {"mode": "a\nb"}, 'the key "mode"'),
+        ("config.json", {"model": "a\nb"}, 'the key "model"'),
         ("config.json", "[]", "must hold an object"),
         ("config.json", "{", "is no JSON"),
         ("classes.json", '["a"]', "at least two names"),
@@ -400,6 +405,21 @@ def test_a_run_edited_by_hand_is_refused_in_one_line(probed, tmp_path, name, cha
     with pytest.raises(InputError, match=message) as caught:
         load_run(run)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "classes.json", "checkpoint/**/_METADATA"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "itself"])
+def test_what_never_ends_in_a_run_is_not_read(probed, tmp_path, name, kind):
+    run = tmp_path / "run"
+    shutil.copytree(probed[1], run)
+    (path,) = run.glob(name)
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    with pytest.raises(InputError, match="cannot read"):
+        load_run(run)
 
 
 def test_a_key_that_is_missing_is_named(probed, tmp_path):

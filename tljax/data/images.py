@@ -13,17 +13,20 @@ from tljax.models.spec import ModelSpec
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 100_000_000
-"""A larger picture is refused by its header, before its pixels take memory."""
+"""A larger picture is refused by its header, before its pixels take memory; so is a WebP or a progressive JPEG of more
+than half as many, whose decoders take twice the memory. No picture then takes 1 GB."""
 
+_MAX_SCANS = 100
+_BAND = 4_000_000
 _ORIENTATION = 0x0112
 _UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
+    8: lambda image: np.rot90(image),
 }
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
@@ -57,19 +60,22 @@ def decode(data: bytes, *, short_side: int | None = None) -> UInt8[np.ndarray, "
     Returns:
         uint8 (h, w, 3), 0 to 255.
     Raises:
-        DecodeError: empty, truncated, damaged, not a picture in one of `FORMATS`, more than `MAX_PIXELS`.
+        DecodeError: empty, truncated, damaged, not a picture in one of `FORMATS`, more than `MAX_PIXELS`, a JPEG of
+            more than 100 scans (each one costs a pass over all pixels).
     """
     if not data:
         raise DecodeError("empty file")
     try:
+        _check_size(*_webp_size(data), MAX_PIXELS // 2)
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise DecodeError(f"{width} x {height} pixels: more than the {MAX_PIXELS:,} that are read")
+            progressive = "progressive" in picture.info
+            _check_size(*picture.size, MAX_PIXELS // 2 if progressive else MAX_PIXELS)
+            if progressive and data.count(b"\xff\xda") > _MAX_SCANS:
+                raise DecodeError(f"a JPEG of more than {_MAX_SCANS} scans")
             if short_side is not None:
                 picture.draft(None, (2 * short_side, 2 * short_side))
             picture.load()
-            return np.asarray(_upright(_rgb(picture), _orientation(picture)))
+            return _UPRIGHT.get(_orientation(picture), lambda image: image)(_pixels(picture))
     except DecodeError:
         raise
     except Image.DecompressionBombError:
@@ -110,6 +116,39 @@ def _crop_bounds(side: int, resized: int, size: int) -> tuple[float, float]:
     return start * side / resized, min((start + size) * side / resized, side)
 
 
+def _check_size(width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise DecodeError(f"{width} x {height} pixels: more than the {most:,} that are read")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a WebP, (0, 0) of anything else: Pillow takes the memory when it opens one.
+
+    Source: RFC 9649, sections 2.5 to 2.7.
+    """
+    head = data[12:30]
+    if data[:4] != b"RIFF" or len(head) < 18:
+        return 0, 0
+    if head.startswith(b"VP8X"):
+        return 1 + int.from_bytes(head[12:15], "little"), 1 + int.from_bytes(head[15:18], "little")
+    if head.startswith(b"VP8L"):
+        packed = int.from_bytes(head[9:13], "little")
+        return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
+    return int.from_bytes(head[14:16], "little") & 0x3FFF, int.from_bytes(head[16:18], "little") & 0x3FFF
+
+
+def _pixels(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels as RGB, band by band: a large picture takes little more memory than its pixels."""
+    width, height = picture.size
+    if width * height <= _BAND:
+        return np.asarray(_rgb(picture))
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(_BAND // width, 1)
+    for top in range(0, height, rows):
+        pixels[top : top + rows] = _rgb(picture.crop((0, top, width, min(top + rows, height))))
+    return pixels
+
+
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):
         wide = np.asarray(picture).astype(np.uint32)
@@ -125,10 +164,6 @@ def _orientation(picture: Image.Image) -> int:
         return picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # broken metadata does not make the pixels worse
         return 1
-
-
-def _upright(picture: Image.Image, orientation: int) -> Image.Image:
-    return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
 
 
 def _reason(data: bytes, error: Exception) -> str:

@@ -1,11 +1,12 @@
 """What every data set looks like to the rest: names, labels, and a function that reads the i-th picture."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Int32
+
+from tljax.files import read_regular
 
 MAX_BYTES = 1 << 29
 """A larger file is not read: no photo is that long, and a film in the folder should not fill the memory."""
@@ -51,11 +52,4 @@ def file_source(
     """A `Source` of files on disk; arguments as its attributes, `paths` as the system has them."""
     files = tuple(map(printable, paths))
     names = tuple(map(printable, classes))
-    return Source(printable(name), names, files, labels, lambda i: _read(paths[i]), splits, keys)
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size > MAX_BYTES:
-            raise OSError(f"larger than {MAX_BYTES >> 20} MiB")
-        return file.read()
+    return Source(printable(name), names, files, labels, lambda i: read_regular(paths[i], most=MAX_BYTES), splits, keys)

@@ -12,6 +12,7 @@ import numpy as np
 
 from tljax.data.sources import open_source
 from tljax.errors import InputError, match_name
+from tljax.files import read_regular
 from tljax.models.network import Network, abstract_variables, make_network
 from tljax.models.spec import ModelSpec, get_spec
 from tljax.progress import Track, untracked
@@ -22,6 +23,7 @@ from tljax.transfer.prediction import predict
 from tljax.weights.fetch import fetch
 from tljax.weights.load import load_pretrained, weights_digest
 
+_MAX_JSON = 1 << 24
 _KEYS = {"model": str, "mode": str, "dtype": str, "image_size": int, "weights_file": str | None, "weights_sha256": str}
 
 
@@ -100,13 +102,17 @@ def read_record(run: str | Path) -> dict[str, Any]:
     choices = {"mode": ("linear_probe", "finetune"), "dtype": ("float32", "bfloat16")}
     for key, allowed in choices.items():
         if record[key] not in allowed:
-            raise InputError(f'"{path}": the key "{key}" is "{record[key]}", expected {" or ".join(allowed)}')
+            raise InputError(f'"{path}": the key "{key}" is {record[key]!r}, expected {" or ".join(allowed)}')
+    if not set(record["weights_sha256"]) <= set("0123456789abcdef"):
+        raise InputError(
+            f'"{path}": the key "weights_sha256" is {record["weights_sha256"]!r}, expected hexadecimal digits'
+        )
     if not 32 <= record["image_size"] <= 4096:
         raise InputError(f'"{path}": the key "image_size" is {record["image_size"]}, expected 32 to 4096')
     try:
         get_spec(record["model"])
     except InputError as error:
-        raise InputError(f'"{path}": the key "model": {error}') from None
+        raise InputError(f'"{path}": the key "model": {" ".join(str(error).split())}') from None
     return record
 
 
@@ -132,6 +138,8 @@ def load_backbone(model: str, weights: str | Path | None, *, expected: str = "")
         InputError: as `load_pretrained`; the hash is not the `expected` one (names both).
     """
     path = fetch(get_spec(model)) if weights is None else Path(weights).expanduser()
+    if not path.is_file():
+        raise InputError(f'cannot read the weights "{path}": there is no such file')
     try:
         digest = weights_digest(path)
     except OSError as error:
@@ -168,7 +176,7 @@ def _match(name: str, classes: tuple[str, ...]) -> int:
 
 def _read_json(run: str | Path, path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(read_regular(path, most=_MAX_JSON).decode("utf-8"))
     except FileNotFoundError:
         raise InputError(f'"{run}" is no RUN: it has no {path.name}; `tljax train DATA --out RUN` makes one') from None
     except NotADirectoryError:

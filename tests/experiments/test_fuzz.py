@@ -1,0 +1,90 @@
+"""The hostile files of `experiments.fuzz`, a few of each kind; its full number is a command of its own."""
+
+import contextlib
+import json
+import os
+import pickle
+import signal
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from experiments import fuzz
+from tests.mutations import IMAGES, WEIGHTS, hostile, seeds
+from tljax.errors import InputError
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is watched through /proc")
+
+
+@linux
+def test_no_hostile_file_does_harm(tmp_path):
+    document = fuzz.main(fuzz.Config(out=str(tmp_path / "out"), small=True, seed=1))
+    assert document["failures"] == dict.fromkeys(fuzz.FAILURES, 0)
+    assert document["inputs"] >= 300
+    assert all(found["refused"] for found in document["kinds"].values())
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(json.dumps(document))
+    assert "Does a hostile file do any harm?" in (tmp_path / "out" / "report.html").read_text()
+
+
+@linux
+@pytest.mark.slow
+def test_no_hostile_run_does_harm(tmp_path):
+    document = fuzz.main(fuzz.Config(out=str(tmp_path / "out"), inputs=300, kinds=("run",)))
+    assert document["failures"] == dict.fromkeys(fuzz.FAILURES, 0)
+
+
+def refuse(message):
+    raise InputError(message)
+
+
+def loop():
+    while True:
+        pass
+
+
+@linux
+@pytest.mark.parametrize(
+    ("outcome", "read"),
+    [
+        ("accepted", lambda path: None),
+        ("refused", lambda path: refuse("no")),
+        ("unclear", lambda path: refuse("two\nlines")),
+        ("unclear", lambda path: {}["key"]),
+        ("executed", lambda path: path.with_name("canary").touch()),
+        ("memory", lambda path: bytes(3 << 29)),
+        ("memory", lambda path: bytes(1 << 40)),
+        ("hang", lambda path: time.sleep(60)),
+        ("hang", lambda path: loop()),
+        ("crash", lambda path: os.kill(os.getpid(), signal.SIGKILL)),
+    ],
+)
+def test_every_kind_of_harm_is_noticed(tmp_path, monkeypatch, outcome, read):
+    def make(_random, canary):
+        (tmp_path / "canary").symlink_to(canary)
+        (tmp_path / "F").touch()
+        return tmp_path / "F"
+
+    monkeypatch.setattr(fuzz, "reader", lambda _kind, _scratch: (make, read))
+    ((_, found, _, _),) = fuzz.outcomes("zip", 1, fuzz.Config(seconds=0.3), tmp_path)
+    assert found == outcome
+
+
+@pytest.mark.parametrize("kind", [*WEIGHTS, *IMAGES])
+def test_the_same_number_gives_the_same_file(kind):
+    made = [hostile(kind, Random(f"0 {kind} {i}"), Path("/canary")) for i in (1, 2, 1)]
+    assert made[0] == made[2] != made[1]
+    assert made[0] not in seeds(kind)
+
+
+def test_forged_pickles_do_run_in_pythons_own_unpickler(tmp_path):
+    """Otherwise a canary that was never made would prove nothing."""
+    canary = tmp_path / "canary"
+    for i in range(400):
+        with contextlib.suppress(Exception):
+            pickle.loads(hostile("numpy", Random(f"0 numpy {i}"), canary))
+        if canary.exists():
+            return
+    pytest.fail("no forged pickle called anything")
