@@ -14,11 +14,11 @@ import numpy as np
 def huge():
     with open("/proc/self/smaps_rollup") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("AnonHugePages"))
-def place():
-    array = np.ones(100 << 20, np.uint8)
-    return array.ctypes.data
-before, first = huge(), place()
-print(huge() - before, place() == first)
+before = huge()
+np.ones(100 << 20, np.uint8)
+kept = huge()
+np.ones(100 << 20, np.uint8)
+print(kept - before, huge() - kept)
 """
 
 
@@ -27,4 +27,4 @@ def test_a_large_array_lies_in_large_pages_that_the_process_keeps():
     if said == ["none"]:
         pytest.skip("no large pages here")
     assert int(said[0]) > 90 << 10  # kB, after the array was freed
-    assert said[1] == "True"
+    assert int(said[1]) < 10 << 10  # the second array lies where the first one was
