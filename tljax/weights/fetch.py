@@ -2,10 +2,12 @@
 
 import hashlib
 import importlib.util
+import math
 import os
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import platformdirs
@@ -15,6 +17,10 @@ from tljax.models.spec import ModelSpec
 
 _HUB_FILE = "model.safetensors"
 _TIMEOUT = 10  # seconds without a byte
+_TRIES = 3
+_PAUSE = 1.0  # seconds before another try
+_LONGEST_WAIT = 30  # seconds that a busy server may ask for
+_BROKEN = "the connection broke off"
 
 
 def cache_dir() -> Path:
@@ -109,23 +115,26 @@ def _from_hub(repository: str) -> Path:
 
     url = hf_hub_url(repository, _HUB_FILE)
     try:
-        get_hf_file_metadata(url, timeout=_TIMEOUT)
-        return Path(hf_hub_download(repository, _HUB_FILE))
+        etag = get_hf_file_metadata(url, timeout=_TIMEOUT).etag or ""
+        path = Path(hf_hub_download(repository, _HUB_FILE))
     except Exception as error:  # the client lets through the errors of whichever HTTP library it is built on
         raise _Unavailable(f"{_HUB_FILE} from {url} ({_reason(error)})") from None
+    wrong = _mismatch(path, etag if re.fullmatch("[0-9a-f]{64}", etag) else "")  # of a large file, it is the SHA-256
+    if wrong:
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise _Unavailable(f"{_HUB_FILE} from {url} ({wrong})")
+    return path
 
 
 def _from_url(url: str, spec: ModelSpec, folder: Path) -> Path:
     """Downloads to a temporary name and moves it into place once its hash is right."""
-    import pooch
-
     target = folder / _file_name(url)
-    download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=_TIMEOUT)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
             part = Path(scratch) / target.name
-            download(url, str(part), None)
+            _download(url, part)
             wrong = _mismatch(part, _known_hash(url, spec))
             if wrong:
                 raise _Unavailable(f"{target.name} from {url} ({wrong})")
@@ -135,15 +144,43 @@ def _from_url(url: str, spec: ModelSpec, folder: Path) -> Path:
     return target
 
 
+def _download(url: str, part: Path) -> None:
+    """Up to three times, where the connection broke off or the server is busy and asks for no long wait."""
+    import pooch
+
+    download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=_TIMEOUT)
+    for left in reversed(range(_TRIES)):
+        try:
+            return download(url, str(part), None)
+        except OSError as error:
+            wait = _wait(error)
+            if not left or not wait <= _LONGEST_WAIT:
+                raise
+            time.sleep(wait)
+    return None
+
+
+def _wait(error: OSError) -> float:
+    """The seconds after which another try makes sense; infinity where none does."""
+    response = getattr(error, "response", None)
+    if response is None:
+        return _PAUSE if _reason(error) == _BROKEN else math.inf
+    asked = response.headers.get("Retry-After")
+    busy = response.status_code == 429 or response.status_code >= 500
+    if not busy or (asked and not asked.isdigit()):
+        return math.inf
+    return float(asked) if asked else _PAUSE
+
+
 def _checked(path: Path, source: str, spec: ModelSpec, folder: Path) -> Path:
     """The path, once its content is what the spec, its name or the record of the first sight says."""
     record = folder / f"{re.sub('[^A-Za-z0-9._-]+', '--', source)}.sha256"
     known = _known_hash(source, spec) or (record.read_text().strip() if record.is_file() else "")
+    wrong = _mismatch(path, known)
+    if wrong:
+        way_out = "reinstall the package" if source.startswith("package:") else "delete it to get it anew"
+        raise InputError(f'"{path}" is not what {source} should give: {wrong}; {way_out}')
     if known:
-        wrong = _mismatch(path, known)
-        if wrong:
-            way_out = "reinstall the package" if source.startswith("package:") else "delete it to get it anew"
-            raise InputError(f'"{path}" is not what {source} should give: {wrong}; {way_out}')
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -180,7 +217,8 @@ def _reason(error: Exception) -> str:
     """A cause in a few words: the status of a response, or what the lowest layer said."""
     response = getattr(error, "response", None)
     if response is not None:
-        return f"HTTP status {response.status_code}"
+        asked = response.headers.get("Retry-After")
+        return f"HTTP status {response.status_code}" + (f", to be asked again after {asked[:40]} s" if asked else "")
     text = str(error).lower()
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -196,6 +234,9 @@ _NETWORK_FAULTS = {
     "resolve": "no network",
     "name or service not known": "no network",
     "temporary failure in name resolution": "no network",
-    "incomplete": "the connection broke off",
+    "incomplete": _BROKEN,
+    "broken": _BROKEN,
+    "peer closed": _BROKEN,
+    "reset by peer": _BROKEN,
     "offline mode": "offline mode is on",
 }
