@@ -28,3 +28,7 @@ def test_an_ambiguous_name_lists_its_indices():
 def test_an_index_out_of_range():
     with pytest.raises(InputError, match="there are 1000"):
         match_name(1000, imagenet_classes())
+
+
+def test_a_name_of_several_lines_leaves_the_message_one_line():
+    assert str(InputError('no file "a\nb"')) == 'no file "a b"'

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 class InputError(ValueError):
     """Input that cannot be used. The message is one line; the command line prints it and exits with 2."""
 
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.splitlines()))  # a name in it may have any number of lines
+
 
 def nearest(name: str, names: Sequence[str], n: int = 3) -> list[str]:
     """The at most `n` entries of `names` most like `name`: those that contain it first, then by spelling."""

@@ -51,7 +51,6 @@ def loop():
     [
         ("accepted", lambda path: None),
         ("refused", lambda path: refuse("no")),
-        ("unclear", lambda path: refuse("two\nlines")),
         ("unclear", lambda path: {}["key"]),
         ("executed", lambda path: path.with_name("canary").touch()),
         ("memory", lambda path: bytes(3 << 29)),
