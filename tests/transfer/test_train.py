@@ -381,6 +381,7 @@ def test_options_win_over_a_configuration():
         ("config.json", {"weights_file": "/nowhere/w.pth"}, "cannot read the weights"),
         ("config.json", {"weights_file": "/dev/zero"}, "cannot read the weights"),
         ("config.json", {"weights_file": "\0"}, "cannot read the weights"),
+        ("config.json", {"weights_file": "x" * 9_999}, "cannot read the weights"),
         ("config.json", {"weights_sha256": "a\nb"}, 'the key "weights_sha256"'),
         ("config.json", {"mode": "a\nb"}, 'the key "mode"'),
         ("config.json", {"model": "a\nb"}, 'the key "model"'),

@@ -133,6 +133,7 @@ def test_memory_bombs_in_a_pickle(tmp_path):
         b"\x80\x02\x8b" + struct.pack("<I", 2**31 - 1) + b"abc.",  # an integer of that kind
         b"\x80\x02)" + b"q\x00h\x00\x86" * 60 + b"}NNs.",  # nested pairs that take for ever to hash
         b"\x80\x02}" + b")" + b"2\x86" * 60 + b"Ns.",  # the same as a key
+        b"\x80\x02" + b")0" * 10_000_000 + b".",  # work without end
     ):
         path.write_bytes(bomb)
         assert refused(path)

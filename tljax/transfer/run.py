@@ -138,9 +138,9 @@ def load_backbone(model: str, weights: str | Path | None, *, expected: str = "")
         InputError: as `load_pretrained`; the hash is not the `expected` one (names both).
     """
     path = fetch(get_spec(model)) if weights is None else Path(weights).expanduser()
-    if not path.is_file():
-        raise InputError(f'cannot read the weights "{path}": there is no such file')
     try:
+        if not path.is_file():
+            raise OSError("there is no such file")
         digest = weights_digest(path)
     except OSError as error:
         raise InputError(f'cannot read the weights "{path}": {error.strerror or error}') from None

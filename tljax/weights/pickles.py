@@ -16,6 +16,7 @@ _LITERALS = {
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 }
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_MAX_STEPS = 1_000_000  # a second or two; the largest networks need a twentieth
 _SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -53,13 +54,16 @@ def unpickle(
         persistent: from a persistent id to its object.
     Raises:
         Refused: a global that is not in `known`.
-        Unreadable: a truncated or damaged pickle, or one with opcodes that plain data does not need.
+        Unreadable: a truncated or damaged pickle, or one with opcodes that plain data does not need, or with more
+            than a million.
     Source: the opcodes are those of `pickletools`; torch's own weights-only unpickler is built alike.
     """
     machine = _Machine(known, persistent)
-    for opcode, argument, _ in pickletools.genops(stream):
+    for steps, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if opcode.name == "STOP":
             return machine.stack.pop()
+        if steps > _MAX_STEPS:
+            raise Unreadable("is no weight file: its pickle never seems to end")
         machine.step(opcode.name, argument)
     raise Unreadable("is truncated")
 
