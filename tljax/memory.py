@@ -1,7 +1,7 @@
 """Memory for large arrays on Linux: kept by the process, in large pages.
 
 The C library hands every array of more than 32 MB back to the system when it is freed, and each new one then costs a
-page fault for every 4 KB. For a network on a CPU that is a third of the time.
+page fault for every 4 KB: a quarter of the time of EfficientNet-Lite0 on two cores.
 """
 
 import ctypes

@@ -85,5 +85,5 @@ def test_forged_pickles_do_run_in_pythons_own_unpickler(tmp_path):
         with contextlib.suppress(Exception):
             pickle.loads(hostile("numpy", Random(f"0 numpy {i}"), canary))
         if canary.exists():
-            return
-    pytest.fail("no forged pickle called anything")
+            break
+    assert canary.exists()

@@ -71,7 +71,7 @@ def without_tljax(script, folder, *arguments):
     return done.stdout
 
 
-def agrees(capsys, run_folder, picture, folder):
+def assert_agrees(capsys, run_folder, picture, folder):
     """Exports a run for all platforms, and compares what the script says of a picture with `tljax predict`."""
     code, out, _ = run(capsys, "export", run_folder, "--out", folder / "pets.jax", "--json")
     result = json.loads(out)
@@ -86,7 +86,7 @@ def agrees(capsys, run_folder, picture, folder):
 
 
 def test_a_script_without_tljax_says_what_predict_says(capsys, runs, picture, tmp_path):
-    agrees(capsys, runs / "linear_probe", picture, tmp_path)
+    assert_agrees(capsys, runs / "linear_probe", picture, tmp_path)
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_the_default_network_after_real_training(capsys, picture, tmp_path, mode
     photos = make_photos(tmp_path / "photos", {"red": 6, "purple": 6}, size=72)
     tune = {"epochs": 1, "freeze": ("params/(stem|stage[1-6]_).*",)} if mode == "finetune" else {}
     train(photos, tmp_path / "run", mode=mode, image_size=64, batch_size=4, **tune)
-    agrees(capsys, tmp_path / "run", picture, tmp_path)
+    assert_agrees(capsys, tmp_path / "run", picture, tmp_path)
 
 
 def test_any_number_of_cropped_pictures(capsys, runs, tmp_path):

@@ -132,7 +132,7 @@ class Ideal(Command):
 
         nets = list(makers.values())
         functions = [net.scores if self.layer is None else net.intermediates for net in nets]
-        return dream(
+        made = dream(
             functions,
             [net.variables for net in nets],
             wanted,
@@ -144,6 +144,7 @@ class Ideal(Command):
             variants=self.variants,
             track=track,
         )
+        return jax.block_until_ready(made)  # the time is told
 
     def _save(self, folder: Path, names: list[str], made: Any, makers: Any, judges: Any, track: Track) -> tuple:
         from tljax.synth import to_bytes

@@ -77,6 +77,7 @@ def ascend(
     starts = range(first, first + steps, chunk)
     for start in track(starts, "ascent", len(starts)):
         carry, (values, finite) = _chunk(objective, optimiser, chunk, carry, start, first + steps, key, args)
+        jax.block_until_ready(carry)  # or the progress would be that of handing out work
         taken = min(chunk, first + steps - start)
         parts.append((values[:taken], finite[:taken]))
     values, finite = (jnp.concatenate(column) for column in zip(*parts, strict=True))
