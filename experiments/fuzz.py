@@ -125,13 +125,13 @@ def note(tally: Tally, kind: str, i: int, outcome: str, detail: str, seconds: fl
 
 def outcomes(kind: str, count: int, config: Config, scratch: Path) -> Iterator[tuple[int, str, str, float]]:
     """(number, outcome, detail, seconds) of each input; a process that dies or hangs is followed by another."""
-    fork = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn" if kind == "run" else "fork")  # RUNs need JAX: no fork survives it
     seeds(kind) if kind != "run" else None
     done = 0
     while done < count:
-        ours, theirs = fork.Pipe(duplex=False)
+        ours, theirs = context.Pipe(duplex=False)
         stop = min(done + config.batch, count)
-        worker = fork.Process(target=work, args=(kind, done, stop, config, scratch, theirs), daemon=True)
+        worker = context.Process(target=work, args=(kind, done, stop, config, scratch, theirs), daemon=True)
         worker.start()
         theirs.close()
         while done < stop:
