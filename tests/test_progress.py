@@ -1,5 +1,6 @@
 import io
 import itertools
+import re
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_a_short_loop_writes_one_line():
     out = io.StringIO()
     with progress.tracking(stream=out) as track:
         assert list(track(iter("abc"), "photos", 3)) == ["a", "b", "c"]
-    assert out.getvalue() == "photos: 3 in 0.0 s\n"
+    assert re.fullmatch(r"photos: 3 in \d\.\d s\n", out.getvalue())
 
 
 def test_quiet_shows_nothing_and_passes_the_items_on(capsys):
@@ -47,7 +48,7 @@ def test_the_default_stream_is_stderr(capsys):
     assert list(progress.track([1, 2], "steps")) == [1, 2]
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "steps: 2 in 0.0 s\n"
+    assert re.fullmatch(r"steps: 2 in \d+\.\d s\n", err)
 
 
 def test_a_terminal_gets_bars_and_a_line_that_stays():
@@ -57,7 +58,7 @@ def test_a_terminal_gets_bars_and_a_line_that_stays():
             assert list(track(range(3), "steps", 3)) == [0, 1, 2]
     shown = out.getvalue()
     assert "\x1b[" in shown
-    assert "epochs [bold]: 2 in 0.0 s" in shown
+    assert "epochs [bold]: 2 in " in shown
     assert shown.count("steps: 3 in ") == 2
 
 
