@@ -1,0 +1,27 @@
+"""How fast is it, beside PyTorch, plain Flax and Keras on the same machine?
+
+    python -m experiments.benchmark --data cats_vs_dogs/PetImages --out out/benchmark
+    python -m experiments.benchmark --rows "forward/*" "gradient/*/8" --peers torch flax --out out/benchmark
+    python -m experiments.benchmark --rows scaling --peers torch --data cats_vs_dogs/PetImages --add --out out/benchmark
+    python -m experiments.benchmark --small --out out/small
+
+The same networks with the same weights on the same inputs, float32, on the same number of processors: one process for
+each peer, in turns. A row is TASK/MODEL/COUNT, and any such name may be given: `forward/resnet50/4@160` for four images
+of 160 pixels, `pgd/efficientnet_lite0/8x10` for ten steps on eight. Before anything is timed, peers must give our
+logits to 1e-3. The peers (extra `bench`):
+
+- torch: PyTorch eager, channels last, `inference_mode`; for gradients only the image requires one.
+- compile: the same with batch norm fused by `fuse_conv_bn_eval`, then `torch.compile`, weights frozen for the forward.
+- flax: our own modules with every convolution left to `lax.conv_general_dilated` and batch norm as it is.
+- keras: `keras.applications` on the JAX backend, with random weights of its own.
+
+All JAX processes keep their memory in large pages, as the `tljax` command does. Only Lite0 has trained weights; those
+of the others are random, which costs the same. The first calls, which compile, are in results.json, and count for
+`train` only. GFLOP/s are those of direct convolution, whatever way was taken.
+
+Expected: on two cores, ratios above 1 beside every peer in most rows; the machine's own limits are measured as well.
+Time on two CPU cores: two hours for everything, of which plain Flax' ideal images take ten minutes; a forward row half
+a minute for each peer. The small preset takes half a minute.
+"""
+
+QUESTION = "How fast is it, beside PyTorch, plain Flax and Keras on the same machine?"

@@ -1,0 +1,259 @@
+"""What the benchmark found: the table, the roofline plot, how cost grows, and the page with all of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure as Drawing
+
+from experiments.benchmark.rows import COMPILE, FLAX, KERAS, MACHINE, OURS, TASKS, TORCH, Row, parse
+from tljax.report.blocks import Figure, Table, Text
+from tljax.report.comparison import COLOURS
+from tljax.report.experiment import write_experiment
+from tljax.report.page import Section
+from tljax.report.style import MUTED, new_figure, style
+
+CALLED = {OURS: "tljax", TORCH: "PyTorch", COMPILE: "torch.compile", FLAX: "plain Flax", KERAS: "Keras 3 on JAX"}
+SHORT = {"efficientnet_lite0": "Lite0", "mobilenet_v2": "MobileNetV2", "resnet50": "ResNet-50", "vgg16": "VGG-16"}
+MARKS = {OURS: "o", TORCH: "s", COMPILE: "D", FLAX: "^", KERAS: "v"}
+HELD = "ratio: their time over ours; above 1 we are faster. In brackets the least and the most of the turns."
+
+
+def write(out: Path, question: str, document: Mapping[str, Any]) -> None:
+    """results.json, report.html and the figures."""
+    write_experiment(
+        out,
+        question,
+        document,
+        findings=findings(document),
+        drawings=drawings(document),
+        sections=sections(document),
+    )
+
+
+def findings(document: Mapping[str, Any]) -> list[str]:
+    """A sentence for each row."""
+    rows = measured(document)
+    peak, bandwidth = limits(document)
+    machine = document["machine"]
+    told = [
+        f"{machine['processor']}, {machine['threads']} threads, {machine['dtype']}: "
+        f"{peak / 1e9:.0f} GFLOP/s in a large matrix product, {bandwidth / 1e9:.1f} GB/s in a = b + 3 c."
+    ]
+    for name, found in rows.items():
+        beside = [
+            f"{one['ratio']:.2f} × {CALLED[peer]} [{one['range'][0]:.2f}–{one['range'][1]:.2f}]"
+            for peer, one in found["ratios"].items()
+        ]
+        told.append(f"{title(parse(name))}: {span(found['peers'][OURS]['seconds'])}; {', '.join(beside) or 'no peer'}.")
+    return told
+
+
+def measured(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows that we could measure, without those of the machine."""
+    return {
+        name: found
+        for name, found in document["rows"].items()
+        if name not in MACHINE and "seconds" in found["peers"].get(OURS, {})
+    }
+
+
+def limits(document: Mapping[str, Any]) -> tuple[float, float]:
+    """(FLOP/s, bytes/s): the best that any peer reached in the rows of the machine; 0 where not measured."""
+    told = []
+    for name, key in zip(MACHINE, ("flops", "bytes"), strict=True):
+        peers = document["rows"].get(name, {}).get("peers", {})
+        work = peers.get(OURS, {}).get(key, 0.0)
+        told.append(max((work / peer["seconds"] for peer in peers.values() if "seconds" in peer), default=0.0))
+    return told[0], told[1]
+
+
+def title(row: Row) -> str:
+    """A row in words."""
+    model = SHORT.get(row.model, row.model)
+    words = {
+        "forward": f"{model} forward, batch {row.count}",
+        "gradient": f"{model} image gradient, batch {row.count}",
+        "step": f"{model} fine-tuning step, batch {row.count}",
+        "features": f"{model} features of {row.count:,} photos from disk",
+        "train": f"train on {row.count:,} photos ({model})",
+        "ideal": f"{row.count} ideal images × {row.steps} steps ({model})",
+        "pgd": f"PGD, {row.steps} steps on {row.count} photos ({model})",
+        "probe": f"linear probe, {row.count:,} classes",
+        "matmul": f"matrix product {row.count} × {row.count}",
+        "stream": f"a = b + 3 c, {row.count} million numbers",
+    }
+    return words[row.task] + (f", {row.size} px" if row.size != 224 else "")
+
+
+def span(seconds: float) -> str:
+    """A time to three digits, in ms below a second."""
+    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def table(document: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Column names and rows of words."""
+    peers = [p for p in CALLED if p != OURS and any(p in found["peers"] for found in document["rows"].values())]
+    peak, _ = limits(document)
+    columns = ["", "tljax", *(f"vs {CALLED[peer]}" for peer in peers), "GFLOP/s", "of peak", "memory, tljax"]
+    columns += [f"memory, {CALLED[peer]}" for peer in peers if peer == TORCH]
+    rows = []
+    for name, found in document["rows"].items():
+        ours = found["peers"].get(OURS, {})
+        speed = ours["flops"] / ours["seconds"] if ours.get("flops") else 0.0
+        cells = [title(parse(name)), said(ours)]
+        cells += [against(found, peer) for peer in peers]
+        cells += [f"{speed / 1e9:.0f}" if speed else "", f"{100 * speed / peak:.0f} %" if speed and peak else ""]
+        cells += [memory(found["peers"].get(peer, {})) for peer in (OURS, TORCH) if peer == OURS or peer in peers]
+        rows.append(cells)
+    return columns, rows
+
+
+def said(peer: Mapping[str, Any]) -> str:
+    """The time of a peer with its outcome, or that it failed."""
+    if "seconds" not in peer:
+        return "failed"
+    outcome = ", ".join(f"{name} {value:.3g}" for name, value in peer["outcome"].items())
+    return span(peer["seconds"]) + (f" ({outcome})" if outcome else "")
+
+
+def against(found: Mapping[str, Any], peer: str) -> str:
+    """Their ratio with its range, and their time."""
+    if peer not in found["peers"]:
+        return ""
+    if peer not in found["ratios"]:
+        return "failed"
+    one = found["ratios"][peer]
+    return f"{one['ratio']:.2f} [{one['range'][0]:.2f}–{one['range'][1]:.2f}], {said(found['peers'][peer])}"
+
+
+def memory(peer: Mapping[str, Any]) -> str:
+    """The peak of a process."""
+    return f"{peer['peak'] / 1e9:.2f} GB" if peer.get("peak") else ""
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """The table as Markdown, with what it was measured on."""
+    columns, rows = table(document)
+    machine = document["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    lines = [columns, ["---"] * len(columns), *rows]
+    told = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    failed = "".join(f"- {line}\n" for line in failures(document))
+    words = f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores, {machine['dtype']}; {versions}."
+    return f"{told}\n\nMedians; {HELD} {words}\n" + (f"\nFailed:\n\n{failed}" if failed else "")
+
+
+def failures(document: Mapping[str, Any]) -> list[str]:
+    """Peers that could not do a row, and why."""
+    return [
+        f"{title(parse(name))}, {CALLED[peer]}: {told['failed']}"
+        for name, found in document["rows"].items()
+        for peer, told in found["peers"].items()
+        if "failed" in told
+    ]
+
+
+# --- figures -----------------------------------------------------------------------------------------------
+
+
+def drawings(document: Mapping[str, Any]) -> dict[str, Figure]:
+    """The roofline, and how cost grows wherever a row was measured at three sizes."""
+    drawn = {}
+    if any(limits(document)) and points(document):
+        alt = "GFLOP/s of each network and peer against FLOP per byte, below what the machine can do"
+        drawn["roofline"] = Figure(roofline(document), alt, ROOFLINE)
+    lines = growth(document)
+    if lines:
+        drawn["growth"] = Figure(growing(lines), "Time against photos, batch, resolution and classes")
+    return drawn
+
+
+ROOFLINE = (
+    "Rows with known work. FLOP and bytes are those of direct convolution, each layer reading its input and writing "
+    "its output once; who keeps more in the cache can stand above the slope."
+)
+
+
+def points(document: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """Peer -> (FLOP per byte, FLOP/s) of the rows whose work is known."""
+    told: dict[str, list[tuple[float, float]]] = {}
+    for found in measured(document).values():
+        ours = found["peers"][OURS]
+        for peer, one in found["peers"].items() if ours["flops"] else ():
+            if "seconds" in one:
+                told.setdefault(peer, []).append((ours["flops"] / ours["bytes"], ours["flops"] / one["seconds"]))
+    return told
+
+
+def roofline(document: Mapping[str, Any]) -> Drawing:
+    """Speed against intensity, below the machine's limits (Williams, Waterman and Patterson 2009)."""
+    peak, bandwidth = limits(document)
+    found = points(document)
+    places = [x for some in found.values() for x, _ in some]
+    low, high = min(places) / 2, max(*places, 2 * peak / bandwidth if bandwidth else 0) * 2
+    with style():
+        figure = new_figure(6.4, 4.0)
+        axes = figure.add_subplot()
+        if bandwidth:
+            corner = peak / bandwidth
+            axes.plot([low, corner, high], [bandwidth * low / 1e9, peak / 1e9, peak / 1e9], color=MUTED, linewidth=1.2)
+        for colour, (peer, some) in zip(COLOURS, ((p, found[p]) for p in CALLED if p in found), strict=False):
+            xs, ys = zip(*some, strict=True)
+            axes.plot(xs, [y / 1e9 for y in ys], MARKS[peer], color=colour, label=CALLED[peer], linestyle="none")
+        axes.set(xscale="log", yscale="log", xlabel="FLOP per byte", title="GFLOP/s")
+        axes.legend()
+        return figure
+
+
+def growth(document: Mapping[str, Any]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """What grows -> "peer" -> (size, seconds), for tasks and models measured at three sizes or more."""
+    groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for name, found in measured(document).items():
+        row = parse(name)
+        model = SHORT.get(row.model, row.model)
+        keys = [(f"{row.task}, {model}: {TASKS[row.task].unit}", row.count)] if row.size == 224 else []
+        if row.task in ("forward", "gradient"):
+            keys.append((f"{row.task}, {model}, batch {row.count}: side in pixels", row.size))
+        for key, place in keys:
+            for peer, one in found["peers"].items():
+                if "seconds" in one:
+                    groups.setdefault(key, {}).setdefault(CALLED[peer], []).append((place, one["seconds"]))
+    groups = {key: {peer: sorted(p) for peer, p in lines.items() if len(p) > 2} for key, lines in groups.items()}
+    return {key: lines for key, lines in groups.items() if lines}
+
+
+def growing(groups: Mapping[str, Mapping[str, list[tuple[float, float]]]]) -> Drawing:
+    """A plot for each thing that grows, both axes logarithmic: a slope of one is in proportion."""
+    columns = min(2, len(groups))
+    with style():
+        figure = new_figure(4.4 * columns, 2.9 * -(-len(groups) // columns))
+        names = list(CALLED.values())
+        for place, (heading, lines) in enumerate(groups.items(), start=1):
+            axes = figure.add_subplot(-(-len(groups) // columns), columns, place)
+            for peer, some in lines.items():
+                axes.plot(*zip(*some, strict=True), marker="o", label=peer, color=COLOURS[names.index(peer)])
+            what, _, unit = heading.partition(": ")
+            met = sorted({x for some in lines.values() for x, _ in some})
+            axes.set(xscale="log", yscale="log", title=f"{what}, seconds", xlabel=unit)
+            axes.set_xticks(met, [f"{x:,g}" for x in met])
+            axes.set_xticks([], minor=True)
+            axes.legend()
+        return figure
+
+
+# --- the page ----------------------------------------------------------------------------------------------
+
+
+def sections(document: Mapping[str, Any]) -> list[Section]:
+    """The table, what failed, and what it was measured on."""
+    columns, rows = table(document)
+    machine = document["machine"]
+    facts = [(name, str(value)) for name, value in machine.items() if name != "versions"]
+    facts += [(f"version of {name}", version) for name, version in machine["versions"].items()]
+    failed = [Section("Failed", [Text(line) for line in failures(document)])] if failures(document) else []
+    return [
+        Section("All rows", [Text(f"Medians; {HELD}", note=True), Table(columns, rows, limit=200)]),
+        *failed,
+        Section("Measured on", [Table(["what", "value"], facts)]),
+    ]
