@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from tljax.models import ops
+from tljax.models.conv import dense
+from tljax.models.conv.plain import general
+from tljax.models.conv.winograd import winograd
 
 SHAPES = [(8, 8), (9, 7), (5, 10)]
 
@@ -50,6 +53,56 @@ def test_depthwise(size, stride, kernel, padding):
 def test_pointwise(size, stride):
     x, kernel = _arrays(1, (2, *size, 5), (1, 1, 5, 4))
     _assert_equal_to_plain(x, kernel, stride=stride)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "kernel", "padding"),
+    [*itertools.product(SHAPES[1:2], (1, 2), (3, 5), ("SAME", "VALID", 1)), ((13, 12), 2, 7, 3), ((7, 7), 1, 2, 0)],
+)
+def test_dense(size, stride, kernel, padding):
+    x, taps = _arrays(5, (2, *size, 6), (kernel, kernel, 6, 5))
+    _assert_equal_to_plain(x, taps, stride=stride, padding=padding)
+
+
+@pytest.mark.parametrize("tile", [2, 4])
+@pytest.mark.parametrize("pads", [((1, 1), (1, 1)), ((0, 0), (0, 1)), ((2, 1), (0, 2)), ((-1, 1), (2, -2))])
+@pytest.mark.parametrize("size", [(8, 8), (9, 7), (6, 11)])
+def test_winograd(size, pads, tile):
+    x, kernel = _arrays(6, (2, *size, 5), (3, 3, 5, 4))
+    expected = general(x, kernel, 1, pads)
+    np.testing.assert_allclose(jax.jit(winograd, static_argnums=(2, 3))(x, kernel, pads, tile), expected, atol=1e-4)
+    x, kernel = _arrays(7, (2, *size, 4), (3, 3, 5, 4))
+    expected = general(x, kernel[::-1, ::-1].swapaxes(2, 3), 1, pads)
+    np.testing.assert_allclose(winograd(x, kernel, pads, tile, turned=True), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "tile"), [(16, 2), (30, 4)])
+def test_large_convolutions_take_winograds_form(size, tile, monkeypatch):
+    taken = []
+    monkeypatch.setattr(dense, "winograd", lambda *a, **k: taken.append(a[3]) or winograd(*a, **k))
+    x, kernel = _arrays(8, (1280 // tile**2 // 16, size, size, 130), (3, 3, 130, 132))
+    _assert_equal_to_plain(x, kernel, padding=1)
+    assert taken == [tile] * 2  # forward, and to the input
+
+
+def test_the_filter_gradient_on_large_maps():
+    x, kernel = _arrays(9, (1, 30, 31, 128), (3, 3, 128, 130))
+    _assert_equal_to_plain(x, kernel, padding=1)
+
+
+@pytest.mark.parametrize(("size", "stride", "padding", "ceil"), [(2, 2, 0, False), (3, 2, 1, False), (3, 2, 0, True)])
+def test_max_pool_and_its_gradient(size, stride, padding, ceil):
+    x = jnp.round(_arrays(10, (2, 9, 12, 3))[0])  # with equal maxima
+
+    def pull(x):
+        y, pull = jax.vjp(lambda x: ops.max_pool(x, size, stride, padding=padding, ceil_mode=ceil), x)
+        return y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+
+    fast = jax.jit(pull)(x)
+    with ops.plain_convolutions():
+        plain = jax.jit(lambda x: pull(x))(x)
+    for got, expected in zip(fast, plain, strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 def test_second_derivative_through_fast_forms():

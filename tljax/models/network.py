@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -217,7 +218,7 @@ def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Functi
         return run(variables, images).embed
 
     def intermediates(variables, images):
-        return run(variables, images, None).maps
+        return OrderedDict(run(variables, images, None).maps)  # jit would sort the names of a plain dict
 
     def apply_train(variables, images, *, key, update_stats: Collection[str] = ()):
         module = build(spec, replace(style, train=True, update_stats=frozenset(update_stats)))

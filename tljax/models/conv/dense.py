@@ -1,0 +1,81 @@
+"""A dense convolution (all channels to all), each of its three products in its fastest form."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from tljax.models.conv.plain import Pads, general, on_cpu, pad, shift
+from tljax.models.conv.winograd import winograd
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def dense(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
+    """(b, h, w, c) with (kh, kw, c, o) -> (b, y, x, o)."""
+    return on_cpu(
+        lambda x, kernel: _correlation(x, kernel, stride, pads),
+        lambda x, kernel: general(x, kernel, stride, pads),
+        x,
+        kernel,
+    )
+
+
+def _correlation(x, kernel, stride, pads):
+    tile = _tile(x, kernel, stride)
+    return winograd(x, kernel, pads, tile) if tile else general(x, kernel, stride, pads)
+
+
+def _tile(x, kernel, stride):
+    """The side of Winograd's tiles, or 0 where the direct form is as fast, or too little is gained for the compiler."""
+    (b, height, width, _), channels = x.shape, kernel.shape[2:]
+    if kernel.shape[:2] != (3, 3) or stride != 1 or x.dtype != jnp.float32 or min(channels) < 32:
+        return 0
+    if b * height * width * math.prod(kernel.shape) < 5e8:
+        return 0
+    if min(channels) < 128 and height * width > 128**2:  # all time would go into moving the tiles
+        return 0
+    return 4 if min(height, width) > 16 else 2
+
+
+def _dense_forward(x, kernel, stride, pads):
+    return dense(x, kernel, stride, pads), (x, kernel)
+
+
+def _dense_backward(stride, pads, residuals, dy):
+    def fast(x, kernel, dy):
+        return _input_gradient(dy, kernel, stride, pads, x.shape[1:3]), _filter_gradient(x, dy, kernel, stride, pads)
+
+    def otherwise(x, kernel, dy):
+        return jax.vjp(lambda x, kernel: general(x, kernel, stride, pads), x, kernel)[1](dy)
+
+    return on_cpu(fast, otherwise, *residuals, dy)
+
+
+dense.defvjp(_dense_forward, _dense_backward)
+
+
+def _input_gradient(dy, kernel, stride, pads, lengths):
+    """A correlation with the turned filters, which again may be Winograd's."""
+    if stride == 1:
+        edges = zip(kernel.shape[:2], pads, lengths, dy.shape[1:3], strict=True)
+        around = tuple((size - 1 - before, n - m + before) for size, (before, _), n, m in edges)
+        tile = _tile(dy, kernel, 1)
+        if tile:
+            return winograd(dy, kernel, around, tile, turned=True)
+        return general(dy, kernel[::-1, ::-1].swapaxes(2, 3), 1, around)
+    x = jnp.zeros((dy.shape[0], *lengths, kernel.shape[2]), dy.dtype)
+    return jax.vjp(lambda x: general(x, kernel, stride, pads), x)[1](dy)[0]
+
+
+def _filter_gradient(x, dy, kernel, stride, pads):
+    """On large maps, for each tap the product of what it met with the gradient of what came out."""
+    if min(dy.shape[1:3]) <= 28 or min(kernel.shape[2:]) < 128:
+        return jax.vjp(lambda kernel: general(x, kernel, stride, pads), kernel)[1](dy)[0]
+    x, flat = pad(x, pads), dy.reshape(-1, dy.shape[-1])
+
+    def tap(i, j):
+        return shift(x, i, j, stride, dy.shape[1:3]).reshape(-1, x.shape[-1]).T @ flat
+
+    return jnp.stack([tap(i, j) for i in range(kernel.shape[0]) for j in range(kernel.shape[1])]).reshape(kernel.shape)

@@ -1,0 +1,39 @@
+"""XLA's own convolution, and the choice between it and another form when a platform is known."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+
+def general(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], stride: int, pads: Pads, groups: int = 1
+) -> Float[Array, "b y x o"]:
+    """`lax.conv_general_dilated` for NHWC and HWIO."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        pads,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def on_cpu(form: Callable, otherwise: Callable, *operands: Array) -> Array:
+    """`form(*operands)` where the program is lowered for a CPU, `otherwise(*operands)` elsewhere."""
+    return lax.platform_dependent(*operands, cpu=form, default=otherwise)
+
+
+def pad(x: Float[Array, "b h w c"], pads: Pads, value: float = 0.0) -> Float[Array, "b y x c"]:
+    """`value` around each map; a negative pad cuts."""
+    return lax.pad(x, jnp.array(value, x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)))
+
+
+def shift(x: Float[Array, "b h w c"], i: int, j: int, stride: int, out: tuple[int, int]) -> Float[Array, "b y x c"]:
+    """The pixels that the tap (i, j) of a filter meets, for a result of height and width `out`."""
+    stop = (x.shape[0], i + stride * (out[0] - 1) + 1, j + stride * (out[1] - 1) + 1, x.shape[3])
+    return lax.slice(x, (0, i, j, 0), stop, (1, stride, stride, 1))
