@@ -42,6 +42,13 @@ def test_surface(net, images):
     np.testing.assert_allclose(maps[net.spec.last_layer].mean((1, 2)), embed, rtol=1e-4, atol=1e-5)
 
 
+def test_maps_come_in_the_order_of_the_network(net, images):
+    names = list(net.intermediates(net.variables, images))
+    assert names[0] == {"resnet18": "stem", "squeezenet1_1": "conv1"}[net.spec.name]
+    assert names[-1] == {"resnet18": net.spec.last_layer, "squeezenet1_1": "conv10"}[net.spec.name]
+    assert names[1:-1] == sorted(names[1:-1])
+
+
 def test_apply_is_pure_and_works_under_vmap_and_grad(net, images):
     before = jax.tree.map(np.array, net.variables)
     one_by_one = jax.vmap(lambda image: net.apply(net.variables, image[None])[0])(images)
