@@ -53,6 +53,23 @@ def test_curves_in_groups_give_a_name_one_colour_everywhere():
     assert [tick.get_text() for tick in second.get_xticklabels()] == ["x", "y", "z"]
 
 
+def test_one_legend_names_every_line_and_no_empty_plot_is_left():
+    one = ([0, 1, 2], RUNS)
+    figure = curves({"first": {"a": one}, "second": {"a": one}, "third": {"a": one, "b": one}}, xlabel="stage")
+    assert len(figure.axes) == 3
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+    assert not any(axes.get_legend() for axes in figure.axes)
+
+
+def test_more_names_than_colours_have_a_legend_each():
+    one, half = ([0, 1, 2], RUNS), len(COLOURS) // 2 + 1
+    groups = {title: {f"{title} {i}": one for i in range(half)} for title in ("first", "second")}
+    figure = curves(groups, xlabel="stage")
+    assert not figure.legends
+    assert [len(axes.get_legend().get_texts()) for axes in figure.axes] == [half, half]
+
+
 def test_a_single_seed_has_no_band():
     figure = curves({"a": ([0, 1, 2], RUNS[:1])}, xlabel="step")
     assert not figure.axes[0].collections
@@ -82,6 +99,7 @@ def test_an_experiment_leaves_its_results_its_figures_and_a_page(tmp_path):
     text = page.read_text()
     assert "It works in 55 % of cases." in text
     assert "and more" in text
+    assert "<figcaption>one arm</figcaption>" in text
     assert "<svg" in text
 
 

@@ -40,6 +40,9 @@ def test_accuracy_vs_l2_plots_the_path_in_order_and_marks_what_was_taken():
     assert list(below.lines[1].get_xdata()) == [1, 1]
     assert words(figure) == ["taken"]
     assert words(figures.accuracy_vs_l2(PATH)) == []
+    steps = [{**PATH[0], "l2": l2} for l2 in (3.2e-5, 1e-3, 1.0, 31.6)]
+    ticks = figures.accuracy_vs_l2(steps).axes[1].get_xticklabels()
+    assert [tick.get_text() for tick in ticks] == ["3e-5", "0.001", "1", "30"]
 
 
 def test_learning_curve_leaves_out_what_was_not_measured():

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tljax.report.measures import interval
@@ -39,14 +40,15 @@ def curves(
     columns = min(2, len(groups))
     rows = -(-len(groups) // columns)
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
+    shared = len(groups) > 1 and len(names) <= len(COLOURS)
     with style():
         figure = new_figure(4.4 * columns, (2.8 if grouped else 3.0) * rows)
-        plots = figure.subplots(rows, columns, squeeze=False).flat
+        plots, drawn = figure.subplots(rows, columns, squeeze=False).ravel(), {}
         for axes, (heading, group) in zip(plots, groups.items(), strict=False):
-            order = names if len(names) <= len(COLOURS) else list(group)
+            order = names if shared else list(group)
             for name, (places, values) in group.items():
                 colour = COLOURS[order.index(name) % len(COLOURS)]
-                _band(axes, name, np.asarray(places, float), np.asarray(values, float), colour, share)
+                drawn[name] = _band(axes, name, np.asarray(places, float), np.asarray(values, float), colour, share)
             axes.set_title(heading)
             axes.set_xlabel(xlabel)
             if log:
@@ -60,12 +62,12 @@ def curves(
                 axes.set_xticks(range(len(ticks)), ticks, rotation=40, ha="right", rotation_mode="anchor")
             if share:
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-            if set(group) != set(names) or len(groups) == 1:
+            if not shared:
                 axes.legend()
-        for axes in plots:
-            axes.set_visible(False)
-        if len(groups) > 1 and all(set(group) == set(names) for group in groups.values()):
-            handles = figure.axes[0].get_lines()[: len(names)]
+        for axes in plots[len(groups) :]:
+            axes.remove()
+        if shared:
+            handles = [drawn[name] for name in names]
             figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(names)))
         return figure
 
@@ -77,8 +79,9 @@ def dots(rows: Mapping[str, Sequence[float]], *, xlabel: str, share: bool = True
         rows: name -> a value for each seed, best given in the order that they should have from above.
         share: values are shares in [0, 1], written as percentages.
     """
+    labels = [shorten(name, 56) for name in rows]
     with style():
-        figure = new_figure(6.0, 0.9 + 0.36 * len(rows))
+        figure = new_figure(4.2 + 0.06 * max(map(len, labels)), 0.9 + 0.36 * len(rows))
         axes = figure.add_subplot()
         for place, values in enumerate(rows.values()):
             mean, half = interval(values)
@@ -89,7 +92,7 @@ def dots(rows: Mapping[str, Sequence[float]], *, xlabel: str, share: bool = True
             axes.annotate(words, (mean, place), xytext=(0, 6), textcoords="offset points", ha="center", color=INK)
         axes.grid(True, axis="x")
         axes.grid(False, axis="y")
-        axes.set_yticks(range(len(rows)), [shorten(name, 44) for name in rows])
+        axes.set_yticks(range(len(rows)), labels)
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(len(rows) - 0.4, -0.8)
         axes.set_xlabel(xlabel)
@@ -98,11 +101,11 @@ def dots(rows: Mapping[str, Sequence[float]], *, xlabel: str, share: bool = True
         return figure
 
 
-def _band(axes: Axes, name: str, places: np.ndarray, values: np.ndarray, colour: str, share: bool) -> None:
+def _band(axes: Axes, name: str, places: np.ndarray, values: np.ndarray, colour: str, share: bool) -> Line2D:
     found = [interval(column) for column in values.T]
     mean, half = (np.array([getattr(one, key) for one in found]) for key in ("mean", "half"))
     if np.isfinite(half).any():
         low, high = (0, 1) if share else (-np.inf, np.inf)
         band = np.clip(mean - half, low, high), np.clip(mean + half, low, high)
         axes.fill_between(places, *band, color=colour, alpha=0.18)
-    axes.plot(places, mean, color=colour, label=name, marker="o" if len(places) <= 12 else None)
+    return axes.plot(places, mean, color=colour, label=name, marker="o" if len(places) <= 12 else None)[0]

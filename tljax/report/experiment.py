@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def write_experiment(
         question: the page's title.
         document: goes into results.json; nothing in it may be NaN, which is no JSON.
         findings: a sentence each, with its figures.
-        drawings: file stem -> figure; saved as PNG, and shown on the page.
+        drawings: file stem -> figure; saved as PNG, and shown on the page, over its caption or else its `alt`.
         sections: what else the page shows.
     Returns:
         The page.
@@ -38,5 +39,6 @@ def write_experiment(
     for stem, drawing in drawings.items():
         drawing.figure.savefig(folder / f"{stem}.png", dpi=130, facecolor="white")
     found = Section("What it found", [Text(finding) for finding in findings])
-    shown = [Section("Figures", list(drawings.values()))] if drawings else []
+    figures = [replace(drawing, caption=drawing.caption or drawing.alt) for drawing in drawings.values()]
+    shown = [Section("Figures", figures)] if figures else []
     return write_page(folder / PAGE, question, [found, *shown, *sections])

@@ -35,7 +35,7 @@ def accuracy_vs_l2(path: Sequence[dict[str, float]], chosen: float | None = None
         above.set_title("Accuracy on held-out folds")
         below.set_title("Loss, nats")
         below.set_xlabel("L2 strength")
-        below.set_xticks(places, [f"{point['l2']:.1g}".replace("e-0", "e-") for point in path])
+        below.set_xticks(places, [f"{float(format(point['l2'], '.1g')):g}".replace("e-0", "e-") for point in path])
         if len(path) > 8:
             below.tick_params(axis="x", labelrotation=45)
         for place in [i for i in places if chosen is not None and np.isclose(path[i]["l2"], chosen, rtol=1e-4, atol=0)]:
@@ -177,13 +177,19 @@ def robustness_curve(eps: Sequence[float], accuracy: Sequence[float]) -> Figure:
 
 
 def transfer_matrix(
-    values: Float[np.ndarray, "makers judges"], makers: Sequence[str], judges: Sequence[str], *, letters: int = 22
+    values: Float[np.ndarray, "makers judges"],
+    makers: Sequence[str],
+    judges: Sequence[str],
+    *,
+    letters: int = 22,
+    ylabel: str = "made on",
 ) -> Figure:
     """How often images made on one network (rows) work on another (columns).
 
     Args:
         values: shares in [0, 1]; nan is left empty.
         letters: of a maker's name, at most; what is longer is cut in the middle.
+        ylabel: what the rows are, where they are no makers.
     """
     values = np.asarray(values, float)
     with style():
@@ -196,7 +202,7 @@ def transfer_matrix(
         )
         axes.set_yticks(range(len(makers)), [shorten(n, letters) for n in makers])
         axes.set_xlabel("judged by")
-        axes.set_ylabel("made on")
+        axes.set_ylabel(ylabel)
         _write(axes, values, [["" if np.isnan(v) else f"{100 * v:.0f} %" for v in row] for row in values])
         return figure
 
