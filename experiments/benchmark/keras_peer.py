@@ -6,7 +6,6 @@ version of the paper did, so its logits are not compared; the work is that of th
 
 import jax
 import jax.numpy as jnp
-import keras
 from keras import applications
 
 from experiments.benchmark.rows import Row
@@ -39,6 +38,3 @@ def make(peer: str, row: Row, context: Context) -> Work:
     images = jnp.asarray(draw_images(row.size, row.size, row.count))
     call = jax.jit(logits if row.task == "forward" else jax.grad(score))
     return Work(lambda: jax.block_until_ready(call(images, trained, others)))
-
-
-assert keras.backend.backend() == "jax"

@@ -100,7 +100,8 @@ def table(document: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, found in document["rows"].items():
         ours = found["peers"].get(OURS, {})
-        speed = ours["flops"] / ours["seconds"] if ours.get("flops") else 0.0
+        counted = ours.get("flops") and parse(name).task != "stream"
+        speed = ours["flops"] / ours["seconds"] if counted else 0.0
         cells = [title(parse(name)), said(ours)]
         cells += [against(found, peer) for peer in peers]
         cells += [f"{speed / 1e9:.0f}" if speed else "", f"{100 * speed / peak:.0f} %" if speed and peak else ""]
@@ -113,8 +114,9 @@ def said(peer: Mapping[str, Any]) -> str:
     """The time of a peer with its outcome, or that it failed."""
     if "seconds" not in peer:
         return "failed"
-    outcome = ", ".join(f"{name} {value:.3g}" for name, value in peer["outcome"].items())
-    return span(peer["seconds"]) + (f" ({outcome})" if outcome else "")
+    words = [] if peer["warm"] else ["first call"]
+    words += [f"{name} {value:.3g}" for name, value in peer["outcome"].items()]
+    return span(peer["seconds"]) + (f" ({', '.join(words)})" if words else "")
 
 
 def against(found: Mapping[str, Any], peer: str) -> str:

@@ -86,7 +86,9 @@ def forward(network: nn.Module, row: Row, compiled: bool) -> Work:
     images = torch.from_numpy(draw_images(row.size, row.size, row.count))
     call = scorer
     if compiled:
-        torch._inductor.config.freezing = True
+        from torch._inductor import config
+
+        config.freezing = True
         call = torch.compile(scorer)
 
     def run() -> torch.Tensor:
@@ -116,16 +118,17 @@ def step(network: nn.Module, row: Row, compiled: bool) -> Work:
     scorer = Scorer(row.model, network).train()
     optimiser = torch.optim.SGD(network.requires_grad_().parameters(), lr=RATE, momentum=MOMENTUM)
     images = torch.from_numpy(draw_images(row.size, row.size, row.count))
-    labels = torch.arange(row.count)
+    labels, losses = torch.arange(row.count), []
 
     def run() -> float:
         optimiser.zero_grad(set_to_none=True)
         loss = functional.cross_entropy(scorer(images), labels)
         loss.backward()
         optimiser.step()
-        return loss.item()
+        losses.append(loss.item())
+        return losses[-1]
 
-    return Work(run, lambda: check | {"loss": [run()]})
+    return Work(run, lambda: check | {"loss": losses[:1]})
 
 
 def logits(scorer: nn.Module, row: Row) -> dict[str, list[float]]:

@@ -12,6 +12,7 @@ from torchvision import transforms
 from experiments.benchmark.rows import Row
 from experiments.benchmark.worker import Context, Work
 from tests.golden import reference
+from tljax.models.spec import get_spec
 
 BATCH, WORKERS = 32, 2
 EPOCHS, RATE = 5, 1e-3
@@ -50,8 +51,7 @@ def load(photos: Photos, *, shuffle: bool = False) -> DataLoader:
 def features(scorer: nn.Module, row: Row, context: Context) -> Work:
     """Features of photos on disk."""
     folder = context.photos[str(row.count)]
-    split = context.splits[folder]
-    files = sorted(split["train"] + split["val"])
+    files = context.files(folder)
 
     def run(some: list[str] = files) -> torch.Tensor:
         with torch.inference_mode():
@@ -68,7 +68,7 @@ def train(scorer: nn.Module, row: Row, context: Context) -> Work:
     def run() -> float:
         torch.manual_seed(0)
         train, val = (load(Photos(folder, shares[s], row.size), shuffle=s == "train") for s in ("train", "val"))
-        head = nn.Linear(1280, len(train.dataset.classes))
+        head = nn.Linear(get_spec(row.model).feature_dim, len(train.dataset.classes))
         optimiser = torch.optim.Adam(head.parameters(), lr=RATE)
         for _ in range(EPOCHS):
             for images, labels in train:

@@ -1,5 +1,6 @@
 """Peers in turns: each in a process of its own, one of which computes while the others wait."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -30,14 +31,9 @@ class Peer:
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         environment = {**os.environ, **dict.fromkeys(names, str(threads)), "KERAS_BACKEND": "jax"}
         command = [sys.executable, "-m", "experiments.benchmark.worker", peer, str(context), row.name]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log.open("w"),
-            env=environment,
-            text=True,
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, **pipes, stderr=log, env=environment, text=True)
         try:
             self.began = self._answer()
         except PeerFailed:
@@ -48,14 +44,16 @@ class Peer:
 
     def turn(self, calls: int) -> None:
         """Measures so many calls."""
-        print(calls, file=self.process.stdin, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+            print(calls, file=self.process.stdin, flush=True)
         told = self._answer()
         self.seconds.append(told["seconds"])
         self.peak = told["peak"]
 
     def close(self) -> None:
         """Ends the process."""
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
@@ -67,7 +65,7 @@ class Peer:
         line = self.process.stdout.readline()
         if not line:
             said = self.log.read_text("utf-8", "replace").strip().splitlines()
-            raise PeerFailed(said[-1][:300] if said else f"exit code {self.process.wait()}")
+            raise PeerFailed(f"{said[-1][:300] if said else 'no word'} (exit code {self.process.wait()})")
         return json.loads(line)
 
 
@@ -79,8 +77,8 @@ def measure(row: Row, peers: Sequence[str], context: Path, *, threads: int, roun
         context: the file that `worker.Context` is read from.
         rounds: turns of each peer, after a first one of a single call which says how many calls a turn takes.
         turn: seconds of one turn; at least one call is made.
-        budget: seconds of all turns of one peer: one that is slow makes fewer. Where already its first call, which
-            compiles, took longer, or where the first call is what counts, that is the measurement.
+        budget: seconds of all turns of one peer: one that is slow makes fewer. Where its first call, which compiles,
+            took five times as long, or where the first call is what counts, that is the measurement.
     Returns:
         {peer: what was measured, or {"failed": why}}.
     """
@@ -95,13 +93,16 @@ def measure(row: Row, peers: Sequence[str], context: Path, *, threads: int, roun
         for name, why in wrong(disagreements({peer.name: peer.began for peer in alive})).items():
             found[name] = {"failed": f"computes something else: {why}"}
         measuring = [peer for peer in alive if peer.name not in found]
-        warm = [peer for peer in measuring if not TASKS[row.task].cold and peer.began["first"] <= budget]
+        warm = [peer for peer in measuring if not TASKS[row.task].cold and peer.began["first"] <= 5 * budget]
         for number in range(rounds + 1):
-            for peer in warm:
+            for peer in [peer for peer in warm if peer.name not in found]:
                 last = peer.seconds[-1][-1] if peer.seconds else 0.0
                 if number == 0 or (number + 1) * max(last, turn) <= budget:
-                    peer.turn(1 if not last else min(max(round(turn / last), 1), 50))
-        found |= {peer.name: measured(peer) for peer in measuring}
+                    try:
+                        peer.turn(1 if not last else min(max(round(turn / last), 1), 50))
+                    except PeerFailed as error:
+                        found[peer.name] = {"failed": str(error)}
+        found |= {peer.name: measured(peer) for peer in measuring if peer.name not in found}
     finally:
         for peer in alive:
             peer.close()

@@ -37,6 +37,10 @@ class Context:
     photos: dict[str, str] = field(default_factory=dict)
     splits: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
+    def files(self, folder: str) -> list[str]:
+        """All photos of a folder, in the same order everywhere."""
+        return sorted(name for share in self.splits[folder].values() for name in share)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -44,7 +48,7 @@ class Work:
 
     Attributes:
         run: one call; it returns when the result is there.
-        check: numbers that every peer must agree on, by name; measured before anything is timed.
+        check: numbers that every peer must agree on, by name; asked for after the first call.
         outcome: of the last result: how good it is, by name.
         flops, bytes: of one call: products and sums of the layers (of direct convolution), and the least that these
             must read and write if each layer reads its input once; 0 where nobody counted.
@@ -68,9 +72,8 @@ def main(peer: str, context: Context, row: Row) -> None:
 
         keep_large_pages()  # as the command line does; before JAX starts
     work = importlib.import_module(f"experiments.benchmark.{MODULES[peer]}").make(peer, row, context)
-    check = work.check()
     seconds, result = timed(work.run)
-    told = {"first": seconds, "check": check, "flops": work.flops, "bytes": work.bytes}
+    told = {"first": seconds, "check": work.check(), "flops": work.flops, "bytes": work.bytes}
     print(json.dumps({**told, "outcome": work.outcome(result), "peak": peak()}), file=answers, flush=True)
     for line in sys.stdin:
         count = int(line)
