@@ -43,7 +43,7 @@ class Recipe:
     diversity: float = 4.0
     transforms: Transforms = field(default_factory=Transforms)
     weight_noise: float = 0.0
-    stages: tuple[tuple[float, float], ...] = ((0.5, 0.6), (0.5, 1.0))
+    stages: tuple[tuple[float, float], ...] = ((0.25, 0.75), (0.75, 1.0))
 
 
 @dataclass(frozen=True)
