@@ -61,7 +61,8 @@ def make(peer: str, row: Row, context: Context) -> Work:
 
 def load(row: Row, context: Context) -> nn.Module:
     """The reference network in inference mode, channels last, with the weights that all peers have."""
-    network = reference.load(row.model, read_weights(context.weights[row.model]), torch.float32)
+    state = {name: np.array(value) for name, value in read_weights(context.weights[row.model]).items()}  # to write to
+    network = reference.load(row.model, state, torch.float32)
     return network.to(memory_format=torch.channels_last).requires_grad_(False)
 
 
