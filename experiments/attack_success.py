@@ -12,7 +12,6 @@ untargeted PGD and APGD leave no more photos right than foolbox does. Time: see 
 a minute.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,8 +30,10 @@ from tljax.data.loader import batches
 from tljax.data.sources import image_source
 from tljax.files import write_folder
 from tljax.report.blocks import Table, Text
-from tljax.report.page import Section, write_page
+from tljax.report.experiment import write_experiment
+from tljax.report.page import Section
 
+QUESTION = "How often does each attack succeed within the same budget?"
 TARGETED = {
     "fgsm": {"eps": 4 / 255},
     "mi_fgsm": {"eps": 4 / 255, "steps": 40},
@@ -68,7 +69,7 @@ class Config:
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Attacks, reads back, and writes OUT/report.html and OUT/results.json."""
+    """Attacks, reads back, and writes OUT."""
     targeted, untargeted = TARGETED, UNTARGETED
     if config.small:
         config = replace(config, count=4, batch_size=4)
@@ -90,8 +91,7 @@ def main(config: Config) -> dict[str, Any]:
             standing[name] = 1 - one_attack(net, images, seen, name, options, config)["success"]
         standing |= foolbox_peer(net, images, seen, config, untargeted["pgd"]["steps"])
     document = {"config": config.__dict__, "targeted": rows, "untargeted still right": standing}
-    (out / "results.json").write_text(json.dumps(document, indent=1))
-    write_page(out / "report.html", "How often does each attack succeed?", sections(document))
+    write_experiment(out, QUESTION, document, findings=findings(document), drawings={}, sections=sections(document))
     return document
 
 
@@ -112,7 +112,7 @@ def top_classes(net: Any, images: np.ndarray, batch_size: int) -> np.ndarray:
 
 def one_attack(
     net: Any, images: np.ndarray, labels: np.ndarray, name: str, options: dict[str, Any], config: Config
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Success and mean distances of one attack, by the files that it leaves."""
     attack = getattr(synth, name.split(" ")[0])
 
@@ -131,13 +131,13 @@ def one_attack(
     result = {
         "success": float(won.mean()),
         "linf (255ths)": float(np.round(255 * np.abs(change).max(), 3)),
-        "mean l2 of successes": float(l2[won].mean()) if won.any() else float("nan"),
+        "mean l2 of successes": float(l2[won].mean()) if won.any() else None,
         "seconds": seconds,
     }
     if options.get("norm") == "l2":
         free = in_batches(lambda *a: run(*a, quantized=False), images, labels, config.batch_size)
         free_l2 = np.sqrt(((free - images / np.float32(255)) ** 2).sum((1, 2, 3)))
-        result["mean l2 before rounding"] = float(free_l2[won].mean()) if won.any() else float("nan")
+        result["mean l2 before rounding"] = float(free_l2[won].mean()) if won.any() else None
     return result
 
 
@@ -188,8 +188,10 @@ def sections(document: dict[str, Any]) -> list[Section]:
             name,
             f"{row['success']:.0%}",
             f"{row['linf (255ths)']:g}",
-            f"{row['mean l2 of successes']:.3f}",
-            f"{row['mean l2 before rounding']:.3f}" if "mean l2 before rounding" in row else "",
+            *(
+                "–" if row.get(key) is None else f"{row[key]:.3f}"
+                for key in ("mean l2 of successes", "mean l2 before rounding")
+            ),
             f"{row['seconds']:.0f}",
         )
         for name, row in document["targeted"].items()

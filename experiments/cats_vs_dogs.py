@@ -326,29 +326,30 @@ def findings(document: dict[str, Any]) -> list[str]:
         said = [f"{arm} {spread(*interval(values))}" for arm, values in found["accuracy"].items()]
         lines.append(f"{name}, {found['photos']:,} photos: {'; '.join(said)}.")
     accuracy = document["backbones"][document["models"][0]]["accuracy"]
-    if FEW_FIRST in accuracy:
-        pairs = {
-            "probe first, then tuned, less all at once under a random head": (FEW_FIRST, FEW_AT_ONCE),
-            "probe alone less probe first, then tuned": (FEW, FEW_FIRST),
-        }
-        for words, (one, other) in pairs.items():
-            gain = interval(np.subtract(accuracy[one], accuracy[other]))
-            lines.append(
-                f"On {document['config']['few']} photos, {words}: {spread(*gain).replace(' %', ' points')} "
-                f"(paired, {len(accuracy[one])} seeds)."
-            )
+    few = document["config"]["few"]
+    pairs = {
+        f"On {few} photos, probe first, then tuned, less all at once under a random head": (FEW_FIRST, FEW_AT_ONCE),
+        f"On {few} photos, probe first, then tuned, less the probe alone": (FEW_FIRST, FEW),
+        "On 80 % of all photos, tuned less the probe alone": (TUNED, ALL),
+    }
+    for words, (one, other) in pairs.items():
+        if one in accuracy and other in accuracy:
+            both = list(zip(accuracy[one], accuracy[other], strict=False))
+            gain = interval([a - b for a, b in both])
+            lines.append(f"{words}: {spread(*gain).replace(' %', ' points')} (paired, {len(both)} seeds).")
     return lines
 
 
 def drawings(document: dict[str, Any]) -> dict[str, Figure]:
     """The figures, from what results.json holds."""
     first = document["models"][0]
-    rows = {f"{first}: {arm}": values for arm, values in document["backbones"][first]["accuracy"].items()}
+    rows = dict(document["backbones"][first]["accuracy"])
     for name in document["models"][1:]:
         accuracy = document["backbones"][name]["accuracy"]
         arm = ALL if ALL in accuracy else next(iter(accuracy))
         rows[f"{name}: {arm}"] = accuracy[arm]
-    made = {"arms": Figure(comparison.dots(rows, xlabel="accuracy"), "Accuracy of every arm over seeds")}
+    alt = f"Accuracy over seeds; of {first} where no network is named"
+    made = {"arms": Figure(comparison.dots(rows, xlabel="accuracy"), alt)}
     lines = {
         arm: (np.arange(1, len(runs[0]) + 1), np.array(runs))
         for arm, runs in document["curves"].items()

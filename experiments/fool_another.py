@@ -13,7 +13,6 @@ much more often than another architecture, MI-FGSM more often than PGD; targets 
 README.md; the small preset takes about a minute.
 """
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,8 +27,13 @@ from tljax.commands.networks import default_judges, load_network
 from tljax.data.loader import batches
 from tljax.data.sources import image_source
 from tljax.files import write_folder
-from tljax.report import figures, synth_page
-from tljax.report.blocks import Figure
+from tljax.report import figures
+from tljax.report.blocks import Figure, Text
+from tljax.report.experiment import write_experiment
+from tljax.report.page import Section
+from tljax.report.text import percent
+
+QUESTION = "Does an adversarial image made on one network fool another?"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Config:
     photos: str
     """A folder of photos; they need no labels."""
     out: str = "out/fool-another"
-    """The folder for report.html and results.json."""
+    """The folder for report.html, results.json and the figures."""
     count: int = 48
     """How many photos."""
     models: tuple[str, ...] = ()
@@ -57,34 +61,41 @@ class Config:
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Makes, judges, and writes OUT/report.html and OUT/results.json."""
+    """Makes, judges, and writes OUT."""
     names = list(config.models) or default_judges(())
     if config.small:
         config, names = replace(config, count=4, batch_size=4, steps=3), names[:2]
     out = write_folder(config.out, overwrite=True)
     nets = {name: load_network(name) for name in names}
-    matrices = []
+    matrices = {}
     with progress.tracking() as track:
         for targeted in (False, True):
             for method in ("pgd", "mi_fgsm"):
                 values = [row(nets, name, method, targeted, config) for name in track(names, method, len(names))]
-                kind = "targeted" if targeted else "untargeted"
-                matrices.append(
-                    {"title": f"{method}, {kind}", "values": np.array(values), "makers": names, "judges": names}
-                )
-    subtitle = f"L∞ {255 * config.eps:g}/255, {config.steps} steps, {config.count} photos; rows make, columns judge"
-    synth_page.write_transfer(out / "report.html", {"matrices": matrices, "subtitle": subtitle})
-    document = {
-        "config": config.__dict__,
-        "networks": names,
-        "matrices": {matrix["title"]: matrix["values"].tolist() for matrix in matrices},
-    }
-    (out / "results.json").write_text(json.dumps(document, indent=1))
+                matrices[f"{method}, {'targeted' if targeted else 'untargeted'}"] = values
+    document = {"config": config.__dict__, "networks": names, "matrices": matrices}
+    write_experiment(
+        out,
+        QUESTION,
+        document,
+        findings=findings(document),
+        drawings=drawings(document),
+        sections=[Section("How it was measured", [Text(told(config))])],
+    )
     return document
 
 
-def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: Config) -> list[float]:
-    """How often the maker's images succeed with each judge."""
+def told(config: Config) -> str:
+    """The settings in words."""
+    return (
+        f"L∞ {255 * config.eps:g}/255, {config.steps} steps, {config.count} photos. Untargeted: of the photos that "
+        "both networks see alike, the share that the judge sees differently afterwards. Targeted: the share of all "
+        "photos that the judge sees as the target."
+    )
+
+
+def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: Config) -> list[float | None]:
+    """How often the maker's images succeed with each judge; None where no photo counts."""
     net = nets[maker]
     source = image_source([config.photos])
     chosen = np.random.default_rng(config.seed).permutation(len(source.files))[: config.count]
@@ -111,7 +122,7 @@ def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: C
             alike = seen[name] == seen[maker]
             fooled[name] += int((now == targets).sum() if targeted else (alike & (now != seen[name])).sum())
             counted[name] += len(clean) if targeted else int(alike.sum())
-    return [fooled[name] / counted[name] if counted[name] else float("nan") for name in nets]
+    return [fooled[name] / counted[name] if counted[name] else None for name in nets]
 
 
 def answers(net: Any, images: np.ndarray) -> np.ndarray:
@@ -126,11 +137,13 @@ def findings(document: dict[str, Any]) -> list[str]:
     """What it found, a sentence for each matrix."""
     lines, names = [], document["networks"]
     for title, values in document["matrices"].items():
-        own, other = np.diag(values), np.array(values)[~np.eye(len(names), dtype=bool)]
-        best = np.unravel_index(np.argmax(np.array(values) - 2 * np.eye(len(names))), (len(names), len(names)))
+        shares, own = np.array(values, float), np.eye(len(names), dtype=bool)  # None becomes nan
+        others = np.where(own, -1, np.nan_to_num(shares))
+        maker, judge = np.unravel_index(np.argmax(others), others.shape)
         lines.append(
-            f"{title}: {own.mean():.1%} of the images fool their maker, {other.mean():.1%} another network; most often "
-            f"those of {names[best[0]]} fool {names[best[1]]} ({values[best[0]][best[1]]:.1%})."
+            f"{title}: {percent(np.nanmean(shares[own]))} of the images fool their maker, "
+            f"{percent(np.nanmean(shares[~own]))} another network; most often those of {names[maker]} fool "
+            f"{names[judge]} ({percent(others[maker, judge])})."
         )
     return lines
 
@@ -139,8 +152,9 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
     """The figures, from what results.json holds."""
     names, made = document["networks"], {}
     for title, values in document["matrices"].items():
-        figure = figures.transfer_matrix(np.array(values), names, names)
-        made[title.replace(", ", "-")] = Figure(figure, f"How often images made on one network fool another: {title}")
+        figure = figures.transfer_matrix(np.array(values, float), names, names)
+        alt = f"How often images made on one network fool another: {title}"
+        made[title.replace(", ", "-")] = Figure(figure, alt, title)
     return made
 
 

@@ -12,7 +12,6 @@ Expected: 20,000 inputs, thousands refused, none of the five failures. Linux onl
 the small preset takes two seconds. An input that failed is kept under OUT/failures.
 """
 
-import json
 import multiprocessing
 import os
 import re
@@ -37,10 +36,13 @@ from tljax.data.images import decode, preprocess
 from tljax.errors import InputError
 from tljax.files import write_folder
 from tljax.models.spec import get_spec
-from tljax.report.blocks import Table, Text
-from tljax.report.page import Section, write_page
+from tljax.report.blocks import Table
+from tljax.report.experiment import write_experiment
+from tljax.report.page import Section
+from tljax.report.text import duration
 from tljax.weights.read import read_weights
 
+QUESTION = "Does a hostile file do any harm?"
 SHARES = {**dict.fromkeys(WEIGHTS, 0.1), **dict.fromkeys(IMAGES, 0.075), "run": 0.05}
 FAILURES = ("crash", "hang", "memory", "executed", "unclear")
 GIGABYTE = 1 << 30
@@ -101,8 +103,7 @@ def main(config: Config) -> dict[str, Any]:
         },
         "failed": [failure for tally in tallies.values() for failure in tally.failures],
     }
-    (out / "results.json").write_text(json.dumps(document, indent=1))
-    write_page(out / "report.html", "Does a hostile file do any harm?", sections(document))
+    write_experiment(out, QUESTION, document, findings=findings(document), drawings={}, sections=sections(document))
     return document
 
 
@@ -232,6 +233,19 @@ def virtual_memory(name: str) -> int:
 # --- the page ----------------------------------------------------------------------------------------------
 
 
+def findings(document: dict[str, Any]) -> list[str]:
+    """What it found, a sentence each."""
+    kinds = document["kinds"]
+    read, refused = (sum(found.get(name, 0) for found in kinds.values()) for name in ("accepted", "refused"))
+    harm = ", ".join(f"{name} {count}" for name, count in document["failures"].items())
+    slowest = max(kinds, key=lambda kind: kinds[kind]["slowest"])
+    return [
+        f"{document['inputs']:,} hostile files ({', '.join(kinds)}) in {duration(document['seconds'])}: {refused:,} "
+        f"refused in one line, {read:,} read. Failures: {harm}.",
+        f"The slowest took {duration(kinds[slowest]['slowest'])} of one core ({slowest}).",
+    ]
+
+
 def sections(document: dict[str, Any]) -> list[Section]:
     """The page."""
     outcomes_ = ("accepted", "refused", *FAILURES)
@@ -241,11 +255,8 @@ def sections(document: dict[str, Any]) -> list[Section]:
     ]
     reasons = [(kind, n, why) for kind, found in document["kinds"].items() for why, n in found["reasons"]]
     failed = [(f["kind"], f["number"], f["outcome"], f["detail"]) for f in document["failed"]]
-    told = Text(
-        f"{document['inputs']:,} inputs in {document['seconds']:.0f} s; {sum(document['failures'].values())} failed."
-    )
     return [
-        Section("What became of them", [told, Table(["kind", *outcomes_, "slowest, CPU s"], rows)]),
+        Section("What became of them", [Table(["kind", *outcomes_, "slowest, CPU s"], rows)]),
         Section("The most frequent refusals", [Table(["kind", "inputs", "reason"], reasons)]),
         *([Section("Failures", [Table(["kind", "number", "failure", "detail"], failed)])] if failed else []),
     ]
@@ -253,7 +264,4 @@ def sections(document: dict[str, Any]) -> list[Section]:
 
 if __name__ == "__main__":
     result = main(tyro.cli(Config, description=__doc__))
-    for kind, found in result["kinds"].items():
-        told = {name: found.get(name, 0) for name in ("accepted", "refused", *FAILURES)}
-        print(f"{kind:12s}" + "  ".join(f"{name} {count:5d}" for name, count in told.items()))
-    print(f"{result['inputs']} inputs, {result['seconds']:.0f} s: {result['failures']}")
+    print("\n".join(findings(result)))

@@ -222,7 +222,7 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
     names = [document["config"]["model"], *document["judges"]]
     values = np.array([[step["said"][name]["prob"] for name in names] for step in document["steps"]])
     titles = [f"{step['title']} [{step['way']}]" for step in document["steps"]]
-    figure = figures.transfer_matrix(values, titles, names, letters=60)
+    figure = figures.transfer_matrix(values, titles, names, letters=70, ylabel="")
     return {"opinions": Figure(figure, "The probability of the wanted class, by picture and by network")}
 
 

@@ -12,7 +12,6 @@ lite2; made on all three they are also often in the top 5 of squeezenet1_1.caffe
 Time on 2 CPU cores: see README.md, which holds the measured results. The small preset takes about a minute.
 """
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,9 +26,11 @@ from tljax.commands.networks import default_judges, file_stem, load_network, opi
 from tljax.files import write_folder
 from tljax.report import figures, synth_page
 from tljax.report.blocks import Figure, Table, Text
-from tljax.report.page import Section, write_page
+from tljax.report.experiment import write_experiment
+from tljax.report.page import Section
 from tljax.synth import PixelRecipe, dream, to_bytes
 
+QUESTION = "Do other networks recognise an ideal image?"
 CLASSES = (284, 281, 340, 207, 292, 130, 963, 9, 417, 604, 386, 984, 985, 291, 96, 388, 949, 701, 973, 1)
 LITES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
@@ -39,7 +40,7 @@ class Config:
     """Options of the experiment."""
 
     out: str = "out/ideal-classes"
-    """The folder for report.html, results.json and the pictures."""
+    """The folder for report.html, results.json, the figure and the pictures."""
     classes: tuple[int, ...] = CLASSES
     """Indices of ImageNet classes."""
     steps: int | None = None
@@ -57,7 +58,7 @@ class Config:
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Makes, judges, and writes OUT/report.html and OUT/results.json."""
+    """Makes, judges, and writes OUT."""
     if config.small:
         config = replace(config, classes=config.classes[:2], steps=4, size=64, ways=("pixel + TV", "fourier"))
         config = replace(config, judges=default_judges(LITES[:1])[-1:])
@@ -75,12 +76,18 @@ def main(config: Config) -> dict[str, Any]:
         )
     ]
     sections += [Section(way, synth_page.ideal_blocks(result["images"])) for way, result in results.items()]
-    write_page(out / "report.html", "Do other networks recognise an ideal image?", sections)
     for result in results.values():
         for image in result["images"]:
             image.pop("image")
     document = {"config": config.__dict__, "ways": results}
-    (out / "results.json").write_text(json.dumps(document, indent=1))
+    write_experiment(
+        out,
+        QUESTION,
+        document,
+        findings=findings(document),
+        drawings=drawings(document),
+        sections=sections,
+    )
     return document
 
 
@@ -150,7 +157,7 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
         [[i["judges"].get(j, none)["rank"] for i in w["images"]] for j in judges] for w in document["ways"].values()
     ]
     first = np.where(np.isnan(ranks).any(-1), np.nan, np.mean(np.equal(ranks, 1), -1))
-    figure = figures.transfer_matrix(first, list(document["ways"]), judges)
+    figure = figures.transfer_matrix(first, list(document["ways"]), judges, ylabel="made by")
     return {"first": Figure(figure, "The share of ideal images that each judge puts first, by the way they were made")}
 
 

@@ -8,10 +8,11 @@ The backbones stay as they are; a probe is fitted on their features. With the of
 seeds draw the few photos of the few-shot curve; a folder without a split is split anew for each seed, 7 of 10 photos
 of a breed to train on. All figures are mean per-class accuracy, the usual one for this set.
 
-Expected on 37 breeds x 10 photos, efficientnet_lite0: 0.84 or better from 7 photos a breed; cat or dog nearly always
-right; one photo a breed already gives more than half of the breeds; several networks together gain a few points. For
-scale, on the whole set a ResNet-50's frozen features give 91.5 % (BYOL, arXiv 2006.07733, table 3).
-Time on two CPU cores: minutes for the folder, an hour for the whole set; the small preset takes half a minute.
+Expected on 37 breeds x 10 photos, efficientnet_lite0: 88 % from 7 photos a breed, 63 % from one, and cat or dog always
+right. Four networks' features side by side gain 2 points over it, and nothing over the best of the four, lite2 with
+91 %. For scale, on the whole set a ResNet-50's frozen features give 91.5 % (BYOL, arXiv 2006.07733, table 3).
+Time on two CPU cores: two minutes for the folder; the whole set, 7,349 photos, has not been timed. The small preset
+takes half a minute.
 """
 
 import json

@@ -27,6 +27,7 @@ EXPERIMENTS = (
     "ideal_classes",
     "attack_success",
     "fool_another",
+    "fuzz",
 )
 HEAD = """\
 # Experiments
@@ -105,7 +106,8 @@ def section(name: str) -> str:
     if document is not None:
         lines += [f"- {finding}" for finding in module.findings(document)]
         lines.append("")
-    lines += [f"![{drawing.alt}](results/{name}-{stem}.png)\n" for stem, drawing in drawn(name).items()]
+    for stem, drawing in drawn(name).items():
+        lines += [f"![{drawing.alt}](results/{name}-{stem}.png)\n", f"*{drawing.alt}.*\n"]
     return "\n".join(lines)
 
 

@@ -1,12 +1,25 @@
 """The pure functions behind the measurement, on exact cases."""
 
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.where_transfer_ends import RANDOM, frechet, make_describe, padded, stage_names, stratified
+from experiments.where_transfer_ends import (
+    CHOSEN,
+    FINETUNED,
+    RANDOM,
+    frechet,
+    make_describe,
+    padded,
+    pairs,
+    stage_names,
+    stratified,
+    widened,
+)
+from tljax.report.measures import interval
 from tljax.transfer import fit_probe, predict_probs
 
 
@@ -54,3 +67,34 @@ def test_columns_of_nought_change_no_prediction():
     assert padded(values).shape == (60, 128)
     plain, wide = (predict_probs(fit_probe(v, labels, classes=3, l2=0.1), v) for v in (values, padded(values)))
     np.testing.assert_allclose(plain, wide, atol=1e-3)
+
+
+def test_what_is_compared_is_paired_seed_by_seed():
+    by_size = {"80": {"pixels": [0.5, 0.7, 0.6], "last stage, top": [0.4, 0.5, 0.9], CHOSEN: [0.5, 0.7, 0.6]}}
+    found = {"train": 80, "test": 20, "by_size": by_size, FINETUNED: {"80": [1.0, 0.9]}}
+    got = pairs(found)
+    assert list(got) == [
+        "last stage less pixels",
+        "stage chosen by folds less pixels",
+        "fine-tuned less pixels",
+        "stage chosen by folds less last stage",
+        "fine-tuned less last stage",
+        "fine-tuned less stage chosen by folds",
+    ]
+    np.testing.assert_allclose(got["last stage less pixels"], [-0.1, -0.2, 0.3])
+    np.testing.assert_allclose(got["stage chosen by folds less pixels"], 0)
+    np.testing.assert_allclose(got["fine-tuned less last stage"], [0.6, 0.4])  # two seeds have both
+    assert len(pairs({**found, FINETUNED: {"40": [1.0]}})) == 3
+
+
+def test_overlapping_training_sets_widen_an_interval():
+    differences, found = [0.01, 0.02, 0.03, 0.04], {"train": 80, "test": 20}
+    assert widened(differences, found) == pytest.approx(interval(differences).half * 2**0.5)  # 1/4 + 1/4 for 1/4
+    assert widened(differences, {"train": 80, "test": 0}) == pytest.approx(interval(differences).half)
+
+
+def test_stages_stay_in_the_order_of_the_network():
+    net = SimpleNamespace(intermediates=lambda variables, images: OrderedDict(variables))
+    maps = OrderedDict(stem=jnp.ones((1, 2, 2, 1)), layer1=jnp.ones((1, 2, 2, 1)))
+    found = make_describe(net, list(maps), quarters=True)(maps, np.zeros((1, 8, 8, 3), np.uint8))
+    assert list(found) == ["stem", "stem, quarters", "layer1", "layer1, quarters"]

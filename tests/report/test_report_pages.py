@@ -194,15 +194,6 @@ def test_robustness_page_has_the_curve_and_its_numbers(tmp_path):
     assert "of 100 photos" in text
 
 
-def test_transfer_page_has_a_section_for_each_matrix(tmp_path):
-    matrices = [
-        {"title": t, "values": np.eye(2), "makers": ["a", "b"], "judges": ["a", "b"]} for t in ("PGD", "MI-FGSM")
-    ]
-    text = synth_page.write_transfer(tmp_path / "p.html", {"matrices": matrices}).read_text(encoding="utf-8")
-    assert text.count("<h2>") == 2
-    assert ">MI-FGSM<" in text
-
-
 def test_the_package_loads_nothing_by_itself():
     code = "import sys, tljax.report; print([m for m in ('numpy', 'matplotlib', 'jax', 'PIL') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

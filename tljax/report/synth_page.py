@@ -58,20 +58,6 @@ def write_robustness(path: str | os.PathLike, record: Mapping[str, Any]) -> Path
     )
 
 
-def write_transfer(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
-    """Writes the page of a transfer matrix, or of several.
-
-    Args:
-        record: matrices: {title, values (makers, judges) shares in [0, 1] with nan for unknown, makers, judges, note}
-            each; title, subtitle where wanted.
-    Raises:
-        InputError: the file cannot be written.
-    """
-    sections = [Section(matrix["title"], transfer_blocks(matrix)) for matrix in record["matrices"]]
-    title = record.get("title") or "Does it fool another network?"
-    return write_page(path, title, sections, subtitle=record.get("subtitle") or "")
-
-
 def save_curve(path: str | os.PathLike, curve: Sequence[Mapping[str, Any]]) -> None:
     """Saves a robust accuracy curve, {eps, accuracy} each, as a PNG."""
     figure = figures.robustness_curve([point["eps"] for point in curve], [point["accuracy"] for point in curve])
@@ -136,13 +122,6 @@ def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
     rows = [(f"{255 * budget:.3g}/255", percent(share)) for budget, share in zip(eps, accuracy, strict=True)]
     table = Table(["Budget", "Still right"], rows)
     return [Text(text), Row([Figure(figures.robustness_curve(eps, accuracy), alt), Card([table])])]
-
-
-def transfer_blocks(matrix: Mapping[str, Any]) -> list[Block]:
-    """One matrix of a `write_transfer` record."""
-    figure = figures.transfer_matrix(matrix["values"], matrix["makers"], matrix["judges"])
-    alt = "How often images made on one network work on another: rows are makers, columns judges"
-    return [Figure(figure, alt, matrix.get("note") or "")]
 
 
 def magnify(

@@ -1,0 +1,41 @@
+"""What the experiments say of their results, on exact cases."""
+
+from experiments import attack_success, cats_vs_dogs, fool_another, fuzz
+
+
+def test_networks_that_see_nothing_alike_do_not_count():
+    document = {"networks": ["a", "b"], "matrices": {"pgd, untargeted": [[1.0, None], [0.5, 1.0]]}}
+    assert fool_another.findings(document) == [
+        "pgd, untargeted: 100 % of the images fool their maker, 50.0 % another network; "
+        "most often those of b fool a (50.0 %)."
+    ]
+    assert list(fool_another.drawings(document)) == ["pgd-untargeted"]
+
+
+def test_an_attack_that_never_succeeds_has_no_distance():
+    row = {"success": 0.0, "linf (255ths)": 4.0, "mean l2 of successes": None, "seconds": 2.0}
+    document = {"config": {"eps": 1 / 255}, "targeted": {"fgsm": row}, "untargeted still right": {"pgd": 0.25}}
+    targeted, untargeted = attack_success.sections(document)
+    assert targeted.blocks[1].rows == [("fgsm", "0%", "4", "–", "–", "2")]
+    assert untargeted.blocks[1].rows == [("pgd", "25.0%")]
+
+
+def test_arms_are_compared_on_the_seeds_that_both_have():
+    accuracy = {cats_vs_dogs.ALL: [0.90, 0.92, 0.99], cats_vs_dogs.TUNED: [0.92, 0.94]}
+    document = {
+        "config": {"few": 100},
+        "models": ["net"],
+        "backbones": {"net": {"photos": 2000, "accuracy": accuracy}},
+    }
+    assert cats_vs_dogs.findings(document)[1:] == [
+        "On 80 % of all photos, tuned less the probe alone: 2.0 ± 0.0 points (paired, 2 seeds)."
+    ]
+
+
+def test_hostile_files_are_counted_over_all_kinds():
+    kinds = {"zip": {"accepted": 1, "refused": 9, "slowest": 0.5}, "png": {"refused": 10, "hang": 1, "slowest": 5.0}}
+    document = {"inputs": 21, "seconds": 3.0, "failures": {"crash": 0, "hang": 1}, "kinds": kinds}
+    assert fuzz.findings(document) == [
+        "21 hostile files (zip, png) in 3 s: 19 refused in one line, 1 read. Failures: crash 0, hang 1.",
+        "The slowest took 5 s of one core (png).",
+    ]
