@@ -51,7 +51,7 @@ def extract(
     source: Source,
     indices: Sequence[int],
     *,
-    batch_size: int = 32,
+    batch_size: int = 16,
     cache: bool | str | Path | None = True,
     track: Track = untracked,
     threads: int | None = None,
@@ -64,7 +64,7 @@ def extract(
 
     Args:
         indices: places in the source, each once.
-        batch_size: photos at once, at least; the last batch is padded.
+        batch_size: photos at once, at least; the last batch is padded. More are no faster on a CPU, and take memory.
         cache: True for the folder `features` in tljax's cache folder, or another folder; False or None for none.
         track: sees the batches that are computed.
         threads: how many decode; None for one for each core, at most 8.
