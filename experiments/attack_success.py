@@ -32,6 +32,7 @@ from tljax.files import write_folder
 from tljax.report.blocks import Table, Text
 from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
+from tljax.report.text import percent
 
 QUESTION = "How often does each attack succeed within the same budget?"
 TARGETED = {
@@ -186,7 +187,7 @@ def sections(document: dict[str, Any]) -> list[Section]:
     targeted = [
         (
             name,
-            f"{row['success']:.0%}",
+            percent(row["success"]),
             f"{row['linf (255ths)']:g}",
             *(
                 "–" if row.get(key) is None else f"{row[key]:.3f}"
@@ -197,7 +198,7 @@ def sections(document: dict[str, Any]) -> list[Section]:
         for name, row in document["targeted"].items()
     ]
     columns = ["attack", "success", "largest change, 255ths", "mean L2", "mean L2 before rounding", "seconds"]
-    standing = [(name, f"{share:.1%}") for name, share in document["untargeted still right"].items()]
+    standing = [(name, percent(share)) for name, share in document["untargeted still right"].items()]
     eps = document["config"]["eps"]
     return [
         Section("To a random target", [Text("Success counted from PNG files, read back."), Table(columns, targeted)]),
@@ -211,8 +212,8 @@ def sections(document: dict[str, Any]) -> list[Section]:
 def findings(document: dict[str, Any]) -> list[str]:
     """What it found, a sentence each."""
     config = document["config"]
-    reached = "; ".join(f"{name} {row['success']:.0%}" for name, row in document["targeted"].items())
-    standing = "; ".join(f"{name} {share:.1%}" for name, share in document["untargeted still right"].items())
+    reached = "; ".join(f"{name} {percent(row['success'])}" for name, row in document["targeted"].items())
+    standing = "; ".join(f"{name} {percent(share)}" for name, share in document["untargeted still right"].items())
     return [
         f"{config['model']}, {config['count']} photos, to a random target: {reached}.",
         f"Still right at L∞ {255 * config['eps']:g}/255 when it may become anything else: {standing}.",

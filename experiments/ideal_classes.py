@@ -28,6 +28,7 @@ from tljax.report import figures, synth_page
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
+from tljax.report.text import percent
 from tljax.synth import PixelRecipe, dream, to_bytes
 
 QUESTION = "Do other networks recognise an ideal image?"
@@ -136,7 +137,8 @@ def summaries(images: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
     rows = []
     for judge in images[0]["judges"]:
         ranks = np.array([image["judges"][judge]["rank"] for image in images])
-        rows.append((judge, f"{(ranks == 1).mean():.0%}", f"{(ranks <= 5).mean():.0%}", f"{np.median(ranks):g}"))
+        shares = (percent(float((ranks <= most).mean())) for most in (1, 5))
+        rows.append((judge, *shares, f"{np.median(ranks):g}"))
     return rows
 
 

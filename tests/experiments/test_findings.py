@@ -1,6 +1,6 @@
 """What the experiments say of their results, on exact cases."""
 
-from experiments import attack_success, cats_vs_dogs, fool_another, fuzz
+from experiments import attack_success, cats_vs_dogs, fool_another, fuzz, ideal_classes
 
 
 def test_networks_that_see_nothing_alike_do_not_count():
@@ -16,8 +16,13 @@ def test_an_attack_that_never_succeeds_has_no_distance():
     row = {"success": 0.0, "linf (255ths)": 4.0, "mean l2 of successes": None, "seconds": 2.0}
     document = {"config": {"eps": 1 / 255}, "targeted": {"fgsm": row}, "untargeted still right": {"pgd": 0.25}}
     targeted, untargeted = attack_success.sections(document)
-    assert targeted.blocks[1].rows == [("fgsm", "0%", "4", "–", "–", "2")]
-    assert untargeted.blocks[1].rows == [("pgd", "25.0%")]
+    assert targeted.blocks[1].rows == [("fgsm", "0 %", "4", "–", "–", "2")]
+    assert untargeted.blocks[1].rows == [("pgd", "25.0 %")]
+
+
+def test_judges_are_summed_up_by_rank():
+    images = [{"judges": {"b": {"rank": rank, "prob": 0.1}}} for rank in (1, 4, 9, 10)]
+    assert ideal_classes.summaries(images) == [("b", "25.0 %", "50.0 %", "6.5")]
 
 
 def test_arms_are_compared_on_the_seeds_that_both_have():
