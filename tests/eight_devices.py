@@ -33,8 +33,7 @@ def mesh(devices):
     return parallel.data_mesh(jax.devices()[:devices])
 
 
-@pytest.fixture(scope="module")
-def net():
+def toy_net():
     """A small MobileNetV2: depthwise filters of both strides, batch norm away from the identity, dropout."""
     stages = (Stage(2, 8, 1, 1, 5), Stage(2, 12, 1, 2, 3))
     spec = replace(
@@ -54,8 +53,7 @@ def net():
     return make_network(spec, jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), trees.unflatten(drawn)))
 
 
-@pytest.fixture(scope="module")
-def source():
+def toy_source():
     """Pictures as arrays; one cannot be read."""
 
     def read(i):
@@ -65,6 +63,10 @@ def source():
 
     files = tuple(f"{i}.png" for i in range(PHOTOS))
     return Source("toy", ("a", "b", "c"), files, np.arange(PHOTOS, dtype=np.int32) % 3, read)
+
+
+net = pytest.fixture(scope="module", name="net")(toy_net)
+source = pytest.fixture(scope="module", name="source")(toy_source)
 
 
 def test_features(net, source):
@@ -96,7 +98,8 @@ def test_probabilities(net, source):
 
 def make_training(net, devices, *, setting=None, moving=False):
     """A step of plain gradient descent at rate 1, which bares the gradient, and what it starts from."""
-    labels, here = label_variables(net.variables, finetune_rules(net.spec, ())), mesh(devices)
+    labels = label_variables(net.variables, finetune_rules(net.spec, ()))
+    here = mesh(devices) if isinstance(devices, int) else devices
     optimizer = optax.sgd(1.0)
     stats = moving_layers(labels) if moving else ()
     step = make_train_step(net.apply_train, optimizer, size=SIZE, setting=setting, update_stats=stats, mesh=here)

@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         return _failed(error, 1, arguments)
-    print(json.dumps(result, indent=1) if command.json else command.text(result))
+    if result is not None:  # another process prints it
+        print(json.dumps(result, indent=1) if command.json else command.text(result))
     return 0
 
 

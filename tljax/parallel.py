@@ -86,7 +86,19 @@ def collect(mesh: Mesh, tree: Tree) -> Tree:
 
 def replicate(mesh: Mesh, tree: Tree) -> Tree:
     """Arrays on every device of the mesh; every process gives the same."""
+    if mesh.is_multi_process:  # `device_put` would compare what the processes give, leaf by leaf
+        whole = replicated(mesh)
+        return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, whole, np.asarray(x).__getitem__), tree)
     return jax.device_put(tree) if mesh.size == 1 else jax.device_put(tree, replicated(mesh))
+
+
+def own(tree: Tree) -> Tree:
+    """Arrays that are whole on every device, those of other processes too, as they are on one of this process."""
+
+    def local(leaf):
+        return leaf.addressable_data(0) if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable else leaf
+
+    return jax.tree.map(local, tree)
 
 
 def align(tree: Tree, like: jax.Array) -> Tree:

@@ -1,11 +1,13 @@
 """What each command of the command line takes, does and prints. Heavy imports wait until a command runs."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tyro
 
-from tljax.progress import Track
+from tljax.progress import Track, tracking
 
 Option = Annotated
 
@@ -19,13 +21,40 @@ class Command:
     debug: bool = False
     """Show the traceback of an error."""
 
-    def execute(self, track: Track) -> dict[str, Any]:
-        """Does the work and returns what `--json` prints."""
+    def execute(self, track: Track) -> dict[str, Any] | None:
+        """Does the work and returns what `--json` prints; None where another process does."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
     def text(self, result: dict[str, Any]) -> str:
         """The result for a person."""
         return "\n".join(f"{name}: {value}" for name, value in result.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedCommand(Command):
+    """A command that several processes can share, on one machine or on many."""
+
+    coordinator: str | None = None
+    """Share the work between several processes: give each the same command, with HOST:PORT of process 0 (at a free
+    port) and its own --process-id. Or auto, where JAX finds all of this out: on a TPU slice, in SLURM or Open MPI.
+    All need the photos under the same names, and train an --out on a disk that all share. If one process dies, the
+    others exit with 75."""
+    num_processes: int | None = None
+    """How many processes there are, with --coordinator HOST:PORT."""
+    process_id: int | None = None
+    """Which of them this is, from 0."""
+
+    @contextlib.contextmanager
+    def shared(self, track: Track) -> Iterator[tuple[bool, Track]]:
+        """Joins the other processes, if there are any; whether this is the first one, and how it shows progress."""
+        if (self.coordinator, self.num_processes, self.process_id) == (None, None, None):
+            yield True, track
+            return
+        from tljax import hosts
+
+        joined = hosts.joined(self.coordinator, self.num_processes, self.process_id)
+        with joined, tracking(quiet=not hosts.first()) as track:  # stderr is another object in there
+            yield hosts.first(), track
 
 
 Images = tyro.conf.Positional[tuple[str, ...]]

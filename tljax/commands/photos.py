@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tljax.commands import Command, Images, start_jax
+from tljax.commands import Command, Images, SharedCommand, start_jax
 from tljax.errors import InputError
 from tljax.files import check_out, replacing
 from tljax.progress import Track
@@ -99,8 +99,12 @@ class Classify(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Features(Command):
-    """Computes the feature vector of each photo: the last convolutional map, averaged over space."""
+class Features(SharedCommand):
+    """Computes the feature vector of each photo: the last convolutional map, averaged over space.
+
+    Several processes share it: tljax features photos --out f.npz --coordinator 10.0.0.1:9476 --num-processes 2
+    --process-id 0, and on the other machine the same with --process-id 1.
+    """
 
     images: Images
     """Photos, or folders of photos."""
@@ -113,20 +117,29 @@ class Features(Command):
     overwrite: bool = False
     """Replace an existing file."""
 
-    def execute(self, track: Track) -> dict[str, Any]:
+    def execute(self, track: Track) -> dict[str, Any] | None:
         """See `Command`."""
+        with self.shared(track) as (first, track):
+            return self._extract(track, first)
+
+    def _extract(self, track: Track, first: bool) -> dict[str, Any] | None:
+        from tljax import exchange
+        from tljax.data.source import fingerprint
         from tljax.data.sources import image_source
 
-        out = check_out(self.out, overwrite=self.overwrite, suffix=".npz")
+        out = check_out(self.out, overwrite=self.overwrite, suffix=".npz") if first else None
         source = image_source(self.images)
         start_jax()
-        from tljax.transfer.features import extract
+        from tljax.transfer.features import extract, variables_digest
         from tljax.weights.load import load_pretrained
 
         net = load_pretrained(self.model, self.weights)
+        exchange.check_same(photos=fingerprint(source), weights=variables_digest(net.variables))
         found = extract(net, source, range(len(source.files)), track=track)
         if not len(found.values):
             raise InputError(none_left(found.skipped))
+        if not first:
+            return None
         files = [source.files[i] for i in found.index]
         with replacing(out) as part, open(part, "wb") as file:
             np.savez(file, features=found.values, files=np.asarray(files))

@@ -6,7 +6,7 @@ from typing import Any
 
 import tyro
 
-from tljax.commands import Command, Images, start_jax
+from tljax.commands import Command, Images, SharedCommand, start_jax
 from tljax.commands.photos import named, photo_lines, skipped_lines, table, write_table
 from tljax.files import check_out
 from tljax.progress import Track
@@ -14,11 +14,12 @@ from tljax.transfer.config import TrainConfig, config_from_file
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Command):
+class Train(SharedCommand):
     """Trains a classifier on a folder of photos, one subfolder for each class.
 
     The default is a linear probe: the pretrained network runs once over each photo, and a linear classifier is solved
     to its optimum on what it saw. It takes seconds. `--mode finetune` goes on from there and trains the network too.
+    Several machines share a run: see --coordinator.
 
     Examples: tljax train photos --out run
               tljax train photos --out tuned --mode finetune --epochs 8
@@ -44,27 +45,30 @@ class Train(Command):
         """This command with the options of `config` as its defaults."""
         return dataclasses.replace(self, options=config_from_file(self.config))
 
-    def execute(self, track: Track) -> dict[str, Any]:
+    def execute(self, track: Track) -> dict[str, Any] | None:
         """See `Command`."""
         start_jax()
         from tljax.transfer.stopping import Preempted
         from tljax.transfer.training import train
 
+        first = True
         try:
-            return train(
-                self.data,
-                self.out,
-                self.options,
-                repeat=self.config,
-                overwrite=self.overwrite,
-                resume=self.resume,
-                dry_run=self.dry_run,
-                track=track,
-            )
+            with self.shared(track) as (first, track):
+                result = train(
+                    self.data,
+                    self.out,
+                    self.options,
+                    repeat=self.config,
+                    overwrite=self.overwrite,
+                    resume=self.resume,
+                    dry_run=self.dry_run,
+                    track=track,
+                )
         except Preempted:
             if not self.json:
                 raise
-            return {"out": self.out, "interrupted": True}
+            result = {"out": self.out, "interrupted": True}
+        return result if first else None
 
     def text(self, result: dict[str, Any]) -> str:
         """What was trained, how good it is, and where the report is."""

@@ -23,6 +23,8 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raise
 def save(path: Path, tree: Tree) -> None:
     """Writes a tree of arrays to the new folder `path`; it appears whole or not at all.
 
+    Several processes call it together, with the same NumPy arrays and a `path` on a disk that all of them see.
+
     Raises:
         OSError: the folder cannot be written.
     """
@@ -53,7 +55,8 @@ class Checkpoints:
     """The states of a run under way, by step, in one folder; a state that was cut off in writing is no state.
 
     A state is any tree with a `step`. It is copied on the device at once and written behind the steps that follow,
-    so that neither the device nor the loop waits; a context manager, which ends when all is on disk.
+    so that neither the device nor the loop waits; a context manager, which ends when all is on disk. Several processes
+    write and read a state together, on a disk that all of them see.
 
     Args:
         folder: made where it is missing.
@@ -130,7 +133,7 @@ class _Named:
 
 def _placed(abstract: Tree) -> Tree:
     """The abstract tree with a sharding on each leaf: without one, Orbax gives tuples back as lists."""
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def leaf(value):
         sharding = getattr(value, "sharding", None) or here

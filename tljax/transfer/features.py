@@ -15,14 +15,14 @@ import PIL
 from jax.sharding import Mesh
 from jaxtyping import Float32, Int
 
-from tljax import parallel, trees
+from tljax import exchange, hosts, parallel, trees
 from tljax.data import loader
 from tljax.data.loader import Batch, Skipped
 from tljax.data.source import Source
 from tljax.errors import InputError
 from tljax.models.network import Network, for_inference
 from tljax.transfer.cache import FeatureCache
-from tljax.transfer.prediction import Track, untracked
+from tljax.transfer.prediction import Track, together, untracked
 from tljax.weights import fetch
 
 VERSION = 1
@@ -60,7 +60,8 @@ def extract(
     """`net.embed` of the photos at `indices`; what the cache holds is not computed again.
 
     The values are the same, bit for bit, whatever the cache holds. While the device computes a batch, threads decode
-    the next; apart from the result, memory does not grow with the number of photos.
+    the next; apart from the result, memory does not grow with the number of photos. Several processes share the
+    photos, each with a cache of its own, and all get all features.
 
     Args:
         indices: places in the source, each once.
@@ -72,7 +73,8 @@ def extract(
     Raises:
         InputError: an index that repeats or lies outside the source, or a batch size below 1.
     """
-    index = _checked(source, indices, batch_size)
+    asked = _checked(source, indices, batch_size)
+    index = asked[exchange.share(len(asked))]
     mesh = parallel.local_mesh() if mesh is None else mesh
     rows_at_once = parallel.whole_rows(batch_size, mesh)
     digests = loader.digests(source, index, threads=threads)
@@ -94,7 +96,9 @@ def extract(
     kept = tuple(digest for digest, whole in zip(digests, known, strict=True) if whole)
     values = values if known.all() else values[known]
     index = index[known]
-    return Features(values, index, source.labels[index], kept, tuple(skipped))
+    names = np.asarray(kept, "S32")
+    index, skipped, values, names = together(asked, index, skipped, values, names)
+    return Features(values, index, source.labels[index], tuple(name.decode() for name in names), tuple(skipped))
 
 
 def variables_digest(variables: Mapping[str, Any]) -> str:
@@ -156,7 +160,9 @@ def _cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, 
         "batch_size": batch_size if devices == 1 else [batch_size, devices],
     }
     key = hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=16).hexdigest()
-    return folder / f"{spec.name}-{key}.sqlite"
+    process, processes = hosts.processes()
+    part = f"-{process}of{processes}" if processes > 1 else ""  # a shared folder may be one without locks
+    return folder / f"{spec.name}-{key}{part}.sqlite"
 
 
 def _checked(source: Source, indices: Sequence[int], batch_size: int) -> Int[np.ndarray, " n"]:

@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ except ImportError:  # Windows
 
 CONFIG, JOURNAL = "config.json", "metrics.jsonl"
 STATES = "states"
-_RUN, _REPLACED = "run", "replaced"
+RUN, _REPLACED = "run", "replaced"
 
 
 def check_out(out: str | Path, *, overwrite: bool, resume: bool = False) -> Path:
@@ -38,7 +39,7 @@ def check_out(out: str | Path, *, overwrite: bool, resume: bool = False) -> Path
     try:
         exists, folder = path.exists() or path.is_symlink(), path.is_dir()
         interrupted = _interrupted(partial)
-        strange = partial.exists() and (not partial.is_dir() or _names(partial) - {_RUN, STATES, _REPLACED})
+        strange = partial.exists() and (not partial.is_dir() or _names(partial) - {RUN, STATES, _REPLACED})
     except (OSError, ValueError) as error:
         raise InputError(f'cannot write "{out}": {getattr(error, "strerror", None) or error}') from None
     if strange:
@@ -72,7 +73,7 @@ def run_folder(out: str | Path, *, overwrite: bool, resume: bool = False) -> Ite
     """
     path = check_out(out, overwrite=overwrite, resume=resume)
     partial = partial_folder(path)
-    folder = partial / _RUN
+    folder = partial / RUN
     try:
         partial.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -95,6 +96,15 @@ def run_folder(out: str | Path, *, overwrite: bool, resume: bool = False) -> Ite
                 with contextlib.suppress(OSError):  # an older RUN may wait there
                     partial.rmdir()
             raise
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for what is written by a process that is not the first of several: it is the same, and is dropped."""
+    with tempfile.TemporaryDirectory(prefix="tljax-") as scratch:
+        folder = Path(scratch) / RUN
+        folder.mkdir()
+        yield folder
 
 
 def partial_folder(path: Path) -> Path:
@@ -155,7 +165,7 @@ def _saved_steps(partial: Path) -> list[str]:
 
 
 def _interrupted(partial: Path) -> bool:
-    return bool(_saved_steps(partial)) and (partial / _RUN / CONFIG).is_file()
+    return bool(_saved_steps(partial)) and (partial / RUN / CONFIG).is_file()
 
 
 def _remove(path: Path) -> None:
@@ -172,7 +182,7 @@ def _move(partial: Path, path: Path) -> None:
         _remove(replaced)
         path.rename(replaced)
     try:
-        (partial / _RUN).rename(path)
+        (partial / RUN).rename(path)
     except OSError:
         if replaced.exists():
             replaced.rename(path)

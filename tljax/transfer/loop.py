@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int
 
-from tljax import parallel
+from tljax import exchange, hosts, parallel
 from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.errors import InputError
@@ -40,9 +41,18 @@ from tljax.transfer.stopping import Preempted, until
 from tljax.trees import partition
 
 
-def make_plan(config: TrainConfig, photos: int, *, tiny: bool = False) -> Plan:
-    """The steps of a run on `photos` training photos, which may be tiny (see `TrainConfig`)."""
-    batch_size = min(config.batch_size, photos)
+def make_plan(config: TrainConfig, photos: int, *, tiny: bool = False, processes: int = 1) -> Plan:
+    """The steps of a run on `photos` training photos, which may be tiny (see `TrainConfig`).
+
+    Raises:
+        InputError: the processes cannot share a batch evenly.
+    """
+    if config.batch_size % processes or photos < processes:
+        raise InputError(
+            f"{processes} processes cannot share batches of {min(config.batch_size, photos)} evenly: give a "
+            f"--batch-size that is a multiple of {processes}"
+        )
+    batch_size = min(config.batch_size, photos - photos % processes)
     epoch_steps = photos // batch_size
     steps = epoch_steps * (config.epochs or DEFAULT_EPOCHS)
     default = TINY_LR if tiny else DEFAULT_LR
@@ -60,29 +70,33 @@ def finetune(
     tiny: bool,
     track: Track,
     asked: threading.Event,
+    states: Path | None = None,
 ) -> Network:
     """Trains the head and the blocks that are not frozen, from the last state that is saved, if there is one.
 
     Whenever it is stopped and called again, it ends as if it had not been stopped, bit for bit: the order of the
     photos follows from seed and epoch, what is random from seed and step, and a line of the journal is written
-    before the state that follows it.
+    before the state that follows it. Of several processes each reads its own part of every batch.
 
     Args:
         net: with a linear head, as the probe left it.
         split: indices of readable photos, "train" and "val".
         tiny: the pictures are; decides the defaults of `flip` and `lr`.
-        folder: holds `JOURNAL`; the saved states are in `STATES` beside it.
+        folder: holds `JOURNAL`.
+        states: the folder of the saved states, the same for all processes; by default `STATES` beside `folder`.
         asked: once it is set, the state is saved and the run stops.
     Raises:
         InputError: nothing left to train; a photo that has become unreadable; a saved state of other options.
         NotFinite: a loss or gradient that is not finite; the state before that step is saved.
         Preempted: `asked` was set.
     """
-    plan, mesh = make_plan(config, len(split["train"]), tiny=tiny), parallel.data_mesh()
+    plan = make_plan(config, len(split["train"]), tiny=tiny, processes=hosts.processes()[1])
+    mesh = parallel.data_mesh()
     flip = not tiny if config.flip is None else config.flip
     step, state, frozen = _prepare(net, source.labels[split["train"]], config, plan, mesh, flip=flip)
+    exchange.file_from_first(folder / JOURNAL)
     log = Journal(folder / JOURNAL, plan, files=source.files, skip_nonfinite=config.skip_nonfinite)
-    with Checkpoints(folder.parent / STATES, best=log.best) as checkpoints:
+    with Checkpoints(states or folder.parent / STATES, best=log.best) as checkpoints:
         if checkpoints.latest() is not None:
             state = checkpoints.restore(state)
         validate = _validation(net, source, split["val"], plan.batch_size)
@@ -93,7 +107,9 @@ def finetune(
                 began, start = time.monotonic(), int(state.step)
                 feed = _epoch_batches(source, split["train"], net.spec, plan, config.seed, epoch, start)
                 left = (epoch + 1) * plan.epoch_steps - start
-                for number, batch, index in until(asked, track)(feed, f"epoch {epoch + 1} of {epochs}", left):
+                for number, batch, index in track(feed, f"epoch {epoch + 1} of {epochs}", left):
+                    if hosts.stops_at(number, asked.is_set()):
+                        raise Preempted
                     state, measures = step(state, frozen, parallel.spread(mesh, batch), key=key, number=number)
                     log.step(number, measures, index)
                     checkpoints.write()
@@ -173,14 +189,17 @@ def _epoch_batches(
 ) -> Iterator[tuple[int, dict[str, np.ndarray], np.ndarray]]:
     """(number of the step from 1, batch, places of its photos) for an epoch's steps after `start`.
 
-    The pictures come with the margin that is cut off in prediction, so that crops have room.
+    The pictures come with the margin that is cut off in prediction, so that crops have room. Of several processes each
+    has its part of the batch, and the places of all.
     """
+    process, processes = hosts.processes()
     order = np.random.default_rng([seed, epoch]).permutation(np.sort(indices))
     first, last = start - epoch * plan.epoch_steps, plan.epoch_steps
     wide = replace(spec, input_size=spec.resize_size, crop_pct=1.0)
     chosen = order[first * plan.batch_size : last * plan.batch_size]
-    for number, batch in enumerate(batches(source, chosen, wide, batch_size=plan.batch_size), start=start + 1):
+    feed = batches(source, chosen, wide, batch_size=plan.batch_size // processes, shard=(process, processes))
+    for number, batch, index in zip(count(start + 1), feed, chosen.reshape(-1, plan.batch_size), strict=False):
         if batch.skipped:
             gone = batch.skipped[0]
             raise InputError(f'"{gone.file}" could be read when the run began and cannot now: {gone.reason}')
-        yield number, {"images": batch.images, "labels": batch.labels, "mask": batch.mask}, batch.index
+        yield number, {"images": batch.images, "labels": batch.labels, "mask": batch.mask}, index

@@ -1,13 +1,14 @@
 """Probabilities of pictures, straight through a network: compiled once, memory independent of their number."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from tljax import parallel
+from tljax import exchange, parallel
 from tljax.data.loader import Skipped, batches
 from tljax.data.source import Source
 from tljax.models.network import Network, for_inference
@@ -24,7 +25,7 @@ def predict(
     track: Track = untracked,
     mesh: Mesh | None = None,
 ) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"], list[Skipped]]:
-    """Probabilities of the pictures at `indices`.
+    """Probabilities of the pictures at `indices`; several processes share these, and all get all.
 
     Args:
         batch_size: pictures at once, at least.
@@ -44,14 +45,36 @@ def make_predictor(
     batch_size = parallel.whole_rows(batch_size, mesh)
 
     def run(variables: Any, track: Track = untracked):
-        folded = parallel.replicate(mesh, for_inference(net.replace(variables=variables)).variables)
+        folded = for_inference(net.replace(variables=parallel.own(variables))).variables
+        folded = parallel.replicate(mesh, folded)
         probs = [np.zeros((0, len(net.spec.classes)), np.float32)]
         index, skipped = [np.zeros(0, np.int64)], []
-        feed = batches(source, indices, net.spec, batch_size=batch_size)
-        for batch in track(feed, "predict", -(-len(indices) // batch_size)):
+        mine = indices[exchange.share(len(indices))]
+        feed = batches(source, mine, net.spec, batch_size=batch_size)
+        for batch in track(feed, "predict", -(-len(mine) // batch_size)):
             skipped.extend(batch.skipped)
             probs.append(np.asarray(step(folded, parallel.spread(mesh, batch.images)))[batch.mask])
             index.append(batch.index[batch.mask])
-        return np.concatenate(probs), np.concatenate(index), skipped
+        index, skipped, probs = together(indices, np.concatenate(index), skipped, np.concatenate(probs))
+        return probs, index, skipped
 
     return run
+
+
+def together(
+    asked: Sequence[int], index: Int[np.ndarray, " n"], skipped: list[Skipped], *arrays: np.ndarray
+) -> tuple[Any, ...]:
+    """What each process has found of its share of the pictures `asked` for, in their order.
+
+    Args:
+        index: this process's pictures. skipped: those that it could not read. arrays: (n, ...), a row for each picture.
+    Returns:
+        index, skipped and the arrays of all processes.
+    """
+    if exchange.alone():
+        return index, skipped, *arrays
+    skipped = [Skipped(*row) for row in exchange.gather_lists([astuple(one) for one in skipped])]
+    index, *arrays = exchange.gather_rows(index, *arrays)
+    place = {int(i): n for n, i in enumerate(asked)}
+    order = np.argsort([place[int(i)] for i in index])
+    return index[order], skipped, *(array[order] for array in arrays)

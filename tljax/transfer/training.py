@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from tljax import parallel
+from tljax import exchange, hosts, parallel
 from tljax.data.images import DecodeError, decode
-from tljax.data.source import Source
+from tljax.data.source import Source, fingerprint
 from tljax.data.sources import open_source
 from tljax.data.splits import duplicates, split
 from tljax.errors import InputError
@@ -22,7 +22,18 @@ from tljax.transfer import metrics
 from tljax.transfer.checkpoint import save
 from tljax.transfer.config import DEFAULT_EPOCHS, Recorded, TrainConfig, make_config, read_recorded
 from tljax.transfer.features import Features, extract
-from tljax.transfer.folder import CONFIG, JOURNAL, check_out, run_folder, write_json, write_skipped
+from tljax.transfer.folder import (
+    CONFIG,
+    JOURNAL,
+    RUN,
+    STATES,
+    check_out,
+    partial_folder,
+    run_folder,
+    scratch_folder,
+    write_json,
+    write_skipped,
+)
 from tljax.transfer.journal import append, read_journal
 from tljax.transfer.loop import finetune
 from tljax.transfer.prediction import predict
@@ -62,6 +73,10 @@ def train(
     last saved step (in `OUT.partial`) or starts anew, and ends with the RUN that an unbroken call gives, bit for bit
     on the same machine. On SIGTERM it stops by itself, with what it has saved.
 
+    Among several processes (`hosts.joined`) each calls this with the same arguments, reads its share of the photos, and
+    gets the same result. All of them see the disk of `out`, to which they write checkpoints together; the rest of the
+    RUN is written by the first.
+
     Args:
         data: a folder with a folder of photos for each class, "digits", "textures" or "tfds:NAME"; None for that of
             the run to `repeat`.
@@ -85,9 +100,10 @@ def train(
     before = None if repeat is None else read_recorded(repeat)
     config = make_config(config or (before and before.options), **options)
     data, before = _what(data, before, config)
-    path = check_out(out, overwrite=overwrite, resume=resume)
-    if resume and not overwrite and (path / CONFIG).is_file() and not dry_run:
-        return finished(path, config) | {"out": str(out), "seconds": round(time.monotonic() - began, 3)}
+    resumes = resume and not overwrite and not dry_run
+    done = exchange.from_first(lambda: _finished(check_out(out, overwrite=overwrite, resume=resume), config, resumes))
+    if done:
+        return done | {"out": str(out), "seconds": round(time.monotonic() - began, 3)}
     source = open_source(data, labels_csv=config.labels)
     shares = split(source, val_fraction=config.val_fraction, seed=config.seed)
     result = {
@@ -103,13 +119,20 @@ def train(
     if dry_run:
         seconds = round(time.monotonic() - began, 3)
         return {**result, "dry_run": True, "options": recorded_options(config), "seconds": seconds}
+    own = run_folder(out, overwrite=overwrite, resume=resume) if hosts.first() else scratch_folder()
     try:
-        with run_folder(out, overwrite=overwrite, resume=resume) as folder, on_sigterm() as asked:
-            result |= _train(source, recorded_data(data, config), config, folder, before, began, track, asked)
+        with own as folder, on_sigterm() as asked:
+            partial = partial_folder(Path(out).expanduser().absolute())
+            result |= _train(source, recorded_data(data, config), config, folder, partial, before, began, track, asked)
     except Preempted:
         print(f'tljax: stopped by SIGTERM; the same command with --resume goes on with "{out}"', file=sys.stderr)
         raise
     return result
+
+
+def _finished(path: Path, config: TrainConfig, resumes: bool) -> dict[str, Any] | None:
+    """What the run at `path` came to, if there is one and it is to be gone on with."""
+    return finished(path, config) if resumes and (path / CONFIG).is_file() else None
 
 
 def _what(data: str | Path | None, before: Recorded | None, config: TrainConfig) -> tuple[str, Recorded | None]:
@@ -127,13 +150,17 @@ def _train(
     data: str,
     config: TrainConfig,
     folder: Path,
+    partial: Path,
     before: Recorded | None,
     began: float,
     track: Track,
     asked: threading.Event,
 ) -> dict[str, Any]:
-    """Fills `folder`; the entries of `train`'s result."""
+    """Fills `folder`, with saved states in `partial`; the entries of `train`'s result."""
     backbone, digest = load_backbone(config.model, config.weights)
+    exchange.check_same(photos=fingerprint(source), weights=digest, options=repr(config))
+    if not partial.is_dir():
+        raise InputError(f'"{partial}", which process 0 made, is not here: --out must be on a disk that all share')
     tiny = config.mode == "finetune" and _tiny(source)
     size = config.image_size or (_TINY_SIZE if tiny else backbone.spec.input_size)
     backbone = backbone.replace(dtype=config.dtype, spec=replace(backbone.spec, input_size=size))
@@ -159,19 +186,20 @@ def _train(
         mesh=parallel.data_mesh(),
     )
     spec = run_spec(backbone.spec, source.classes, backbone.spec.input_size)
-    net = with_head(backbone, spec, {"kernel": probe.kernel, "bias": probe.bias})
+    net = with_head(backbone, spec, exchange.arrays_from_first({"kernel": probe.kernel, "bias": probe.bias}))
     probs, index, extra = predict_probs(probe, values["val"]), shares["val"], {}
     if config.mode == "finetune":
         extra = {"probe_val_accuracy": metrics.accuracy(probs.argmax(1), labels["val"])}
-        net = finetune(net, source, shares, config, folder, tiny=tiny, track=track, asked=asked)
+        states = partial / STATES
+        net = finetune(net, source, shares, config, folder, tiny=tiny, track=track, asked=asked, states=states)
         probs, index, _ = predict(net, source, index, batch_size=config.batch_size, track=until(asked, untracked))
         labels["val"] = source.labels[index]
         skipped_steps = sum("nonfinite" in line for line in read_journal(folder / JOURNAL))
         extra |= {"epochs": config.epochs or DEFAULT_EPOCHS, "skipped_steps": skipped_steps}
-        save(folder / "checkpoint", jax.device_get(net.variables))
+        save(partial / RUN / "checkpoint", jax.device_get(net.variables))
     else:
         append(folder / JOURNAL, *probe.path)
-        save(folder / "checkpoint", {"kernel": probe.kernel, "bias": probe.bias})
+        save(partial / RUN / "checkpoint", {"kernel": probe.kernel, "bias": probe.bias})
 
     digests = dict(zip(map(int, features.index), features.digests, strict=True))
     measured = metrics.summarise(probs, labels["val"], source.classes)
@@ -190,7 +218,8 @@ def _train(
     }
     append(folder / JOURNAL, {"final": result})
     seconds = round(time.monotonic() - began, 3)
-    write_page(folder, net, source, index, probs, probe, {**described, **result, "seconds": seconds})
+    if hosts.first():
+        write_page(folder, net, source, index, probs, probe, {**described, **result, "seconds": seconds})
     return result | {"seconds": round(time.monotonic() - began, 3)}
 
 
