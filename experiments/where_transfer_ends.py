@@ -336,6 +336,7 @@ def findings(document: dict[str, Any]) -> list[str]:
         stage = max(set(found["chosen"]), key=found["chosen"].count)
         arms = "; ".join(
             f"{arm}{f' (most often {stage})' if arm == CHOSEN else ''} {spread(*interval(values))}"
+            f"{f' ({len(values)} seeds)' if arm == FINETUNED else ''}"
             for arm, values in compared(found).items()
         )
         own = f" ({OWN})" if found.get("own split") else ""
