@@ -232,3 +232,26 @@ def test_features_of_two_processes_lie_in_two_caches(data, tmp_path):
             with np.load(tmp_path / f"{name}.npz") as two:
                 np.testing.assert_array_equal(two["files"], one["files"])
                 np.testing.assert_allclose(two["features"], one["features"], atol=1e-6, rtol=0)
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_run_is_as_accurate_however_many_share_it(tmp_path):
+    """Digits on 2 and 8 devices and in two processes, beside the interval of three seeds on one device."""
+
+    def accuracy(children):
+        code, said, complaint = ends(children)[0]
+        assert code == 0, complaint
+        return json.loads(said)["val_accuracy"]
+
+    def command(name, *options):
+        tune = ("--mode", "finetune", "--image-size", "32", "--epochs", "3", "--batch-size", "32")
+        return ("-m", "tljax", "train", "digits", "--out", str(tmp_path / name), *tune, "--json", *options)
+
+    cache = {"TLJAX_CACHE": str(tmp_path / "cache")}
+    alone = [accuracy([start(*command(f"seed {seed}", "--seed", str(seed)), **cache)]) for seed in range(3)]
+    shared = [accuracy([start(*command(f"on {n}"), devices=n, **cache)]) for n in (2, 8)]
+    hosts = ("--coordinator", "127.0.0.1:{port}", "--num-processes", "2", "--process-id", "{process}")
+    shared.append(accuracy(start_two(*command("hosts", *hosts), **cache)))
+    half = 4.3 * np.std(alone, ddof=1) * (1 + 1 / 3) ** 0.5  # Student's t: where 95 % of further runs lie
+    assert np.mean(alone) > 0.8
+    assert np.abs(np.asarray(shared) - np.mean(alone)).max() <= max(half, 0.01)
