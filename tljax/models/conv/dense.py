@@ -32,11 +32,18 @@ def _tile(x, kernel, stride):
     (b, height, width, _), channels = x.shape, kernel.shape[2:]
     if kernel.shape[:2] != (3, 3) or stride != 1 or x.dtype != jnp.float32 or min(channels) < 32:
         return 0
+    if not _known(b, height, width):
+        return 0
     if b * height * width * math.prod(kernel.shape) < 5e8:
         return 0
     if min(channels) < 128 and height * width > 128**2:  # all time would go into moving the tiles
         return 0
     return 4 if min(height, width) > 16 else 2
+
+
+def _known(*lengths):
+    """Whether these are numbers, and not names for any number, as `jax.export` uses them."""
+    return all(isinstance(length, int) for length in lengths)
 
 
 def _dense_forward(x, kernel, stride, pads):
@@ -71,7 +78,7 @@ def _input_gradient(dy, kernel, stride, pads, lengths):
 
 def _filter_gradient(x, dy, kernel, stride, pads):
     """On large maps, for each tap the product of what it met with the gradient of what came out."""
-    if min(dy.shape[1:3]) <= 28 or min(kernel.shape[2:]) < 128:
+    if not _known(*dy.shape[1:3]) or min(dy.shape[1:3]) <= 28 or min(kernel.shape[2:]) < 128:
         return jax.vjp(lambda kernel: general(x, kernel, stride, pads), kernel)[1](dy)[0]
     x, flat = pad(x, pads), dy.reshape(-1, dy.shape[-1])
 
