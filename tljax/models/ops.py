@@ -1,9 +1,9 @@
 """Convolution and pooling with exact semantics, and forms of them that are fast on a CPU.
 
 XLA's general convolution on a CPU is slow for depthwise filters (10 to 30 times) and wasteful for 1x1 and large 3x3
-ones, and so is the gradient of its pooling (3 to 18 times). A form is chosen by shape, at lowering: those of `models.conv`
-on a CPU, XLA's own elsewhere, so that GPUs and TPUs keep theirs. Each form equals the plain one up to float32
-rounding, forward and in both gradients. The fast forms define reverse-mode derivatives only;
+ones, and so is the gradient of its pooling (3 to 18 times). A form is chosen by shape, at lowering: those of
+`models.conv` on a CPU, XLA's own elsewhere, so that GPUs and TPUs keep theirs. Each form equals the plain one up to
+float32 rounding, forward and in both gradients. The fast forms define reverse-mode derivatives only;
 `with plain_convolutions():` around a trace turns them all off, which brings forward mode (`jax.jvp`, `jax.hessian`)
 back.
 
