@@ -19,9 +19,8 @@ All JAX processes keep their memory in large pages, as the `tljax` command does.
 of the others are random, which costs the same. The first calls, which compile, are in results.json, and count for
 `train` only. GFLOP/s are those of direct convolution, whatever way was taken.
 
-Expected: on two cores, ratios above 1 beside every peer in most rows; the machine's own limits are measured as well.
-Time on two CPU cores: two hours for everything, of which plain Flax' ideal images take ten minutes; a forward row half
-a minute for each peer. The small preset takes half a minute.
+Not measured at full size yet: it says what it finds, and the machine's own limits beside it. `--small` shows that it
+runs.
 """
 
 QUESTION = "How fast is it, beside PyTorch, plain Flax and Keras on the same machine?"
