@@ -21,8 +21,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
+from experiments import program
 from tljax import progress, synth
 from tljax.commands.networks import load_network, read_png, save_png
 from tljax.data.loader import batches
@@ -222,4 +222,4 @@ def findings(document: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(findings(main(tyro.cli(Config, description=__doc__)))))
+    program(main, Config, findings, __doc__)

@@ -27,11 +27,10 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-import tyro
 
 import tljax
+from experiments import program
 from tljax import progress, trees
-from tljax.commands import start_jax
 from tljax.commands.networks import default_judges
 from tljax.data.images import decode
 from tljax.data.loader import batches
@@ -98,7 +97,6 @@ def main(config: Config) -> dict[str, Any]:
         config = replace(config, arms=("700", "all", "few"), seeds=2, few=12, few_epochs=1, test=12, batch_size=4)
         models = models[-1:]
     out = write_folder(config.out, overwrite=True)
-    start_jax()
     source = open_source(config.data)
     if config.small:
         source = some_photos(source, 60)
@@ -388,5 +386,4 @@ def sections(document: dict[str, Any]) -> list[Section]:
 
 
 if __name__ == "__main__":
-    result = main(tyro.cli(Config, description=__doc__))
-    print("\n".join(findings(result)))
+    program(main, Config, findings, __doc__)

@@ -19,9 +19,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from PIL import Image
 
+from experiments import program
 from tljax import progress, synth
 from tljax.commands.networks import default_judges, load_network
 from tljax.data.loader import batches
@@ -159,4 +159,4 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
 
 
 if __name__ == "__main__":
-    print("\n".join(findings(main(tyro.cli(Config, description=__doc__)))))
+    program(main, Config, findings, __doc__)

@@ -263,5 +263,4 @@ def sections(document: dict[str, Any]) -> list[Section]:
 
 
 if __name__ == "__main__":
-    result = main(tyro.cli(Config, description=__doc__))
-    print("\n".join(findings(result)))
+    print("\n".join(findings(main(tyro.cli(Config, description=__doc__)))))

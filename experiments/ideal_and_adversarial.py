@@ -14,7 +14,6 @@ under the network that made it. Our own figures at full size have not been measu
 minute on two CPU cores.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,11 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from PIL import Image
 
+from experiments import program
 from tljax import progress, synth
-from tljax.commands import start_jax
 from tljax.commands.attack import at_resolution, top_class
 from tljax.commands.networks import default_judges, file_stem, load_network, read_png, save_png
 from tljax.errors import InputError
@@ -83,7 +81,6 @@ def main(config: Config) -> dict[str, Any]:
         config = replace(config, pixel_steps=4, fourier_steps=4, photo_steps=4, size=64)
         names = names[-1:]
     out = write_folder(config.out, overwrite=True)
-    start_jax()
     net = load_network(config.model, folded=False)
     start = time.perf_counter()
     with progress.tracking() as track:
@@ -262,6 +259,4 @@ def said(step: dict[str, Any], maker: str) -> str:
 
 
 if __name__ == "__main__":
-    result = main(tyro.cli(Config, description=__doc__))
-    print("\n".join(findings(result)))
-    print(json.dumps({"seconds": round(result["seconds"])}))
+    program(main, Config, findings, __doc__)

@@ -19,8 +19,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
+from experiments import program
 from tljax import progress
 from tljax.commands.networks import default_judges, file_stem, load_network, opinions, read_png, save_png
 from tljax.files import write_folder
@@ -164,4 +164,4 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
 
 
 if __name__ == "__main__":
-    print("\n".join(findings(main(tyro.cli(Config, description=__doc__)))))
+    program(main, Config, findings, __doc__)

@@ -15,16 +15,14 @@ Time on two CPU cores: two minutes for the folder; the whole set, 7,349 photos, 
 takes half a minute.
 """
 
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import tyro
 
+from experiments import program
 from tljax import progress
-from tljax.commands import start_jax
 from tljax.commands.networks import default_judges, load_network
 from tljax.data.source import Source
 from tljax.data.sources import open_source
@@ -75,7 +73,6 @@ def main(config: Config) -> dict[str, Any]:
         config, models = replace(config, shots=(1,), seeds=2), [models[0], models[-1]]
         source = some_classes(source, 8)
     out = write_folder(config.out, overwrite=True)
-    start_jax()
     began = time.perf_counter()
     chosen = np.flatnonzero(source.labels >= 0)
     with progress.tracking() as track:
@@ -253,6 +250,4 @@ def sections(document: dict[str, Any]) -> list[Section]:
 
 
 if __name__ == "__main__":
-    result = main(tyro.cli(Config, description=__doc__))
-    print("\n".join(findings(result)))
-    print(json.dumps({"seconds": round(result["seconds"])}))
+    program(main, Config, findings, __doc__)

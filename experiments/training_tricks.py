@@ -18,7 +18,6 @@ a little.
 Time on two CPU cores: five minutes; the small preset takes half a minute.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,11 +29,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from jaxtyping import Array, Float
 
+from experiments import program
 from tljax import progress
-from tljax.commands import start_jax
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.files import write_folder
@@ -205,7 +203,6 @@ def main(config: Config) -> dict[str, Any]:
             for name in ("batch norm", "averaging")
         }
     out = write_folder(config.out, overwrite=True)
-    start_jax()
     results = {}
     with progress.tracking() as track:
         for name, arm in track(arms.items(), "comparisons", len(arms)):
@@ -437,6 +434,4 @@ def sections(document: dict[str, Any]) -> list[Section]:
 
 
 if __name__ == "__main__":
-    result = main(tyro.cli(Config, description=__doc__))
-    print("\n".join(findings(result)))
-    print(json.dumps({name: round(arm["seconds"], 1) for name, arm in result["arms"].items()}))
+    program(main, Config, findings, __doc__)

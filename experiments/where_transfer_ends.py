@@ -21,7 +21,6 @@ The small preset takes half a minute.
 """
 
 import itertools
-import json
 import math
 import re
 import tempfile
@@ -36,11 +35,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import tljax
+from experiments import program
 from tljax import progress
-from tljax.commands import start_jax
 from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.data.sources import open_source
@@ -108,7 +106,6 @@ def main(config: Config) -> dict[str, Any]:
     if config.small:
         config = replace(config, data=config.data[-1:], sizes=(40,), seeds=2, limit=120, every=4)
     out = write_folder(config.out, overwrite=True)
-    start_jax()
     net = tljax.load_pretrained(config.model)
     if config.small:
         net = net.replace(spec=replace(net.spec, input_size=TINY_SIZE))
@@ -459,6 +456,4 @@ def sections(document: dict[str, Any]) -> list[Section]:
 
 
 if __name__ == "__main__":
-    result = main(tyro.cli(Config, description=__doc__))
-    print("\n".join(findings(result)))
-    print(json.dumps({name: round(found["seconds"]) for name, found in result["sets"].items()}))
+    program(main, Config, findings, __doc__)
