@@ -19,3 +19,13 @@ def sample_data() -> Path:
 def private_cache(tmp_path_factory, monkeypatch):
     """Features and downloads of a test never meet the user's own cache."""
     monkeypatch.setenv("TLJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def quick_to_compile():
+    """For toy networks, which take longer to compile than to run: machine code is not polished."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

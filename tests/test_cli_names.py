@@ -30,6 +30,7 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_odd_names_from_the_photos_to_the_report(capsys, data, tmp_path):
     out = tmp_path / 'run "1" & <u>'
     options = ("--model", "squeezenet1_1.caffe", "--image-size", "64", "--batch-size", "4", "--json")

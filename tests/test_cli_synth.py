@@ -60,6 +60,7 @@ def test_ideal_of_a_channel(capsys, tmp_path):
     assert json.loads(out)["images"][0]["class"] == "fire5 channel 3"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_picture(capsys, tmp_path):
     made = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -93,6 +94,7 @@ def test_ideal_refuses(capsys, tmp_path, arguments, said):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_stops_with_its_step_and_the_last_picture(capsys, tmp_path, monkeypatch):
     from tljax.commands import ideal
 

@@ -54,6 +54,7 @@ def ends(children):
     return [(child.returncode, *streams) for child, streams in zip(children, said, strict=True)]
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_compute_what_one_computes(tmp_path):
     both = start_two("-m", "tests.two_hosts", tmp_path / "found.npz", "{port}", "{process}", devices=2)
     alone = compute()

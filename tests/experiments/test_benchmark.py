@@ -146,6 +146,7 @@ def test_the_work_of_a_network_is_counted():
     assert traffic == 4 * (2 * 64 * 3 + 135 + 2 * 16 * 5) + 4 * (10 + 35 + 14)
 
 
+@pytest.mark.slow
 def test_our_two_peers_compute_the_same():
     from experiments.benchmark import jax_peer
 

@@ -21,6 +21,7 @@ from experiments.training_tricks import (
 )
 
 
+@pytest.mark.slow
 def test_one_program_gives_what_each_run_alone_gives():
     arm = Arm("", (Setting("a", width=8), Setting("b", width=8, dropout=0.5)), (0.001, 0.01), epochs=2, pictures=128)
     data = jax.tree.map(lambda *parts: jnp.stack(parts), *(pictures(arm, seed) for seed in range(2)))

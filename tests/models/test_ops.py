@@ -12,6 +12,8 @@ from tljax.models.conv import dense
 from tljax.models.conv.plain import general
 from tljax.models.conv.winograd import winograd
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 SHAPES = [(8, 8), (9, 7), (5, 10)]
 
 
@@ -65,15 +67,23 @@ def test_dense(size, stride, kernel, padding):
 
 
 @pytest.mark.parametrize("tile", [2, 4])
-@pytest.mark.parametrize("pads", [((1, 1), (1, 1)), ((0, 0), (0, 1)), ((2, 1), (0, 2)), ((-1, 1), (2, -2))])
-@pytest.mark.parametrize("size", [(8, 8), (9, 7), (6, 11)])
+@pytest.mark.parametrize(
+    ("size", "pads"),
+    [
+        ((8, 8), ((1, 1), (1, 1))),
+        ((9, 7), ((0, 0), (0, 1))),
+        ((6, 11), ((2, 1), (0, 2))),
+        ((9, 7), ((-1, 1), (2, -2))),
+    ],
+)
 def test_winograd(size, pads, tile):
     x, kernel = _arrays(6, (2, *size, 5), (3, 3, 5, 4))
+    compiled = jax.jit(winograd, static_argnums=(2, 3), static_argnames="turned")
     expected = general(x, kernel, 1, pads)
-    np.testing.assert_allclose(jax.jit(winograd, static_argnums=(2, 3))(x, kernel, pads, tile), expected, atol=1e-4)
+    np.testing.assert_allclose(compiled(x, kernel, pads, tile), expected, atol=1e-4)
     x, kernel = _arrays(7, (2, *size, 4), (3, 3, 5, 4))
     expected = general(x, kernel[::-1, ::-1].swapaxes(2, 3), 1, pads)
-    np.testing.assert_allclose(winograd(x, kernel, pads, tile, turned=True), expected, atol=1e-4)
+    np.testing.assert_allclose(compiled(x, kernel, pads, tile, turned=True), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("size", "tile"), [(16, 2), (30, 4)])

@@ -30,7 +30,10 @@ def net(request, tmp_path_factory):
     return table.load(name, table.golden_state(name), table.NETWORKS[name], folder)
 
 
-SLOW = ("vgg19.keras", "resnet50.keras")
+SLOW = (  # large, or variants of networks that are in the faster tests
+    *("vgg16", "vgg19", "resnet34", "resnet101", "resnet152", "efficientnet_lite1", "efficientnet_lite2"),
+    *("vgg16.keras", "vgg19.keras", "resnet50.keras"),
+)
 
 
 def for_networks(*names):

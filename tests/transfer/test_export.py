@@ -98,6 +98,7 @@ def test_the_default_network_after_real_training(capsys, picture, tmp_path, mode
     assert_agrees(capsys, tmp_path / "run", picture, tmp_path)
 
 
+@pytest.mark.slow
 def test_any_number_of_cropped_pictures(capsys, runs, tmp_path):
     tuned, out = runs / "finetune", tmp_path / "pets.jax"
     code, _, _ = run(capsys, "export", tuned, "--out", out, "--cropped", "--platforms", "cpu")

@@ -21,6 +21,8 @@ from tljax.transfer.finetune import (
 )
 from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers, trainable_labels
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 LABELS = {
     "stem": {"kernel": "frozen", "bias": "frozen"},
     "block": {"kernel": "depth1", "bias": "depth1"},

@@ -206,6 +206,7 @@ def test_what_is_frozen_is_bit_identical_to_the_loaded_weights(unbroken):
     assert same == {"conv1", *(f"fire{n}" for n in range(2, 8))}
 
 
+@pytest.mark.slow
 def test_statistics_and_frozen_stages_of_the_default_model_are_bit_identical(photos, tmp_path):
     options = {"mode": "finetune", "epochs": 1, "image_size": 64, "batch_size": 6}
     train(photos, tmp_path / "run", freeze=("params/(stem|stage[1-6]_).*",), **options)
@@ -219,6 +220,7 @@ def test_statistics_and_frozen_stages_of_the_default_model_are_bit_identical(pho
     assert all(not np.array_equal(tuned[path], loaded.get(path)) for path in moved)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_bit_identical(unbroken, photos, tmp_path, capsys):
     """Killed, then ended by a full disk, then by SIGTERM, which leaves the step that it was at."""
     out, states = tmp_path / "run", tmp_path / "run.partial" / "states"
@@ -243,6 +245,7 @@ def test_a_resumed_run_ends_bit_identical(unbroken, photos, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.slow
 def test_the_best_epoch_can_be_kept(unbroken, photos, tmp_path, monkeypatch):
     """Validation is made to see the first of two epochs as the better one."""
     losses = iter([0.1, 0.2])
