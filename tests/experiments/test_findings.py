@@ -13,10 +13,10 @@ def test_networks_that_see_nothing_alike_do_not_count():
 
 
 def test_an_attack_that_never_succeeds_has_no_distance():
-    row = {"success": 0.0, "linf (255ths)": 4.0, "mean l2 of successes": None, "seconds": 2.0}
+    row = {"photos": 9, "success": 0.0, "linf (255ths)": 4.0, "mean l2 of successes": None, "seconds": 2.0}
     document = {"config": {"eps": 1 / 255}, "targeted": {"fgsm": row}, "untargeted still right": {"pgd": 0.25}}
     targeted, untargeted = attack_success.sections(document)
-    assert targeted.blocks[1].rows == [("fgsm", "0 %", "4", "–", "–", "2")]
+    assert targeted.blocks[1].rows == [("fgsm", 9, "0 %", "4", "–", "–", "2")]
     assert untargeted.blocks[1].rows == [("pgd", "25.0 %")]
 
 
