@@ -12,14 +12,14 @@ _MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8  # of mallopt(3)
 _HUGEPAGE, _PAGE = 14, 2 << 20  # of madvise(2)
 
 
-def keep_large_pages(reserve: int = 4 << 30) -> bool:
+def keep_large_pages(reserve: int = 8 << 30) -> bool:
     """From now on this process keeps the memory that it frees, up to `reserve` bytes of it in pages of 2 MB.
 
     For programs, not for libraries: it holds for the whole process, which then never shrinks. The reserve takes address
     space only, until it is used. Does nothing where the C library is not glibc or the kernel has no large pages.
 
     Args:
-        reserve: bytes, at most half of the machine's memory is taken.
+        reserve: bytes; at most half of the machine's memory is taken.
     Returns:
         Whether anything was changed.
     """
@@ -32,7 +32,7 @@ def keep_large_pages(reserve: int = 4 << 30) -> bool:
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    if not (libc.mallopt(_MMAP_MAX, 0) and libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1) and libc.mallopt(_ARENA_MAX, 1)):
+    if not (libc.mallopt(_MMAP_MAX, 0) and libc.mallopt(_TRIM_THRESHOLD, -1) and libc.mallopt(_ARENA_MAX, 1)):
         return False
     reserve = min(reserve, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
     block = libc.malloc(reserve)
