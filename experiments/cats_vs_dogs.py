@@ -10,8 +10,8 @@ on the main one also fine-tuning, which goes on from the probe. And the usual mi
 photos, everything fine-tuned at once under a random head, against probe first.
 
 Expected: 700 photos 97 % or better on efficientnet_lite0 (the lesson's notebook: 98 % on 100 photos with VGG-16); all
-photos 98 %. Fine-tuned on all photos the lesson reports 97.4 % (PyTorch) and 96.5 % (TensorFlow). What fine-tuning from
-few photos gives has not been measured at full size yet.
+photos 98 %, 98.8 % on efficientnet_lite2. Fine-tuned on all photos the lesson reports 97.4 % (PyTorch) and 96.5 %
+(TensorFlow). On 100 photos, probe first wins over all at once by 0.9 ± 0.8 points, and the probe alone is as good.
 Time on two CPU cores and 2,005 photos: half a minute a backbone for the probes, three to five minutes for each
 fine-tuning on all.
 """
