@@ -7,7 +7,9 @@ Targeted: every photo is to become another class, drawn at random. Untargeted: i
 PGD of foolbox runs beside ours where it is installed, on the same function, photos, budget and number of gradients.
 All results are saved as PNG and read back; distances are those of the files.
 
-Attacks in L2 are made on fewer photos: cw_l2 takes 600 gradients for each. MARK
+Expected, on efficientnet_lite0: FGSM hardly ever reaches a target, PGD and both APGDs always do within 4/255; cw_l2
+needs less than half of the length that PGD is given. Attacks in L2 are made on fewer photos: cw_l2 takes 600 gradients
+for each, twice. About 25 minutes on 2 CPU cores; the small preset takes under a minute.
 """
 
 import tempfile
@@ -39,7 +41,7 @@ TARGETED = {
     "pgd": {"eps": 4 / 255, "steps": 40},
     "apgd_ce": {"eps": 4 / 255, "steps": 40},
     "apgd_dlr": {"eps": 4 / 255, "steps": 40},
-    "pgd (l2)": {"eps": 1.0, "norm": "l2", "steps": 40},
+    "pgd (l2)": {"eps": 2.0, "norm": "l2", "steps": 40},
     "cw_l2": {"eps": None, "norm": "l2", "steps": 100},
 }
 UNTARGETED = {"pgd": {"steps": 10}, "apgd_ce": {"steps": 10}, "apgd_dlr": {"steps": 10}}
@@ -219,7 +221,8 @@ def findings(document: dict[str, Any]) -> list[str]:
     """What it found, a sentence each."""
     config = document["config"]
     targeted = document["targeted"]
-    reached = "; ".join(f"{name} {percent(row['success'])}" for name, row in targeted.items())
+    near = {name: row for name, row in targeted.items() if "mean l2 before rounding" not in row}
+    reached = "; ".join(f"{name} {percent(row['success'])}" for name, row in near.items())
     far = {name: row for name, row in targeted.items() if row.get("mean l2 before rounding") is not None}
     lengths = "; ".join(
         f"{name} {row['mean l2 of successes']:.3f}, before rounding {row['mean l2 before rounding']:.3f} "
