@@ -7,9 +7,10 @@ Twenty ImageNet classes are made four ways: by plain gradient descent on pixels 
 total variation; in Fourier space on one network; in Fourier space on three networks at once. Every image is saved as
 PNG, read back, and judged by networks that had no part in it.
 
-Expected: Fourier images made on efficientnet_lite0 are first for lite1 (20 of 20) and lite2 (19), and in the top 5 of
-squeezenet1_1.caffe, another architecture, for 12; they take 212 s on 2 CPU cores. The pixel ways and the three networks
-together are not measured yet at this size. The small preset takes about a minute.
+Expected: Fourier images made on efficientnet_lite0 are first for lite1 (19 of 20) and lite2 (20), and in the top 5 of
+squeezenet1_1.caffe, another architecture, for 11; of the pixels' with total variation lite1 puts one first, and the
+others none. 4 to 5 minutes on 2 CPU cores for the first, a quarter of an hour for the second. Three networks together
+are not measured yet at this size. The small preset takes half a minute.
 """
 
 import time
