@@ -80,7 +80,8 @@ def main(config: Config) -> dict[str, Any]:
     names = list(config.judges) or default_judges([config.model])
     if config.small:
         config = replace(config, pixel_steps=4, fourier_steps=4, photo_steps=4, size=64)
-        names = names[-1:]
+        if names:  # the smallest one makes, and this one judges
+            config, names = replace(config, model=names[-1]), [config.model]
     out = write_folder(config.out, overwrite=True)
     net = load_network(config.model, folded=False)
     start = time.perf_counter()

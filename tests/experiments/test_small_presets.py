@@ -110,5 +110,5 @@ def test_ideal_and_adversarial(tmp_path):
     ours = [step for step in found["steps"] if step["way"] == "ours"]
     assert len(found["steps"]) == 8
     assert ours[-1]["linf"] <= 4.01 / 255
-    assert ours[-1]["said"]["efficientnet_lite0"]["rank"] == 1
+    assert ours[-1]["said"][found["config"]["model"]]["rank"] == 1
     assert all((tmp_path / "out" / step["file"]).is_file() for step in found["steps"])
