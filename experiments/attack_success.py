@@ -8,8 +8,8 @@ PGD of foolbox runs beside ours where it is installed, on the same function, pho
 All results are saved as PNG and read back; distances are those of the files.
 
 Expected, on efficientnet_lite0: FGSM hardly ever reaches a target, PGD and both APGDs always do within 4/255; cw_l2
-needs less than half of the length that PGD is given. Attacks in L2 are made on fewer photos: cw_l2 takes 600 gradients
-for each, twice. About 25 minutes on 2 CPU cores; the small preset takes under a minute.
+needs less than half of the length that PGD uses. Attacks in L2 are made on fewer photos: cw_l2 takes 600 gradients
+for each, twice. With 12 of them half an hour on one CPU core; the small preset takes under a minute.
 """
 
 import tempfile
