@@ -221,9 +221,9 @@ def findings(document: dict[str, Any]) -> list[str]:
     """What it found, a sentence each."""
     config = document["config"]
     targeted = document["targeted"]
-    near = {name: row for name, row in targeted.items() if "mean l2 before rounding" not in row}
+    near = {name: row for name, row in targeted.items() if row.get("mean l2 before rounding") is None}
     reached = "; ".join(f"{name} {percent(row['success'])}" for name, row in near.items())
-    far = {name: row for name, row in targeted.items() if row.get("mean l2 before rounding") is not None}
+    far = {name: row for name, row in targeted.items() if name not in near}
     lengths = "; ".join(
         f"{name} {row['mean l2 of successes']:.3f}, before rounding {row['mean l2 before rounding']:.3f} "
         f"({row['photos']} photos, {percent(row['success'])})"
