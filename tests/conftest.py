@@ -26,7 +26,7 @@ def quick_to_compile():
     """For toy networks, which take longer to compile than to run: machine code is not polished."""
     import jax
 
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
