@@ -94,7 +94,7 @@ def main(config: Config) -> dict[str, Any]:
     """Trains, and writes OUT."""
     models = list(config.models) or default_judges(())
     if config.small:
-        config = replace(config, arms=("700", "all", "few"), seeds=2, few=12, few_epochs=1, test=12, batch_size=4)
+        config = replace(config, arms=("all", "few"), seeds=2, few=12, few_epochs=1, test=12, batch_size=4)
         models = models[-1:]
     out = write_folder(config.out, overwrite=True)
     source = open_source(config.data)

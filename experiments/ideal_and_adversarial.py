@@ -79,7 +79,7 @@ def main(config: Config) -> dict[str, Any]:
     """Makes, judges, and writes OUT."""
     names = list(config.judges) or default_judges([config.model])
     if config.small:
-        config = replace(config, pixel_steps=4, fourier_steps=4, photo_steps=4, size=64)
+        config = replace(config, pixel_steps=4, fourier_steps=2, photo_steps=4, size=64)
         if names:  # the smallest one makes, and this one judges
             config, names = replace(config, model=names[-1]), [config.model]
     out = write_folder(config.out, overwrite=True)

@@ -4,8 +4,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tljax.errors import InputError
-from tljax.transfer import metrics
-from tljax.transfer.logistic import fit_path
+from tljax.transfer import logistic, metrics
 from tljax.transfer.probe import L2_PATH, fit_probe, predict_probs, stratified_folds
 
 
@@ -145,13 +144,22 @@ def test_balanced_lifts_the_rare_class():
 def test_equal_calls_give_equal_results_and_compile_once():
     features, labels = blobs()
     first = fit_probe(features, labels, classes=3)
-    compiled = fit_path._cache_size()
+    compiled = logistic._solve._cache_size()
     second = fit_probe(features, labels, classes=("a", "b", "c"))
     other = fit_probe(features + 1, labels, classes=3, seed=1, balanced=True)
-    assert fit_path._cache_size() == compiled
+    assert logistic._solve._cache_size() == compiled
     np.testing.assert_array_equal(first.kernel, second.kernel)
     assert first.path == second.path
     assert other.path != first.path
+
+
+def test_one_solver_serves_features_of_any_width_beyond_the_photos():
+    labels, compiled = np.arange(20) % 2, []
+    for width in (30, 50):
+        features = np.random.default_rng(width).normal(size=(20, width)) + labels[:, None]
+        assert fit_probe(features, labels, classes=2).kernel.shape == (width, 2)
+        compiled.append(logistic._solve._cache_size())
+    assert compiled[0] == compiled[1]
 
 
 def test_probabilities_have_the_shape_and_type_promised():

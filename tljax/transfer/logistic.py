@@ -1,4 +1,4 @@
-"""The program under the linear probe: a path of L2 strengths, folds, a temperature and the choice, in one jit."""
+"""The programs under the linear probe: scaled features, a path of L2 strengths solved on folds, and the choice."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,8 +13,6 @@ FOLD_TOLERANCE, TOLERANCE = 1e-3, 1e-5  # gradient norms, in nats per unit of a 
 MAX_STEPS = 500
 
 
-@partial(jax.jit, static_argnames=("count", "folds", "padded"))
-@jax.default_matmul_precision("highest")
 def fit_path(
     features: Float[Array, "n d"],
     labels: Int[Array, " n"],
@@ -26,7 +24,7 @@ def fit_path(
     folds: int,
     padded: bool = False,
 ) -> dict[str, Array]:
-    """The whole fit as one program; `folds + 1` solutions a strength, the last on all photos.
+    """The whole fit; `folds + 1` solutions a strength, the last on all photos.
 
     Args:
         features: float32, finite. labels: 0..count-1. held_out: the fold of each photo, -1 for none.
@@ -37,12 +35,42 @@ def fit_path(
         of the solver there; best, its place on the path; temperature, accuracy, loss (P,), held out (nan if no
         photo is).
     """
+    inputs, frame = _inputs(features, weights, padded=padded)
+    found = _solve(inputs, labels, held_out, weights, strengths, count=count, folds=folds)
+    kernel, bias = _on_features(frame, found.pop("solution"))
+    return {"kernel": kernel, "bias": bias} | found
+
+
+@partial(jax.jit, static_argnames="padded")
+@jax.default_matmul_precision("highest")
+def _inputs(features, weights, *, padded):
+    """What the solver sees, and (mean, scale, basis) to come back from it.
+
+    Where there are fewer photos than dimensions, the optimum lies in the span of the photos: solving there is exactly
+    as good, and one compiled solver serves features of any width.
+    """
     mean, scale = _scaling(features, weights[:, None] > 0 if padded else None)
-    inputs = (features - mean) * scale
-    photos, basis = len(features), None
-    if photos < inputs.shape[1]:  # the optimum lies in the span of the photos: solve there, exactly as good
+    inputs, basis = (features - mean) * scale, None
+    if len(inputs) < inputs.shape[1]:
         basis, triangle = jnp.linalg.qr(inputs.T)
         inputs = triangle.T
+    return inputs, (mean, scale, basis)
+
+
+@jax.jit
+@jax.default_matmul_precision("highest")
+def _on_features(frame, solution):
+    """Kernel and bias for the features as they come, from the solver's weights with the bias as last row."""
+    mean, scale, basis = frame
+    kernel = scale[:, None] * (solution[:-1] if basis is None else basis @ solution[:-1])
+    return kernel, solution[-1] - mean @ kernel
+
+
+@partial(jax.jit, static_argnames=("count", "folds"))
+@jax.default_matmul_precision("highest")
+def _solve(inputs, labels, held_out, weights, strengths, *, count, folds) -> dict[str, Array]:
+    """As `fit_path`, with "solution" (d + 1, C), the bias last, for the inputs as they come."""
+    photos = len(inputs)
     inputs = jnp.concatenate([inputs, jnp.ones((photos, 1))], 1)
     flipped = lax.optimization_barrier(inputs.T)  # in memory: gradients run along its rows
 
@@ -69,10 +97,7 @@ def fit_path(
     _, (kept, temperatures, accuracies, losses) = lax.scan(per_strength, starts, strengths)
     means, best = _choose(losses, jnp.where(held_out >= 0, weights, 0))
     solution, norm, steps = jax.tree.map(lambda values: values[best], kept)
-    kernel = solution[:-1] if basis is None else basis @ solution[:-1]
-    kernel = kernel * scale[:, None] / temperatures[best]
-    bias = solution[-1] / temperatures[best] - mean @ kernel
-    found = {"kernel": kernel, "bias": bias, "best": best, "gradient_norm": norm, "steps": steps}
+    found = {"solution": solution / temperatures[best], "best": best, "gradient_norm": norm, "steps": steps}
     return found | {"temperature": temperatures, "accuracy": accuracies, "loss": means}
 
 

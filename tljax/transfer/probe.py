@@ -1,7 +1,7 @@
 """The linear probe: multinomial logistic regression on fixed features, solved to its optimum.
 
-One jitted program scales the features, walks a path of L2 strengths from strong to weak (each solution starts
-the next), scores each strength on folds of the training photos, fits a temperature there and picks a strength.
+Jitted programs scale the features, walk a path of L2 strengths from strong to weak (each solution starts
+the next), score each strength on folds of the training photos, fit a temperature there and pick a strength.
 """
 
 from collections.abc import Sequence
