@@ -53,8 +53,13 @@ def random_transform(images: Images, transforms: Transforms, *, key: Array) -> I
         moved = moved * (1 + gain) + offset / 2
     if transforms.noise:
         spread = transforms.noise * jax.random.uniform(keys[5], (n, 1, 1, 1))
-        moved = moved + spread * jax.random.normal(keys[6], moved.shape)
+        moved = moved + spread * _normal(jax.random.split(keys[6], n), moved.shape[1:])
     return moved + 0.5
+
+
+def _normal(keys: Array, shape: tuple[int, ...]) -> Array:
+    """Normal noise, one key an image, in a loop: or XLA on a CPU draws it again for each convolution that reads it."""
+    return jax.lax.map(lambda key: jax.random.normal(key, shape), keys)
 
 
 def reach(transforms: Transforms) -> float:
