@@ -144,11 +144,17 @@ def findings(document: dict[str, Any]) -> list[str]:
         others = np.where(own, -1, np.nan_to_num(shares))
         maker, judge = np.unravel_index(np.argmax(others), others.shape)
         lines.append(
-            f"{title}: {percent(np.nanmean(shares[own]))} of the images fool their maker, "
-            f"{percent(np.nanmean(shares[~own]))} another network; most often those of {names[maker]} fool "
+            f"{title}: {mean_of(shares[own])} of the images fool their maker, "
+            f"{mean_of(shares[~own])} another network; most often those of {names[maker]} fool "
             f"{names[judge]} ({percent(others[maker, judge])})."
         )
     return lines
+
+
+def mean_of(shares: np.ndarray) -> str:
+    """The mean in words, of those that were counted."""
+    counted = shares[~np.isnan(shares)]
+    return percent(counted.mean()) if len(counted) else "none that counts"
 
 
 def drawings(document: dict[str, Any]) -> dict[str, Figure]:
