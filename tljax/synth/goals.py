@@ -144,13 +144,13 @@ def strangeness(moments: dict[str, Moments]) -> Float[Array, ""]:
     layers; 0 without batch norm.
     Source: Yin et al., "Dreaming to distill", 2020 (arXiv 1912.08795).
     """
-    total = jnp.zeros(())
-    for mean, square, scale in moments.values():
-        weight = (scale / (scale + 0.1)) ** 2
-        mean, square = mean.mean(0), square.mean(0)
-        deviation = jnp.sqrt(jnp.maximum(square - mean**2, 1e-8))
-        total += (weight * (mean**2 + (deviation - 1) ** 2)).mean() / len(moments)
-    return total
+    if not moments:
+        return jnp.zeros(())
+    share = jnp.concatenate([jnp.full(len(scale), 1 / (len(scale) * len(moments))) for *_, scale in moments.values()])
+    means, squares, scales = (jnp.concatenate(column, -1) for column in zip(*moments.values(), strict=True))
+    mean, square = means.mean(0), squares.mean(0)
+    deviation = jnp.sqrt(jnp.maximum(square - mean**2, 1e-8))
+    return jnp.sum(share * (scales / (scales + 0.1)) ** 2 * (mean**2 + (deviation - 1) ** 2))
 
 
 def likeness(images: Images, variants: int) -> Float[Array, " n"]:
