@@ -42,7 +42,7 @@ TARGETED = {
     "apgd_ce": {"eps": 4 / 255, "steps": 40},
     "apgd_dlr": {"eps": 4 / 255, "steps": 40},
     "pgd (l2)": {"eps": 2.0, "norm": "l2", "steps": 40},
-    "cw_l2": {"eps": None, "norm": "l2", "steps": 60, "searches": 4},
+    "cw_l2": {"eps": None, "norm": "l2", "steps": 100},
 }
 UNTARGETED = {"pgd": {"steps": 10}, "apgd_ce": {"steps": 10}, "apgd_dlr": {"steps": 10}}
 
@@ -59,13 +59,13 @@ class Config:
     """How many photos."""
     model: str = "efficientnet_lite0"
     """The network attacked."""
-    l2_count: int = 100
-    """How many of them for attacks in L2; the search of cw_l2 takes 240 gradients for each, twice."""
+    l2_count: int = 25
+    """How many of them for attacks in L2; the search of cw_l2 takes 600 gradients for each, twice."""
     attacks: tuple[str, ...] = tuple(TARGETED)
     """Which targeted ones."""
     eps: float = 1 / 255
     """Budget of the untargeted comparison: the smallest that an 8-bit file can use, so that some photos survive."""
-    batch_size: int = 10
+    batch_size: int = 25
     """Photos at once."""
     seed: int = 0
     """Of the photos, the targets and the random starts."""

@@ -51,7 +51,7 @@ def ascend(
     chunk: int = 16,
     track: Track = untracked,
 ) -> Ascent:
-    """Takes `steps` steps up the summed objective: loops of `chunk` steps, with no word from the device in between.
+    """Takes `steps` steps up the summed objective: `lax.scan` in chunks, with no word from the device in between.
 
     Args:
         objective: pure (params, key, *args) -> (n,), one value for each image, each hanging on its own part of
@@ -76,22 +76,20 @@ def ascend(
     parts = [(resume.values, resume.finite)]
     starts = range(first, first + steps, chunk)
     for start in track(starts, "ascent", len(starts)):
-        carry, seen = _chunk(objective, optimiser, chunk, carry, start, first + steps, key, args)
+        carry, (values, finite) = _chunk(objective, optimiser, chunk, carry, start, first + steps, key, args)
         jax.block_until_ready(carry)  # or the progress would be that of handing out work
-        parts.append(tuple(column[: first + steps - start] for column in seen))
+        taken = min(chunk, first + steps - start)
+        parts.append((values[:taken], finite[:taken]))
     values, finite = (jnp.concatenate(column) for column in zip(*parts, strict=True))
     return Ascent(carry[0], carry[1], values, finite)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _chunk(objective, optimiser, chunk, carry, start, stop, key, args):
-    """At most `chunk` steps, from number `start` to in front of `stop`.
+    """`chunk` steps from number `start`; those from `stop` on are left out."""
 
-    A loop of as many rounds as there are steps: in a branch, XLA on a CPU would work on one core.
-    """
-
-    def step(index, state):
-        (params, opt_state, alive), seen = state
+    def step(carry, index):
+        params, opt_state, alive = carry
 
         def total(params):
             values = objective(params, jax.random.fold_in(key, index), *args)
@@ -106,12 +104,14 @@ def _chunk(objective, optimiser, chunk, carry, start, stop, key, args):
         updates, opt_state = optimiser.update(uphill, opt_state, params)
         moved = optax.apply_updates(params, updates)
         params = jax.tree.map(lambda new, old: jnp.where(_wide(alive, new), new, old), moved, params)
-        seen = tuple(column.at[index - start].set(now) for column, now in zip(seen, (values, finite), strict=True))
-        return (params, opt_state, alive), seen
+        return (params, opt_state, alive), (values, finite)
 
-    n = carry[2].shape[0]
-    seen = jnp.zeros((chunk, n)), jnp.ones((chunk, n), bool)
-    return jax.lax.fori_loop(start, jnp.minimum(start + chunk, stop), step, (carry, seen))
+    def maybe(carry, index):
+        n = carry[2].shape[0]
+        nothing = jnp.zeros(n), jnp.ones(n, bool)
+        return jax.lax.cond(index < stop, step, lambda carry, _: (carry, nothing), carry, index)
+
+    return jax.lax.scan(maybe, carry, start + jnp.arange(chunk))
 
 
 def _wide(mask: Array, like: Array) -> Array:
