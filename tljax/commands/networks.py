@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def default_judges(makers: Sequence[str]) -> list[str]:
 def opinions(
     nets: Mapping[str, Any], files: Sequence[str], classes: Sequence[str], *, track: Track = untracked
 ) -> list[dict[str, dict[str, float]]]:
-    """What each network says of each file, read back as `tljax classify` reads it.
+    """What each network says of each file, read back and brought to its resolution whole.
+
+    `tljax classify` cuts a margin off photos; a picture made at a network's resolution is all picture, and one that
+    holds for its exact pixels alone would already lose its maker by that cut.
 
     Args:
         nets: name -> network.
@@ -64,7 +68,8 @@ def opinions(
     said: list[dict[str, dict[str, float]]] = [{} for _ in files]
     for name, net in nets.items():
         asked = [match_name(wanted, net.spec.classes) for wanted in classes]
-        probs, _, _ = predict(net, source, range(len(files)), batch_size=min(32, len(files)), track=track)
+        whole = net.replace(spec=replace(net.spec, crop_pct=1.0))
+        probs, _, _ = predict(whole, source, range(len(files)), batch_size=min(32, len(files)), track=track)
         for row, c, answer in zip(probs, asked, said, strict=True):
             answer[name] = {"prob": float(row[c]), "rank": int(1 + np.sum(row > row[c]))}
     return said
