@@ -7,7 +7,7 @@ Twenty ImageNet classes are made four ways: by plain gradient descent on pixels 
 total variation; in Fourier space on one network; in Fourier space on three networks at once. Every image is saved as
 PNG, read back, and judged by networks that had no part in it.
 
-Expected: Fourier images made on efficientnet_lite0 are first for lite1 and lite2 for 19 or 20 of 20, and in the top 5
+Expected: Fourier images made on efficientnet_lite0 are first for lite1 and lite2 for all of 20, and in the top 5
 of squeezenet1_1.caffe, another architecture, for 12; made on three networks together, for 19. Those of pixels and total
 variation convince their maker of 97 to 100 % (81 % at worst) and nobody else: first for at most two of 20, and the
 margin that `classify` cuts off would lose them their maker, too. Fourier on one network takes four and a half minutes

@@ -33,7 +33,7 @@ HEAD = """\
 # Experiments
 
 One file is one question and one command. Each begins with its question, what to expect and how long it takes; its
-options are a frozen dataclass (`--help` lists them), `--small` shows in half a minute that it runs, and it writes
+options are a frozen dataclass (`--help` lists them), `--small` shows within a minute that it runs, and it writes
 `OUT/report.html`, `OUT/results.json` and its figures. None needs another. To start your own, copy the nearest.
 
 What stands below was measured on two CPU cores that had other work to do as well (so times are upper bounds), and put
