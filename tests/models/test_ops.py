@@ -66,6 +66,21 @@ def test_dense(size, stride, kernel, padding):
     _assert_equal_to_plain(x, taps, stride=stride, padding=padding)
 
 
+@pytest.mark.parametrize(
+    ("size", "stride", "kernel", "padding"),
+    [
+        ((9, 7), 2, 3, ((0, 1), (0, 1))),
+        ((13, 12), 2, 7, 3),
+        ((11, 10), 3, 2, 0),
+        ((9, 12), 3, 5, "SAME"),
+        ((8, 8), 2, 1, 1),
+    ],
+)
+def test_strides_over_an_image(size, stride, kernel, padding):
+    x, taps = _arrays(10, (2, *size, 3), (kernel, kernel, 3, 5))
+    _assert_equal_to_plain(x, taps, stride=stride, padding=padding)
+
+
 @pytest.mark.parametrize("tile", [2, 4])
 @pytest.mark.parametrize(
     ("size", "pads"),

@@ -1,9 +1,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tljax.models.network import for_inference, init_network
-from tljax.models.statistics import with_moments
+from tljax.models.statistics import Moments, narrow, with_moments
 
 
 def test_moments_are_those_of_the_standardised_input_of_each_batch_norm():
@@ -33,3 +34,12 @@ def test_a_network_without_batch_norm_has_no_moments():
     logits, moments = with_moments(lambda variables, images: images.sum((1, 2)))({}, images)
     assert logits.shape == (1, 3)
     assert moments == {}
+
+
+@pytest.mark.parametrize(
+    ("widths", "kept"),
+    [([32, 32, 16, 96, 96, 24, 144], [0, 2, 5]), ([64, 64, 256, 64], [0, 1, 3]), ([8, 8, 8], [0, 1, 2]), ([], [])],
+)
+def test_narrow_keeps_the_local_minima_of_width(widths, kept):
+    moments = {str(i): Moments(jnp.zeros((1, n)), jnp.ones((1, n)), jnp.ones(n)) for i, n in enumerate(widths)}
+    assert list(narrow(moments)) == [str(i) for i in kept]

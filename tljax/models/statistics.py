@@ -1,5 +1,6 @@
 """What batch norm remembers of the training images, beside what it meets in others."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -51,6 +52,17 @@ def with_moments(function: Callable) -> Callable[[Mapping[str, Any], Array], tup
         return result, moments
 
     return both
+
+
+def narrow(moments: Mapping[str, Moments]) -> dict[str, Moments]:
+    """The moments where the network narrows: of batch norms not wider than those before and after them.
+
+    In a network of inverted bottlenecks all information passes through these, and the wide layers between them cost
+    four times as much to watch; where widths are equal, as in small ResNets, most are kept.
+    """
+    widths = [math.inf, *[len(one.scale) for one in moments.values()], math.inf]
+    around = zip(widths, widths[1:], widths[2:], strict=False)
+    return {name: one for (name, one), (a, b, c) in zip(moments.items(), around, strict=True) if b <= min(a, c)}
 
 
 def _at(tree: Mapping[str, Any], path: tuple[str, ...]) -> Any:

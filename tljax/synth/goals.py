@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tljax.models.statistics import Moments, with_moments
+from tljax.models.statistics import Moments, narrow, with_moments
 from tljax.synth import image_params
 from tljax.synth.objectives import cross_entropy, own_score, total_variation
 from tljax.synth.transforms import Transforms, random_transform
@@ -24,7 +24,8 @@ class Recipe:
         learning_rate: of Adam, on the spectrum; it falls to zero over the last third of the steps.
         score: weight of the class's logit.
         certainty: weight of the class's log-probability.
-        usualness: weight of `strangeness`: the images' activations should be distributed as those of training images.
+        usualness: weight of `strangeness`: where the network is narrow, the images' activations should be distributed
+            as those of training images.
         total_variation: weight of the mean absolute difference of neighbouring pixels.
         high_frequency: weight of `image_params.high_frequencies`.
         diversity: weight of the likeness of the variants of one class.
@@ -43,7 +44,7 @@ class Recipe:
     diversity: float = 4.0
     transforms: Transforms = field(default_factory=Transforms)
     weight_noise: float = 0.0
-    stages: tuple[tuple[float, float], ...] = ((0.25, 0.75), (0.75, 1.0))
+    stages: tuple[tuple[float, float], ...] = ((0.7, 0.75), (0.3, 1.0))
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class FourierGoal:
                 variables = disturbed(variables, recipe.weight_noise, key=weight_key)
             output, moments = with_moments(scores)(variables, seen)
             answer = _answer(output, targets, self.layer, recipe.score, recipe.certainty)
-            total += (answer - recipe.usualness * strangeness(moments)) / len(self.networks)
+            total += (answer - recipe.usualness * strangeness(narrow(moments))) / len(self.networks)
         return total
 
 

@@ -72,8 +72,25 @@ def _input_gradient(dy, kernel, stride, pads, lengths):
         if tile:
             return winograd(dy, kernel, around, tile, turned=True)
         return general(dy, kernel[::-1, ::-1].swapaxes(2, 3), 1, around)
+    if kernel.shape[2] <= 4:
+        return _phases_at_once(dy, kernel, stride, pads, lengths)
     x = jnp.zeros((dy.shape[0], *lengths, kernel.shape[2]), dy.dtype)
     return jax.vjp(lambda x: general(x, kernel, stride, pads), x)[1](dy)[0]
+
+
+def _phases_at_once(dy, kernel, stride, pads, lengths):
+    """The input gradient of a strided convolution of few channels, as of images: its phases are channels of one
+    correlation, and are woven together afterwards ("sub-pixel convolution")."""
+    (height, width, c, o), steps = kernel.shape, [-(-size // stride) for size in kernel.shape[:2]]
+    spare = tuple((0, stride * n - size) for n, size in zip(steps, kernel.shape[:2], strict=True))
+    taps = pad(kernel[None].reshape(1, height, width, c * o), spare).reshape(steps[0], stride, steps[1], stride, c, o)
+    turned = taps[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(*steps, o, stride * stride * c)
+    phases = general(dy, turned, 1, tuple((n - 1, n - 1) for n in steps))
+    b, rows, columns = phases.shape[:3]
+    woven = phases.reshape(b, rows, columns, stride, stride, c).swapaxes(2, 3)
+    whole = woven.reshape(b, rows * stride, columns * stride, c)
+    cut = zip(pads, lengths, whole.shape[1:3], strict=True)
+    return pad(whole, tuple((-before, length + before - there) for (before, _), length, there in cut))
 
 
 def _filter_gradient(x, dy, kernel, stride, pads):
