@@ -8,11 +8,11 @@ total variation; in Fourier space on one network; in Fourier space on three netw
 PNG, read back, and judged by networks that had no part in it.
 
 Expected: Fourier images made on efficientnet_lite0 are first for lite1 and lite2 for all of 20, and in the top 5
-of squeezenet1_1.caffe, another architecture, for 12; made on three networks together, for 19. Those of pixels and total
-variation convince their maker of 97 to 100 % (81 % at worst) and nobody else: first for at most two of 20, and the
-margin that `classify` cuts off would lose them their maker, too. Fourier on one network takes four and a half minutes
-on 2 CPU cores; the pixels' way and three networks a quarter of an hour each and more. Pixels without total variation
-are not measured at this size. The small preset takes half a minute.
+of squeezenet1_1.caffe, another architecture, for 14. Those of pixels and total variation convince their maker of 97 to
+100 % (81 % at worst) and nobody else: first for at most two of 20, and the margin that `classify` cuts off would lose
+them their maker, too. Fourier on one network takes three and a quarter minutes on 2 CPU cores, a quarter of a minute
+for each of two programs that are compiled among them; the pixels' way a quarter of an hour and more, as do three
+networks. Pixels without total variation are not measured at this size. The small preset takes half a minute.
 """
 
 import time
