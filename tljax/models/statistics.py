@@ -57,8 +57,8 @@ def with_moments(function: Callable) -> Callable[[Mapping[str, Any], Array], tup
 def narrow(moments: Mapping[str, Moments]) -> dict[str, Moments]:
     """The moments where the network narrows: of batch norms not wider than those before and after them.
 
-    In a network of inverted bottlenecks all information passes through these, and the wide layers between them cost
-    four times as much to watch; where widths are equal, as in small ResNets, most are kept.
+    In a network of inverted bottlenecks all information passes through these, and to watch the wide layers between them
+    costs more; where widths are equal, as in small ResNets, most are kept.
     """
     widths = [math.inf, *[len(one.scale) for one in moments.values()], math.inf]
     around = zip(widths, widths[1:], widths[2:], strict=False)

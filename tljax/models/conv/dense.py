@@ -83,7 +83,7 @@ def _phases_at_once(dy, kernel, stride, pads, lengths):
     correlation, and are woven together afterwards ("sub-pixel convolution")."""
     (height, width, c, o), steps = kernel.shape, [-(-size // stride) for size in kernel.shape[:2]]
     spare = tuple((0, stride * n - size) for n, size in zip(steps, kernel.shape[:2], strict=True))
-    taps = pad(kernel[None].reshape(1, height, width, c * o), spare).reshape(steps[0], stride, steps[1], stride, c, o)
+    taps = pad(kernel.reshape(1, height, width, c * o), spare).reshape(steps[0], stride, steps[1], stride, c, o)
     turned = taps[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(*steps, o, stride * stride * c)
     phases = general(dy, turned, 1, tuple((n - 1, n - 1) for n in steps))
     b, rows, columns = phases.shape[:3]
