@@ -107,17 +107,20 @@ def transformed(images: torch.Tensor, how: dict[str, Any]) -> torch.Tensor:
     moved = functional.grid_sample(images - 0.5, grid, align_corners=True)
     gain, offset = how["tint"] * uniform(2, n, 3, 1, 1)
     moved = moved * (1 + gain) + offset / 2
-    return moved + how["noise"] * torch.rand(n, 1, 1, 1) * torch.randn(moved.shape) + 0.5
+    spread = how["noise"] * math.sqrt(3) * torch.rand(n, 1, 1, 1)
+    return moved + spread * uniform(*moved.shape[1:]) + 0.5
 
 
 class Moments:
-    """How unusual the inputs of all batch norms are; see `tljax.synth.goals.strangeness`."""
+    """How unusual the inputs of batch norms are where the network narrows; see `tljax.synth.goals.strangeness`."""
 
     def __init__(self, network: nn.Module):
         self.clear()
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.register_forward_pre_hook(self._meet)
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        widths = [math.inf, *[norm.num_features for norm in norms], math.inf]
+        for norm, (before, own, after) in zip(norms, zip(widths, widths[1:], widths[2:], strict=False), strict=True):
+            if own <= min(before, after):
+                norm.register_forward_pre_hook(self._meet)
 
     def clear(self) -> None:
         """Forgets what was met."""

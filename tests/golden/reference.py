@@ -40,9 +40,11 @@ class _SameConv(nn.Conv2d):
         (kernel, _), (stride, _) = self.kernel_size, self.stride
         total = [max((math.ceil(n / stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:]]
         rows, columns = [(t // 2, t - t // 2) for t in total]
-        x = functional.pad(x, columns + rows)
         if self.groups == 1 or x.dtype == torch.float32:
-            return super().forward(x)
+            if rows[0] == rows[1] and columns[0] == columns[1]:  # `pad` would copy
+                return functional.conv2d(x, self.weight, None, stride, (rows[0], columns[0]), 1, self.groups)
+            return super().forward(functional.pad(x, columns + rows))
+        x = functional.pad(x, columns + rows)
         y = 0  # torch has no fast float64 kernel for depthwise convolutions
         for i in range(kernel):
             for j in range(kernel):
@@ -70,8 +72,8 @@ class _LiteBlock(nn.Module):
     def forward(self, x):
         y = x
         if hasattr(self, "_expand_conv"):
-            y = functional.relu6(self._bn0(self._expand_conv(y)))
-        y = functional.relu6(self._bn1(self._depthwise_conv(y)))
+            y = functional.relu6(self._bn0(self._expand_conv(y)), inplace=True)
+        y = functional.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
         y = self._bn2(self._project_conv(y))
         return x + y if self.shortcut else y
 
@@ -106,10 +108,10 @@ class EfficientNetLite(nn.Module):
 
     def features(self, x):
         """(b, 1280, h, w): the last convolutional map."""
-        x = functional.relu6(self._bn0(self._conv_stem(x)))
+        x = functional.relu6(self._bn0(self._conv_stem(x)), inplace=True)
         for block in self._blocks:
             x = block(x)
-        return functional.relu6(self._bn1(self._conv_head(x)))
+        return functional.relu6(self._bn1(self._conv_head(x)), inplace=True)
 
     def forward(self, x):
         return self._fc(self.features(x).mean((2, 3)))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from tljax.models import ops
@@ -92,6 +93,30 @@ class Conv(nn.Module):
         return y
 
 
+class BatchNorm(nn.BatchNorm):
+    """Flax's, written as x * a + b with an a and a b for each channel.
+
+    The gradient then reads its arrays half as often as that of (x - mean) * a + b.
+    """
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """(b, h, w, c) -> (b, h, w, c); in training mode by the batch's statistics, which the running ones follow."""
+        shape = x.shape[-1:]
+        scale, bias = self.param("scale", self.scale_init, shape), self.param("bias", self.bias_init, shape)
+        means = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        variances = self.variable("batch_stats", "var", jnp.ones, shape)
+        mean, variance, x = means.value, variances.value, x.astype(jnp.float32)
+        if not self.use_running_average:
+            mean = x.mean((0, 1, 2))
+            variance = jnp.maximum((x * x).mean((0, 1, 2)) - mean * mean, 0.0)
+            if not self.is_initializing():
+                means.value = self.momentum * means.value + (1 - self.momentum) * mean
+                variances.value = self.momentum * variances.value + (1 - self.momentum) * variance
+        a = scale * lax.rsqrt(variance + self.epsilon)
+        return (x * a + (bias - mean * a)).astype(self.dtype)
+
+
 class ConvNorm(Conv):
     """Convolution (without a bias, but for Keras'), batch norm, activation: `kernel` and the child `norm`.
 
@@ -108,7 +133,7 @@ class ConvNorm(Conv):
         x = self.convolve(x, use_bias=self.bias or self.style.folded)
         if not self.style.folded:
             frozen = self.path[0] not in self.style.update_stats
-            x = nn.BatchNorm(frozen, momentum=0.9, epsilon=self.eps, dtype=self.style.dtype, name="norm")(x)
+            x = BatchNorm(frozen, momentum=0.9, epsilon=self.eps, dtype=self.style.dtype, name="norm")(x)
         return x if self.activation is None else self.activation(x)
 
 

@@ -5,8 +5,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
+from tljax import parallel
 from tljax.models.conv.plain import Pads, general, on_cpu, pad, shift
 from tljax.models.conv.winograd import winograd
 
@@ -94,12 +96,38 @@ def _phases_at_once(dy, kernel, stride, pads, lengths):
 
 
 def _filter_gradient(x, dy, kernel, stride, pads):
-    """On large maps, for each tap the product of what it met with the gradient of what came out."""
-    if not _known(*dy.shape[1:3]) or min(dy.shape[1:3]) <= 28 or min(kernel.shape[2:]) < 128:
+    """As matrix products; XLA's own convolution over large maps is 2 to 14 times slower.
+
+    With many channels one for each tap, with few one for all taps at once (`_columns_gradient`).
+    """
+    if not _known(*dy.shape[1:3]):
         return jax.vjp(lambda kernel: general(x, kernel, stride, pads), kernel)[1](dy)[0]
-    x, flat = pad(x, pads), dy.reshape(-1, dy.shape[-1])
+    x, size = pad(x, pads), kernel.shape[:2]
+    if min(kernel.shape[2:]) >= 128:
+        flat = _flat(dy)
+        taps = [_flat(tap).T @ flat for tap in _shifts(x, dy, stride, size)]
+        return jnp.stack(taps).reshape(kernel.shape)
+    columns = functools.partial(_columns_gradient, stride=stride, size=size)
+    return parallel.sum_over_rows(columns, x, dy).reshape(kernel.shape)
 
-    def tap(i, j):
-        return shift(x, i, j, stride, dy.shape[1:3]).reshape(-1, x.shape[-1]).T @ flat
 
-    return jnp.stack([tap(i, j) for i in range(kernel.shape[0]) for j in range(kernel.shape[1])]).reshape(kernel.shape)
+def _columns_gradient(x, dy, stride, size):
+    """(taps * c, o): what all taps met, side by side, times the gradient of what came out; image by image, which keeps
+    the columns small ("im2col")."""
+
+    def add(total, image):
+        x, dy = image[0][None], image[1][None]
+        columns = jnp.concatenate([_flat(tap) for tap in _shifts(x, dy, stride, size)], axis=1)
+        return total + columns.T @ _flat(dy), None
+
+    start = jnp.zeros((math.prod(size) * x.shape[-1], dy.shape[-1]), dy.dtype)
+    return lax.scan(add, start, (x, dy))[0]
+
+
+def _shifts(x, dy, stride, size):
+    """For each tap of a filter of `size`, the pixels that it met."""
+    return [shift(x, i, j, stride, dy.shape[1:3]) for i in range(size[0]) for j in range(size[1])]
+
+
+def _flat(x):
+    return x.reshape(-1, x.shape[-1])
