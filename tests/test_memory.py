@@ -28,3 +28,9 @@ def test_a_large_array_lies_in_large_pages_that_the_process_keeps():
         pytest.skip("no large pages here")
     assert int(said[0]) > 90 << 10  # kB, after the array was freed
     assert int(said[1]) < 10 << 10  # the second array lies where the first one was
+
+
+def test_a_program_that_collects_rarely_says_so_to_python():
+    script = "import gc; from tljax.memory import collect_rarely; collect_rarely(); print(gc.get_threshold()[0])"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert int(said) > 10_000

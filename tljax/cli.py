@@ -22,7 +22,7 @@ from tljax.commands.ideal import Ideal
 from tljax.commands.photos import Classify, Features, Models
 from tljax.commands.runs import Evaluate, Predict, Train
 from tljax.errors import InputError, nearest
-from tljax.memory import keep_large_pages
+from tljax.memory import collect_rarely, keep_large_pages
 
 _COMMANDS = {
     "models": Models,
@@ -45,6 +45,7 @@ _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldNa
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; without `argv` the process's own, which then keeps its memory."""
     if argv is None:
+        collect_rarely()
         keep_large_pages()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:

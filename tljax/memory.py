@@ -1,10 +1,12 @@
-"""Memory for large arrays on Linux: kept by the process, in large pages.
+"""How a program treats memory: large arrays on Linux are kept, in large pages; garbage is looked for rarely.
 
 The C library hands every array of more than 32 MB back to the system when it is freed, and each new one then costs a
 page fault for every 4 KB: a quarter of the time of EfficientNet-Lite0 on two cores.
 """
 
+import atexit
 import ctypes
+import gc
 import os
 import sys
 
@@ -42,6 +44,16 @@ def keep_large_pages(reserve: int = 8 << 30) -> bool:
     advised = libc.madvise(start, stop - start, _HUGEPAGE) == 0
     libc.free(block)
     return advised
+
+
+def collect_rarely() -> None:
+    """From now on Python looks for unreachable cycles a hundred times less often, and not at all at the end.
+
+    For programs, not for libraries. What JAX and Flax make while they trace is many small objects that stay: to walk
+    through them again and again is a fifth of the time of a short command.
+    """
+    gc.set_threshold(100_000, 50, 50)
+    atexit.register(gc.freeze)
 
 
 def _on_demand() -> bool:

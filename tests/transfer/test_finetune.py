@@ -12,7 +12,6 @@ from tljax.models.spec import get_spec
 from tljax.transfer.finetune import (
     balanced_weights,
     init_state,
-    make_eval_step,
     make_optimizer,
     make_schedule,
     make_train_step,
@@ -20,6 +19,7 @@ from tljax.transfer.finetune import (
     state_variables,
 )
 from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers, trainable_labels
+from tljax.transfer.prediction import make_eval_step
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from tljax import trees
@@ -29,7 +29,7 @@ def fold_batch_norm(spec: ModelSpec, variables: Mapping[str, Any]) -> dict[str, 
             mean, var = (np.asarray(stats[f"{layer}/norm/{name}"], np.float64) for name in ("mean", "var"))
             factor = scale / np.sqrt(var + spec.config.eps)
             kernel = np.asarray(params[f"{layer}/kernel"], np.float64) * factor
-            folded[f"{layer}/kernel"] = jnp.asarray(kernel, jnp.float32)
+            folded[f"{layer}/kernel"] = kernel.astype(np.float32)
             own = np.asarray(params.get(f"{layer}/bias", 0.0), np.float64)
-            folded[f"{layer}/bias"] = jnp.asarray(bias + (own - mean) * factor, jnp.float32)
-    return {"params": trees.unflatten(folded), "batch_stats": {}}
+            folded[f"{layer}/bias"] = (bias + (own - mean) * factor).astype(np.float32)
+    return {"params": jax.device_put(trees.unflatten(folded)), "batch_stats": {}}

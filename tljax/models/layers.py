@@ -67,6 +67,11 @@ class Taps:
         return x
 
 
+def _drawn_later(key: Array, shape: tuple[int, ...]) -> Array:
+    """Stands for the initial values of a kernel, which `network.init_network` draws: to trace these takes long."""
+    return jnp.zeros(shape)
+
+
 class Conv(nn.Module):
     """Convolution with a bias, through `ops.conv2d`."""
 
@@ -85,7 +90,7 @@ class Conv(nn.Module):
     def convolve(self, x: Array, *, use_bias: bool) -> Array:
         """The convolution itself; declares `kernel` and `bias` in the caller's scope."""
         shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(self.style.dtype)
+        kernel = self.param("kernel", _drawn_later, shape).astype(self.style.dtype)
         x = x.astype(self.style.dtype)
         y = ops.conv2d(x, kernel, stride=self.stride, padding=self.padding, groups=self.groups)
         if use_bias:
@@ -146,7 +151,7 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b f"]:
         """(b, d) -> (b, features)."""
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features))
+        kernel = self.param("kernel", _drawn_later, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return x.astype(jnp.float32) @ kernel + bias
 

@@ -137,9 +137,9 @@ def init_network(name: str, *, key: Array, classes: int = 1000) -> Network:
 @cache
 def abstract_variables(spec: ModelSpec) -> Variables:
     """The shapes and dtypes of a network's variables, as a tree of `jax.ShapeDtypeStruct`."""
-    module, images = build(spec), jnp.zeros((1, spec.input_size, spec.input_size, 3))
+    module, images = build(spec), jax.ShapeDtypeStruct((1, spec.input_size, spec.input_size, 3), jnp.float32)
     with ops.plain_convolutions():  # only shapes matter, and these trace in half the time
-        shapes = jax.eval_shape(lambda key: module.init(key, images, Taps()), jax.random.key(0))
+        shapes = jax.eval_shape(lambda images: module.init(jax.random.key(0), images, Taps()), images)
     return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
 
 

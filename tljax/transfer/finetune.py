@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 
 from tljax import parallel, trees
-from tljax.transfer.augment import Augment, augment, central
+from tljax.transfer.augment import Augment, augment
 from tljax.transfer.freeze import FROZEN, trainable_labels
 
 Tree = Any
@@ -176,17 +176,6 @@ def make_train_step(
     if mesh is None or mesh.size == 1:
         return jax.jit(step, donate_argnames="state")
     return parallel.on(mesh, jax.jit(step, donate_argnames="state", out_shardings=parallel.replicated(mesh)))
-
-
-def make_eval_step(apply: Callable, *, size: int) -> Callable:
-    """A jitted `(variables, images uint8 (b, h, w, 3)) -> (b, classes) float32 probabilities`."""
-
-    @jax.jit
-    def step(variables: Mapping[str, Tree], images: UInt8[Array, "b h w c"]) -> Float[Array, "b k"]:
-        logits = apply(variables, central(images, size))
-        return jax.nn.softmax(logits.astype(jnp.float32))
-
-    return step
 
 
 def smoothed_cross_entropy(

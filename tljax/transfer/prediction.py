@@ -1,19 +1,21 @@
 """Probabilities of pictures, straight through a network: compiled once, memory independent of their number."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int, UInt8
 
 from tljax import exchange, parallel
 from tljax.data.loader import Skipped, batches
 from tljax.data.source import Source
 from tljax.models.network import Network, for_inference
 from tljax.progress import Track, untracked
-from tljax.transfer.finetune import make_eval_step
+from tljax.transfer.augment import central
 
 
 def predict(
@@ -40,7 +42,7 @@ def make_predictor(
     net: Network, source: Source, indices: Sequence[int], *, batch_size: int, mesh: Mesh | None = None
 ) -> Callable:
     """`(variables, track=untracked) -> ` what `predict` returns; for a network whose variables change."""
-    step = make_eval_step(for_inference(net).apply, size=net.spec.input_size)
+    step = make_eval_step(net.replace(folded=True).apply, size=net.spec.input_size)
     mesh = parallel.local_mesh() if mesh is None else mesh
     batch_size = parallel.whole_rows(batch_size, mesh)
 
@@ -59,6 +61,17 @@ def make_predictor(
         return probs, index, skipped
 
     return run
+
+
+def make_eval_step(apply: Callable, *, size: int) -> Callable:
+    """A jitted `(variables, images uint8 (b, h, w, 3)) -> (b, classes) float32 probabilities`."""
+
+    @jax.jit
+    def step(variables: Mapping[str, Any], images: UInt8[Array, "b h w c"]) -> Float[Array, "b k"]:
+        logits = apply(variables, central(images, size))
+        return jax.nn.softmax(logits.astype(jnp.float32))
+
+    return step
 
 
 def together(

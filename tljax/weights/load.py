@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tljax.errors import InputError
@@ -37,7 +36,7 @@ def load_pretrained(name: str, weights: str | Path | None = None) -> Network:
         alike = _resembling(source)
         hint = f"; it looks like {alike}" if alike else ""
         raise InputError(f'"{path}": {error}{hint}') from None
-    return make_network(spec, jax.tree.map(jnp.asarray, variables))
+    return make_network(spec, jax.device_put(variables))
 
 
 def _resembling(source: dict[str, np.ndarray]) -> str:
