@@ -10,17 +10,19 @@ each peer, in turns. A row is TASK/MODEL/COUNT, and any such name may be given: 
 of 160 pixels, `pgd/efficientnet_lite0/8x10` for ten steps on eight. Before anything is timed, peers must give our
 logits to 1e-3. The peers (extra `bench`):
 
-- torch: PyTorch eager, channels last, `inference_mode`; for gradients only the image requires one.
-- compile: the same with batch norm fused by `fuse_conv_bn_eval`, then `torch.compile`, weights frozen for the forward.
-- flax: our own modules with every convolution left to `lax.conv_general_dilated` and batch norm as it is.
+- torch: PyTorch eager, channels last, `inference_mode`, its own allocator; for gradients only the image requires one.
+- pages: the same process with its memory in large pages, by our `keep_large_pages`: what PyTorch could do here.
+- compile: as the first, with batch norm fused by `fuse_conv_bn_eval`, then `torch.compile`, weights frozen for the
+  forward.
+- flax: our own modules with every convolution left to `lax.conv_general_dilated` and batch norm not folded.
 - keras: `keras.applications` on the JAX backend, with random weights of its own.
 
-All JAX processes keep their memory in large pages, as the `tljax` command does. Only Lite0 has trained weights; those
+All JAX processes keep their memory in large pages, as the `tljax` command does. Of "ideal" all follow our recipe. Only Lite0 has trained weights; those
 of the others are random, which costs the same. The first calls, which compile, are in results.json, and count for
 `train` only. GFLOP/s are those of direct convolution, whatever way was taken.
 
-Not measured at full size yet: it says what it finds, and the machine's own limits beside it. `--small` shows that it
-runs.
+It says what it finds, and the machine's own limits beside it. A row and peer takes 20 to 60 s, those of "ideal" and
+"pgd" up to ten minutes for plain Flax. `--small` shows within a minute that it runs.
 """
 
 QUESTION = "How fast is it, beside PyTorch, plain Flax and Keras on the same machine?"

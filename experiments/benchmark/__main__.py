@@ -16,7 +16,20 @@ import tyro
 import experiments.benchmark as benchmark
 from experiments.benchmark import page, turns
 from experiments.benchmark.machine import describe
-from experiments.benchmark.rows import COMPILE, FLAX, KERAS, MACHINE, OURS, PEERS, SMALL, TORCH, Row, parse, select
+from experiments.benchmark.rows import (
+    COMPILE,
+    FLAX,
+    KERAS,
+    MACHINE,
+    OURS,
+    PAGES,
+    PEERS,
+    SMALL,
+    TORCH,
+    Row,
+    parse,
+    select,
+)
 from experiments.benchmark.worker import Context
 from tljax import progress
 from tljax.data.sources import open_source
@@ -24,7 +37,7 @@ from tljax.data.splits import split
 from tljax.errors import InputError
 from tljax.files import check_out, replacing
 
-NEEDED = {TORCH: "torchvision", COMPILE: "torchvision", FLAX: "flax", KERAS: "keras"}
+NEEDED = {**dict.fromkeys((TORCH, PAGES, COMPILE), "torchvision"), FLAX: "flax", KERAS: "keras"}
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 
 
@@ -37,7 +50,7 @@ class Config:
     rows: tuple[str, ...] = ("*",)
     """Patterns of names, TASK/MODEL/COUNT; "scaling" for those that show how cost grows."""
     peers: tuple[str, ...] = ()
-    """Of torch, compile, flax, keras; by default all that are installed."""
+    """Of torch, pages, compile, flax, keras; by default all that are installed."""
     data: str | None = None
     """A folder of photos, with a folder for each class, for the rows that read photos; without it they are left out."""
     rounds: int = 7

@@ -6,16 +6,23 @@ from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
-from experiments.benchmark.rows import COMPILE, FLAX, KERAS, MACHINE, OURS, TASKS, TORCH, Row, parse
+from experiments.benchmark.rows import COMPILE, FLAX, KERAS, MACHINE, OURS, PAGES, TASKS, TORCH, Row, parse
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.comparison import COLOURS
 from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.style import MUTED, new_figure, style
 
-CALLED = {OURS: "tljax", TORCH: "PyTorch", COMPILE: "torch.compile", FLAX: "plain Flax", KERAS: "Keras 3 on JAX"}
+CALLED = {
+    OURS: "tljax",
+    TORCH: "PyTorch",
+    PAGES: "PyTorch in large pages",
+    COMPILE: "torch.compile",
+    FLAX: "plain Flax",
+    KERAS: "Keras 3 on JAX",
+}
 SHORT = {"efficientnet_lite0": "Lite0", "mobilenet_v2": "MobileNetV2", "resnet50": "ResNet-50", "vgg16": "VGG-16"}
-MARKS = {OURS: "o", TORCH: "s", COMPILE: "D", FLAX: "^", KERAS: "v"}
+MARKS = {OURS: "o", TORCH: "s", PAGES: "P", COMPILE: "D", FLAX: "^", KERAS: "v"}
 HELD = "ratio: their time over ours; above 1 we are faster. In brackets the least and the most of the turns."
 
 

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from tljax.errors import InputError, nearest
 from tljax.models.spec import get_spec
 
-OURS, TORCH, COMPILE, FLAX, KERAS = "ours", "torch", "compile", "flax", "keras"
-PEERS = (TORCH, COMPILE, FLAX, KERAS)
+OURS, TORCH, PAGES, COMPILE, FLAX, KERAS = "ours", "torch", "pages", "compile", "flax", "keras"
+PEERS = (TORCH, PAGES, COMPILE, FLAX, KERAS)
 LITE, LITE_SIZE = "efficientnet_lite0", 224
 MODELS = (LITE, "mobilenet_v2", "resnet50", "vgg16", "squeezenet1_1")
 IN_KERAS = ("mobilenet_v2", "resnet50", "vgg16")
@@ -28,13 +28,13 @@ class Task:
 TASKS = {
     "matmul": Task("side of float32 matrices", (TORCH,)),
     "stream": Task("million float32 in each of three arrays", (TORCH,)),
-    "forward": Task("images at once", (TORCH, COMPILE, FLAX, KERAS)),
-    "gradient": Task("images at once", (TORCH, COMPILE, FLAX, KERAS)),
-    "step": Task("images at once", (TORCH, FLAX)),
+    "forward": Task("images at once", PEERS),
+    "gradient": Task("images at once", PEERS),
+    "step": Task("images at once", (TORCH, PAGES, FLAX)),
     "features": Task("photos", (TORCH,)),
     "train": Task("photos", (TORCH,), cold=True),
-    "ideal": Task("images at once", (TORCH, FLAX), steps=64),
-    "pgd": Task("images at once", (TORCH, FLAX), steps=40),
+    "ideal": Task("images at once", (TORCH, PAGES, FLAX), steps=64),
+    "pgd": Task("images at once", (TORCH, PAGES, FLAX), steps=40),
     "probe": Task("classes", ()),
 }
 MACHINE = ("matmul/-/2048", "stream/-/64")

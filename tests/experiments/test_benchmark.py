@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmark import page, rows, turns
-from experiments.benchmark.rows import COMPILE, FLAX, KERAS, OURS, TORCH, parse, select
+from experiments.benchmark.rows import COMPILE, FLAX, KERAS, OURS, PAGES, TORCH, parse, select
 from experiments.benchmark.worker import Context
 from tljax.errors import InputError
 
@@ -35,9 +35,9 @@ def test_a_pattern_that_fits_nothing_is_refused(pattern):
 
 
 def test_keras_takes_part_only_where_it_has_the_network():
-    everyone = (TORCH, COMPILE, FLAX, KERAS)
+    everyone = (TORCH, PAGES, COMPILE, FLAX, KERAS)
     assert parse("forward/resnet50/1").peers(everyone) == everyone
-    assert parse("forward/efficientnet_lite0/1").peers(everyone) == (TORCH, COMPILE, FLAX)
+    assert parse("forward/efficientnet_lite0/1").peers(everyone) == (TORCH, PAGES, COMPILE, FLAX)
     assert parse("step/resnet50/8").peers((COMPILE, FLAX)) == (FLAX,)
 
 
