@@ -28,6 +28,7 @@ EXPERIMENTS = (
     "attack_success",
     "fool_another",
     "fuzz",
+    "benchmark",
 )
 HEAD = """\
 # Experiments
@@ -81,8 +82,8 @@ def save(path: Path, document: dict[str, Any]) -> None:
 
 
 def portable(document: dict[str, Any]) -> dict[str, Any]:
-    """The results with data sets and photos by their last name, and without the folder that they were written to."""
-    config = {key: shorter(value) for key, value in document["config"].items() if key != "out"}
+    """The results with data sets and photos by their last name, without patterns of rows and the folder written to."""
+    config = {key: shorter(value) for key, value in document["config"].items() if key not in ("out", "rows")}
     return {**document, "config": config}
 
 
@@ -102,9 +103,9 @@ def readme() -> str:
 def section(name: str) -> str:
     """What the README says of one experiment."""
     lines = [f"\n## {name}\n", f"{question(name)}\n", "```bash", *commands(name), "```\n"]
-    document, module = measured(name), importlib.import_module(f"experiments.{name}")
+    document = measured(name)
     if document is not None:
-        lines += [f"- {finding}" for finding in module.findings(document)]
+        lines += [f"- {finding}" for finding in speaker(name).findings(document)]
         lines.append("")
     for stem, drawing in drawn(name).items():
         lines += [f"![{drawing.alt}](results/{name}-{stem}.png)\n", f"*{drawing.alt}.*\n"]
@@ -113,8 +114,14 @@ def section(name: str) -> str:
 
 def drawn(name: str) -> dict[str, Any]:
     """The figures of an experiment that was measured."""
-    document, module = measured(name), importlib.import_module(f"experiments.{name}")
+    document, module = measured(name), speaker(name)
     return module.drawings(document) if document is not None and hasattr(module, "drawings") else {}
+
+
+def speaker(name: str) -> Any:
+    """The module that says what an experiment found: its own, or `page` where it is a package."""
+    module = importlib.import_module(f"experiments.{name}")
+    return importlib.import_module(f"experiments.{name}.page") if hasattr(module, "__path__") else module
 
 
 def measured(name: str) -> dict[str, Any] | None:

@@ -17,9 +17,9 @@ logits to 1e-3. The peers (extra `bench`):
 - flax: our own modules with every convolution left to `lax.conv_general_dilated` and batch norm not folded.
 - keras: `keras.applications` on the JAX backend, with random weights of its own.
 
-All JAX processes keep their memory in large pages, as the `tljax` command does. Of "ideal" all follow our recipe. Only Lite0 has trained weights; those
-of the others are random, which costs the same. The first calls, which compile, are in results.json, and count for
-`train` only. GFLOP/s are those of direct convolution, whatever way was taken.
+All JAX processes keep their memory in large pages, as the `tljax` command does. Of "ideal" all follow our recipe. Only
+Lite0 has trained weights; those of the others are random, which costs the same. The first calls, which compile, are in
+results.json, and count for `train` only. GFLOP/s are those of direct convolution, whatever way was taken.
 
 It says what it finds, and the machine's own limits beside it. A row and peer takes 20 to 60 s, those of "ideal" and
 "pgd" up to ten minutes for plain Flax. `--small` shows within a minute that it runs.

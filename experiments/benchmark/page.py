@@ -49,7 +49,7 @@ def findings(document: Mapping[str, Any]) -> list[str]:
     ]
     for name, found in rows.items():
         beside = [
-            f"{one['ratio']:.2f} × {CALLED[peer]} [{one['range'][0]:.2f}–{one['range'][1]:.2f}]"
+            f"{CALLED[peer]} {one['ratio']:.2f} times as long [{one['range'][0]:.2f}–{one['range'][1]:.2f}]"
             for peer, one in found["ratios"].items()
         ]
         told.append(f"{title(parse(name))}: {span(found['peers'][OURS]['seconds'])}; {', '.join(beside) or 'no peer'}.")

@@ -75,7 +75,7 @@ def measure(row: Row, peers: Sequence[str], context: Path, *, threads: int, roun
     Args:
         peers: who; with ours.
         context: the file that `worker.Context` is read from.
-        rounds: turns of each peer, after a first one of a single call which says how many calls a turn takes.
+        rounds: turns of each peer, after a first one which warms up and says how many calls a turn takes.
         turn: seconds of one turn; at least one call is made.
         budget: seconds of all turns of one peer: one that is slow makes fewer. Where its first call, which compiles,
             took five times as long, or where the first call is what counts, that is the measurement.
@@ -99,7 +99,7 @@ def measure(row: Row, peers: Sequence[str], context: Path, *, threads: int, roun
                 last = peer.seconds[-1][-1] if peer.seconds else 0.0
                 if number == 0 or (number + 1) * max(last, turn) <= budget:
                     try:
-                        peer.turn(1 if not last else min(max(round(turn / last), 1), 50))
+                        peer.turn(min(max(round(turn / last), 1), 50) if last else warming(peer, budget))
                     except PeerFailed as error:
                         found[peer.name] = {"failed": str(error)}
         found |= {peer.name: measured(peer) for peer in measuring if peer.name not in found}
@@ -109,8 +109,13 @@ def measure(row: Row, peers: Sequence[str], context: Path, *, threads: int, roun
     return {name: found[name] for name in peers}
 
 
+def warming(peer: Peer, budget: float) -> int:
+    """Calls of the first turn: three where these are quick. The first ones of a process also meet new memory."""
+    return min(max(int(budget / peer.began["first"]), 1), 3)
+
+
 def measured(peer: Peer) -> dict[str, Any]:
-    """What one peer's calls say. The very first turn, of one call, only says how long a call takes."""
+    """What one peer's calls say. The very first turn only warms up and says how long a call takes."""
     turns = peer.seconds[1:] or peer.seconds or [[peer.began["first"]]]
     calls = [seconds for turn in turns for seconds in turn]
     low, _, high = quantiles(calls, n=4, method="inclusive") if len(calls) > 1 else (calls[0],) * 3

@@ -57,6 +57,11 @@ def test_the_calibrating_turn_does_not_count():
     assert told["quartiles"] == [2.0, 4.0]
 
 
+@pytest.mark.parametrize(("budget", "calls"), [(5.0, 1), (20.0, 2), (600.0, 3)])
+def test_quick_calls_warm_up_more_than_once(budget, calls):
+    assert turns.warming(FakePeer([]), budget) == calls
+
+
 def test_without_a_turn_the_first_call_is_the_measurement():
     told = turns.measured(FakePeer([]))
     assert (told["seconds"], told["calls"], told["warm"]) == (9.0, 1, False)
