@@ -21,8 +21,8 @@ All JAX processes keep their memory in large pages, as the `tljax` command does.
 Lite0 has trained weights; those of the others are random, which costs the same. The first calls, which compile, are in
 results.json, and count for `train` only. GFLOP/s are those of direct convolution, whatever way was taken.
 
-It says what it finds, and the machine's own limits beside it. A row and peer takes 20 to 60 s, those of "ideal" and
-"pgd" up to ten minutes for plain Flax. `--small` shows within a minute that it runs.
+It says what it finds, and the machine's own limits beside it. With `--budget 16`, a row of a network and three peers
+took about two minutes; PGD by plain Flax takes four by itself. `--small` shows that it runs.
 """
 
 QUESTION = "How fast is it, beside PyTorch, plain Flax and Keras on the same machine?"

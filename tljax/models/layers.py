@@ -101,7 +101,7 @@ class Conv(nn.Module):
 class BatchNorm(nn.BatchNorm):
     """Flax's, written as x * a + b with an a and a b for each channel.
 
-    The gradient then reads its arrays half as often as that of (x - mean) * a + b.
+    In training mode that takes about half the time of (x - mean) * a + b, forth and back, on a CPU.
     """
 
     @nn.compact

@@ -149,7 +149,8 @@ def for_inference(net: Network, platform: str | None = None) -> Network:
     Args:
         net: any network; one that is folded already is returned as it is.
         platform: "cpu", "gpu", "tpu" or None. The result is the same for all: the form of a convolution is chosen when
-            a program is lowered. Winograd's filters are made in each call; on a CPU that is 3 % of a batch of 8.
+            a program is lowered. Winograd's filters are made in each call: on a CPU 3 % of a batch of 8, 11 % of
+            a single image in VGG-16.
     """
     from tljax.models.inference import fold_batch_norm
 
