@@ -17,7 +17,8 @@ logits to 1e-3. The peers (extra `bench`):
 - flax: our own modules with every convolution left to `lax.conv_general_dilated` and batch norm not folded.
 - keras: `keras.applications` on the JAX backend, with random weights of its own.
 
-All JAX processes keep their memory in large pages, as the `tljax` command does. Of "ideal" all follow our recipe. Only
+All JAX processes keep their memory in large pages, as the `tljax` command does. Of "ideal" all follow our recipe, and
+plain Flax shares all of our code but the network: "ideal/-/20" is that part by itself. Only
 Lite0 has trained weights; those of the others are random, which costs the same. The first calls, which compile, are in
 results.json, and count for `train` only. GFLOP/s are those of direct convolution, whatever way was taken.
 

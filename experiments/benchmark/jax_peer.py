@@ -33,7 +33,7 @@ EPS = 4 / 255
 def make(peer: str, row: Row, context: Context) -> Work:
     """What this peer does for a row."""
     if row.model == "-":
-        return {"matmul": matmul, "stream": stream}[row.task](row)
+        return {"matmul": matmul, "stream": stream, "ideal": bare_ideal}[row.task](row)
     if row.task == "train":
         return train(row, context)
     if row.task == "probe":
@@ -45,7 +45,7 @@ def make(peer: str, row: Row, context: Context) -> Work:
     if row.task == "step":
         return step(net, row)
     if row.task == "ideal":
-        return ideal(net, row)
+        return ideal(net.scores, net.variables, row)
     net = tljax.for_inference(net) if peer == OURS else net
     return {"forward": forward, "gradient": gradient, "pgd": pgd}[row.task](net, row)
 
@@ -128,19 +128,25 @@ def cost(jaxpr: Any) -> tuple[float, float]:
 # --- looking inside ----------------------------------------------------------------------------------------
 
 
-def ideal(net: Network, row: Row) -> Work:
+def ideal(scores: Callable[[Any, jax.Array], jax.Array], variables: Any, row: Row) -> Work:
     """Ideal images of the first classes, all in one batch, by the default recipe."""
     classes = list(range(row.count))
 
     def run() -> jax.Array:
         options = {"steps": row.steps, "size": row.size, "key": jax.random.key(0)}
-        return jax.block_until_ready(tljax.synth.ideal(net.scores, net.variables, classes, **options))
+        return jax.block_until_ready(tljax.synth.ideal(scores, variables, classes, **options))
 
     def outcome(images: jax.Array) -> dict[str, float]:
-        probs = jax.nn.softmax(net.scores(net.variables, images))
+        probs = jax.nn.softmax(scores(variables, images))
         return {"mean probability": float(probs[np.arange(row.count), np.array(classes)].mean())}
 
     return Work(run, outcome=outcome)
+
+
+def bare_ideal(row: Row) -> Work:
+    """The same with the first pixels for scores: what is left is the part that plain Flax shares with us."""
+    work = ideal(lambda _, images: images.reshape(len(images), -1)[:, : row.count], {}, row)
+    return replace(work, outcome=Work.outcome)
 
 
 def pgd(net: Network, row: Row) -> Work:

@@ -84,7 +84,7 @@ def title(row: Row) -> str:
         "step": f"{model} fine-tuning step, batch {row.count}",
         "features": f"{model} features of {row.count:,} photos from disk",
         "train": f"train on {row.count:,} photos ({model})",
-        "ideal": f"{row.count} ideal images × {row.steps} steps ({model})",
+        "ideal": f"{row.count} ideal images × {row.steps} steps ({'no network' if model == '-' else model})",
         "pgd": f"PGD, {row.steps} steps on {row.count} photos ({model})",
         "probe": f"linear probe, {row.count:,} classes",
         "matmul": f"matrix product {row.count} × {row.count}",

@@ -48,6 +48,7 @@ ROWS = (
     f"features/{LITE}/2005",
     f"train/{LITE}/2005",
     f"ideal/{LITE}/20",
+    "ideal/-/20",
     f"pgd/{LITE}/32",
 )
 SCALING = (
@@ -86,6 +87,8 @@ class Row:
     def peers(self, wanted: Sequence[str]) -> tuple[str, ...]:
         """Who measures it beside us, of those wanted."""
         able = [peer for peer in TASKS[self.task].peers if peer != KERAS or self.model in IN_KERAS]
+        if (self.task, self.model) == ("ideal", "-"):
+            able = []  # it says how much of our own time the others do not change
         return tuple(peer for peer in wanted if peer in able)
 
 

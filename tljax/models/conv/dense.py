@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array
 
 from tljax import parallel
-from tljax.models.conv.plain import Pads, general, on_cpu, pad, shift
+from tljax.models.conv.plain import Pads, general, on_cpu, pad, shifts
 from tljax.models.conv.winograd import winograd
 
 
@@ -105,7 +105,7 @@ def _filter_gradient(x, dy, kernel, stride, pads):
     x, size = pad(x, pads), kernel.shape[:2]
     if min(kernel.shape[2:]) >= 128:
         flat = _flat(dy)
-        taps = [_flat(tap).T @ flat for tap in _shifts(x, dy, stride, size)]
+        taps = [_flat(tap).T @ flat for tap in shifts(x, size, stride, dy.shape[1:3])]
         return jnp.stack(taps).reshape(kernel.shape)
     columns = functools.partial(_columns_gradient, stride=stride, size=size)
     return parallel.sum_over_rows(columns, x, dy).reshape(kernel.shape)
@@ -117,16 +117,11 @@ def _columns_gradient(x, dy, stride, size):
 
     def add(total, image):
         x, dy = image[0][None], image[1][None]
-        columns = jnp.concatenate([_flat(tap) for tap in _shifts(x, dy, stride, size)], axis=1)
+        columns = jnp.concatenate([_flat(tap) for tap in shifts(x, size, stride, dy.shape[1:3])], axis=1)
         return total + columns.T @ _flat(dy), None
 
     start = jnp.zeros((math.prod(size) * x.shape[-1], dy.shape[-1]), dy.dtype)
     return lax.scan(add, start, (x, dy))[0]
-
-
-def _shifts(x, dy, stride, size):
-    """For each tap of a filter of `size`, the pixels that it met."""
-    return [shift(x, i, j, stride, dy.shape[1:3]) for i in range(size[0]) for j in range(size[1])]
 
 
 def _flat(x):

@@ -1,6 +1,7 @@
 """A depthwise convolution as shifted multiply-adds."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ from jax import lax
 from jaxtyping import Array
 
 from tljax import parallel
-from tljax.models.conv.plain import Pads, general, on_cpu, pad, shift
+from tljax.models.conv.plain import Pads, general, on_cpu, pad, shifts
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -26,8 +27,8 @@ def _shifted_sum(x, taps, stride):
     """Valid depthwise correlation of (b, h, w, c) with (kh, kw, c): one fused loop over the output."""
     kh, kw = taps.shape[:2]
     out = ((x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1)
-    terms = (shift(x, i, j, stride, out) * taps[i, j] for i in range(kh) for j in range(kw))
-    return functools.reduce(jnp.add, terms)
+    met = shifts(x, (kh, kw), stride, out)
+    return functools.reduce(jnp.add, (pixels * taps[divmod(n, kw)] for n, pixels in enumerate(met)))
 
 
 def _depthwise_forward(x, kernel, stride, pads):
@@ -54,14 +55,13 @@ def _tap_gradients(x, dy, stride, size):
 
     Image by image, and summed over the pixels at the end only: what is read and added to then stays in the cache.
     """
-    taps = [(i, j) for i in range(size[0]) for j in range(size[1])]
 
     def add(totals, image):
         x, dy = image
-        shifts = [shift(x[None], i, j, stride, dy.shape[:2])[0] for i, j in taps]
-        return [total + shift * dy for total, shift in zip(totals, shifts, strict=True)], None
+        met = shifts(x[None], size, stride, dy.shape[:2])
+        return [total + pixels[0] * dy for total, pixels in zip(totals, met, strict=True)], None
 
-    totals, _ = lax.scan(add, [jnp.zeros(dy.shape[1:], dy.dtype)] * len(taps), (x, dy))
+    totals, _ = lax.scan(add, [jnp.zeros(dy.shape[1:], dy.dtype)] * math.prod(size), (x, dy))
     return jnp.stack([total.sum((0, 1)) for total in totals]).reshape(*size, -1)
 
 

@@ -1,5 +1,6 @@
 """XLA's own convolution, and the choice between it and another form when a platform is known."""
 
+import itertools
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -33,7 +34,11 @@ def pad(x: Float[Array, "b h w c"], pads: Pads, value: float = 0.0) -> Float[Arr
     return lax.pad(x, jnp.array(value, x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)))
 
 
-def shift(x: Float[Array, "b h w c"], i: int, j: int, stride: int, out: tuple[int, int]) -> Float[Array, "b y x c"]:
-    """The pixels that the tap (i, j) of a filter meets, for a result of height and width `out`."""
-    stop = (x.shape[0], i + stride * (out[0] - 1) + 1, j + stride * (out[1] - 1) + 1, x.shape[3])
-    return lax.slice(x, (0, i, j, 0), stop, (1, stride, stride, 1))
+def shifts(
+    x: Float[Array, "b h w c"], size: tuple[int, int], stride: int, out: tuple[int, int]
+) -> list[Float[Array, "b y x c"]]:
+    """For each tap of a filter of `size`, row by row, the pixels that it meets; `out`: height and width of a result."""
+    b, _, _, c = x.shape
+    reach = [stride * (n - 1) + 1 for n in out]
+    taps = itertools.product(range(size[0]), range(size[1]))
+    return [lax.slice(x, (0, i, j, 0), (b, i + reach[0], j + reach[1], c), (1, stride, stride, 1)) for i, j in taps]

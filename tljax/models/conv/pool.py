@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from tljax.models.conv.plain import Pads, on_cpu, pad, shift
+from tljax.models.conv.plain import Pads, on_cpu, pad, shifts
 
 
 def general_max_pool(x: Array, size: int, stride: int, pads: Pads) -> Array:
@@ -28,8 +28,7 @@ def sliced_max_pool(x: Array, size: int, stride: int, pads: Pads) -> Array:
 def _windows(x, size, stride, pads):
     """For each place in a window, what all windows have there, (b, y, x, c) each."""
     x = pad(x, pads, -jnp.inf)
-    out = tuple((n - size) // stride + 1 for n in x.shape[1:3])
-    return [shift(x, i, j, stride, out) for i in range(size) for j in range(size)]
+    return shifts(x, (size, size), stride, tuple((n - size) // stride + 1 for n in x.shape[1:3]))
 
 
 def _forward(x, size, stride, pads):
