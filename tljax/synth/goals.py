@@ -83,7 +83,8 @@ class FourierGoal:
         recipe = self.recipe
         images = image_params.fourier_images(spectrum, self.size)
         total = -recipe.total_variation * total_variation(images) / images[0].size
-        total -= recipe.high_frequency * image_params.high_frequencies(spectrum)
+        if recipe.high_frequency:
+            total -= recipe.high_frequency * image_params.high_frequencies(spectrum)
         if self.variants > 1:
             total -= recipe.diversity * likeness(images, self.variants)
         for number, (scores, variables) in enumerate(zip(self.networks, weights, strict=True)):

@@ -38,14 +38,16 @@ def fourier_images(spectrum: Spectrum, size: int | None = None) -> Float[Array, 
     """
     full = spectrum.shape[1]
     size = full if size is None else size
-    rows, half = np.fft.fftfreq(size, 1 / size).astype(int), size // 2 + 1
+    low = size // 2
     if size < full:
-        spectrum = spectrum[:, rows][:, :, :half]
-    frequency = np.hypot(rows[:, None], np.arange(half)[None, :])
+        spectrum = jnp.concatenate([spectrum[:, :low], spectrum[:, full - low :]], 1)[:, :, : low + 1]
+    frequency = np.hypot(np.fft.fftfreq(size, 1 / size)[:, None], np.arange(low + 1)[None, :])
     scaled = spectrum / np.maximum(frequency, 1.0).astype(np.float32)[..., None, None]
     waves = jax.lax.complex(scaled[..., 0], scaled[..., 1])
     plain = jnp.fft.irfft2(waves, (size, size), axes=(1, 2)) * (size * size / 4)
-    return jax.nn.sigmoid(plain @ COLOURS.T)
+    # by planes: as a matrix product this takes as long as the transform
+    mixed = [sum(plain[..., i] * COLOURS[k, i] for i in range(3)) for k in range(3)]
+    return jax.nn.sigmoid(jnp.stack(mixed, -1))
 
 
 def high_frequencies(spectrum: Spectrum) -> Float[Array, " n"]:
