@@ -34,11 +34,13 @@ def test_a_pattern_that_fits_nothing_is_refused(pattern):
         select([pattern])
 
 
-def test_keras_takes_part_only_where_it_has_the_network():
+def test_a_peer_takes_part_only_where_it_can():
     everyone = (TORCH, PAGES, COMPILE, FLAX, KERAS)
     assert parse("forward/resnet50/1").peers(everyone) == everyone
     assert parse("forward/efficientnet_lite0/1").peers(everyone) == (TORCH, PAGES, COMPILE, FLAX)
     assert parse("step/resnet50/8").peers((COMPILE, FLAX)) == (FLAX,)
+    assert parse("ideal/efficientnet_lite0/20").peers(everyone) == (TORCH, PAGES, FLAX)
+    assert parse("ideal/-/20").peers(everyone) == ()
 
 
 class FakePeer:
