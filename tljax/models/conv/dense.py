@@ -26,7 +26,23 @@ def dense(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
 
 def _correlation(x, kernel, stride, pads):
     tile = _tile(x, kernel, stride)
-    return winograd(x, kernel, pads, tile) if tile else general(x, kernel, stride, pads)
+    if tile:
+        return winograd(x, kernel, pads, tile)
+    return _multiply_adds(x, kernel, stride, pads) if _narrow(kernel, stride) else general(x, kernel, stride, pads)
+
+
+def _narrow(kernel, stride):
+    """Whether these are the filters of a small network's first layer: XLA's own form is slow for 3 to 32 channels."""
+    few = kernel.shape[2] <= 4 and kernel.shape[3] <= 32
+    return few and kernel.shape[:2] == (3, 3) and stride > 1 and kernel.dtype == jnp.float32
+
+
+def _multiply_adds(x, kernel, stride, pads):
+    """A sum over taps and channels, as one fused loop over the output."""
+    x, (kh, kw) = pad(x, pads), kernel.shape[:2]
+    out = ((x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1)
+    met = zip(shifts(x, (kh, kw), stride, out), kernel.reshape(kh * kw, *kernel.shape[2:]), strict=True)
+    return functools.reduce(jnp.add, (pixels[..., c, None] * tap[c] for pixels, tap in met for c in range(x.shape[3])))
 
 
 def _tile(x, kernel, stride):

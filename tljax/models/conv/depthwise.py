@@ -67,22 +67,24 @@ def _tap_gradients(x, dy, stride, size):
 
 def _transposed(dy, taps, stride, lengths):
     """The input gradient of `_shifted_sum`: for each phase of the stride, a correlation with its own taps."""
-    phases = [[_phase(dy, taps[a::stride, b::stride], lengths, stride) for b in range(stride)] for a in range(stride)]
+    most = [-(-size // stride) for size in taps.shape[:2]]
+    out = [-(length // -stride) for length in lengths]
+    padded = pad(dy, tuple((k - 1, n - m) for k, n, m in zip(most, out, dy.shape[1:3], strict=True)))
+
+    def phase(a, b):
+        met = taps[a::stride, b::stride][::-1, ::-1]
+        if 0 in met.shape:
+            return jnp.zeros((dy.shape[0], *out, dy.shape[3]), dy.dtype)
+        top, left = most[0] - met.shape[0], most[1] - met.shape[1]
+        return _shifted_sum(padded[:, top:, left:], met, 1)
+
+    phases = [[phase(a, b) for b in range(stride)] for a in range(stride)]
     if stride == 1:
         return phases[0][0]
     rows = [jnp.stack(row, axis=3) for row in phases]
     woven = jnp.stack(rows, axis=2)  # (b, y, phase, x, phase, c)
     b, y, _, x, _, c = woven.shape
     return woven.reshape(b, y * stride, x * stride, c)[:, : lengths[0], : lengths[1]]
-
-
-def _phase(dy, taps, lengths, stride):
-    out = [-(length // -stride) for length in lengths]
-    kh, kw = taps.shape[:2]
-    if 0 in (kh, kw):
-        return jnp.zeros((dy.shape[0], *out, dy.shape[3]), dy.dtype)
-    pads = [(k - 1, n - m) for k, n, m in zip((kh, kw), out, dy.shape[1:3], strict=True)]
-    return _shifted_sum(pad(dy, pads), taps[::-1, ::-1], 1)
 
 
 depthwise.defvjp(_depthwise_forward, _depthwise_backward)

@@ -30,8 +30,13 @@ def on_cpu(form: Callable, otherwise: Callable, *operands: Array) -> Array:
 
 
 def pad(x: Float[Array, "b h w c"], pads: Pads, value: float = 0.0) -> Float[Array, "b y x c"]:
-    """`value` around each map; a negative pad cuts."""
-    return lax.pad(x, jnp.array(value, x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)))
+    """`value` around each map; a negative pad cuts.
+
+    The barrier keeps XLA from reading what lies inside from `x`, or what `x` is computed from, instead: a sum over
+    shifts would then pass over two arrays.
+    """
+    edges = ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0))
+    return lax.optimization_barrier(lax.pad(x, jnp.array(value, x.dtype), edges))
 
 
 def shifts(
