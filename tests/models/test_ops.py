@@ -110,6 +110,17 @@ def test_large_convolutions_take_winograds_form(size, tile, monkeypatch):
     assert taken == [tile] * 2  # forward, and to the input
 
 
+@pytest.mark.parametrize(("dtype", "channels", "taken"), [("float32", 32, 1), ("float32", 64, 0), ("bfloat16", 32, 0)])
+def test_first_layers_of_few_channels_are_multiply_adds(dtype, channels, taken, monkeypatch):
+    calls, form = [], dense._multiply_adds
+    monkeypatch.setattr(dense, "_multiply_adds", lambda *a: calls.append(a) or form(*a))
+    x, kernel = (a.astype(dtype) for a in _arrays(11, (1, 9, 9, 3), (3, 3, 3, channels)))
+    y = ops.conv2d(x, kernel, stride=2, padding="SAME")
+    assert len(calls) == taken
+    assert y.dtype == dtype  # sums of many bfloat16 terms are left to XLA
+    np.testing.assert_allclose(y, general(x, kernel, 2, ((1, 1), (1, 1))), rtol=1e-5, atol=1e-5)
+
+
 def test_the_filter_gradient_on_large_maps():
     x, kernel = _arrays(9, (1, 30, 31, 128), (3, 3, 128, 130))
     _assert_equal_to_plain(x, kernel, padding=1)
