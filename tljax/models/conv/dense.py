@@ -39,9 +39,7 @@ def _narrow(kernel, stride):
 
 def _multiply_adds(x, kernel, stride, pads):
     """A sum over taps and channels, as one fused loop over the output."""
-    x, (kh, kw) = pad(x, pads), kernel.shape[:2]
-    out = ((x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1)
-    met = zip(shifts(x, (kh, kw), stride, out), kernel.reshape(kh * kw, *kernel.shape[2:]), strict=True)
+    met = zip(shifts(pad(x, pads), kernel.shape[:2], stride), kernel.reshape(-1, *kernel.shape[2:]), strict=True)
     return functools.reduce(jnp.add, (pixels[..., c, None] * tap[c] for pixels, tap in met for c in range(x.shape[3])))
 
 
@@ -121,7 +119,7 @@ def _filter_gradient(x, dy, kernel, stride, pads):
     x, size = pad(x, pads), kernel.shape[:2]
     if min(kernel.shape[2:]) >= 128:
         flat = _flat(dy)
-        taps = [_flat(tap).T @ flat for tap in shifts(x, size, stride, dy.shape[1:3])]
+        taps = [_flat(tap).T @ flat for tap in shifts(x, size, stride)]
         return jnp.stack(taps).reshape(kernel.shape)
     columns = functools.partial(_columns_gradient, stride=stride, size=size)
     return parallel.sum_over_rows(columns, x, dy).reshape(kernel.shape)
@@ -133,7 +131,7 @@ def _columns_gradient(x, dy, stride, size):
 
     def add(total, image):
         x, dy = image[0][None], image[1][None]
-        columns = jnp.concatenate([_flat(tap) for tap in shifts(x, size, stride, dy.shape[1:3])], axis=1)
+        columns = jnp.concatenate([_flat(tap) for tap in shifts(x, size, stride)], axis=1)
         return total + columns.T @ _flat(dy), None
 
     start = jnp.zeros((math.prod(size) * x.shape[-1], dy.shape[-1]), dy.dtype)

@@ -26,8 +26,7 @@ def depthwise(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
 def _shifted_sum(x, taps, stride):
     """Valid depthwise correlation of (b, h, w, c) with (kh, kw, c): one fused loop over the output."""
     kh, kw = taps.shape[:2]
-    out = ((x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1)
-    met = shifts(x, (kh, kw), stride, out)
+    met = shifts(x, (kh, kw), stride)
     return functools.reduce(jnp.add, (pixels * taps[divmod(n, kw)] for n, pixels in enumerate(met)))
 
 
@@ -58,7 +57,7 @@ def _tap_gradients(x, dy, stride, size):
 
     def add(totals, image):
         x, dy = image
-        met = shifts(x[None], size, stride, dy.shape[:2])
+        met = shifts(x[None], size, stride)
         return [total + pixels[0] * dy for total, pixels in zip(totals, met, strict=True)], None
 
     totals, _ = lax.scan(add, [jnp.zeros(dy.shape[1:], dy.dtype)] * math.prod(size), (x, dy))

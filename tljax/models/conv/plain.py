@@ -39,11 +39,9 @@ def pad(x: Float[Array, "b h w c"], pads: Pads, value: float = 0.0) -> Float[Arr
     return lax.optimization_barrier(lax.pad(x, jnp.array(value, x.dtype), edges))
 
 
-def shifts(
-    x: Float[Array, "b h w c"], size: tuple[int, int], stride: int, out: tuple[int, int]
-) -> list[Float[Array, "b y x c"]]:
-    """For each tap of a filter of `size`, row by row, the pixels that it meets; `out`: height and width of a result."""
-    b, _, _, c = x.shape
-    reach = [stride * (n - 1) + 1 for n in out]
+def shifts(x: Float[Array, "b h w c"], size: tuple[int, int], stride: int) -> list[Float[Array, "b y x c"]]:
+    """For each tap of a filter of `size`, row by row, the pixels that it meets; no pads."""
+    b, *lengths, c = x.shape
+    reach = [(n - k) // stride * stride + 1 for n, k in zip(lengths, size, strict=True)]
     taps = itertools.product(range(size[0]), range(size[1]))
     return [lax.slice(x, (0, i, j, 0), (b, i + reach[0], j + reach[1], c), (1, stride, stride, 1)) for i, j in taps]

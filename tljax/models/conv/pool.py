@@ -27,8 +27,7 @@ def sliced_max_pool(x: Array, size: int, stride: int, pads: Pads) -> Array:
 
 def _windows(x, size, stride, pads):
     """For each place in a window, what all windows have there, (b, y, x, c) each."""
-    x = pad(x, pads, -jnp.inf)
-    return shifts(x, (size, size), stride, tuple((n - size) // stride + 1 for n in x.shape[1:3]))
+    return shifts(pad(x, pads, -jnp.inf), (size, size), stride)
 
 
 def _forward(x, size, stride, pads):
