@@ -44,6 +44,8 @@ def _assert_equal_to_plain(x, kernel, **options):
         *itertools.product(SHAPES[:2], (1, 2, 3), (3,), (1,)),
         ((7, 7), 2, 3, ((0, 1), (1, 2))),
         ((6, 6), 2, 2, 0),
+        ((7, 8), 3, 2, 1),
+        ((7, 8), 2, 1, 0),
     ],
 )
 def test_depthwise(size, stride, kernel, padding):

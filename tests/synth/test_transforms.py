@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tljax.synth import Transforms, random_transform
-from tljax.synth.transforms import affine, reach
+from tljax.synth.transforms import _affine_forward, affine, reach
 
 STILL = Transforms(shift=0.0, zoom=(1.0, 1.0), rotate=0.0, flip=False, noise=0.0, tint=0.0)
 IMAGES = jax.random.uniform(jax.random.key(0), (3, 16, 16, 3))
@@ -50,6 +50,18 @@ def test_the_gathered_gradient_is_the_exact_transpose(transforms):
     moved, pull = jax.vjp(lambda x: random_transform(x, transforms, key=key), x)
     constant = random_transform(jnp.zeros_like(x), transforms, key=key)
     np.testing.assert_allclose(jnp.vdot(moved - constant, y), jnp.vdot(x, pull(y)[0]), rtol=1e-4)
+
+
+def test_each_pixel_gets_the_gradient_of_the_results_that_took_from_it():
+    key = jax.random.key(8)
+    angle = jax.random.uniform(key, (4, 1), minval=-0.26, maxval=0.26)
+    zoom = jnp.array([0.6, 0.9, 1.2, 1.3])[:, None, None]
+    turn = jnp.hstack([jnp.cos(angle), jnp.sin(angle), -jnp.sin(angle), jnp.cos(angle)]).reshape(4, 2, 2) / zoom
+    x, y = jax.random.normal(key, (2, 4, 90, 70, 3))
+    shift = jax.random.uniform(key, (4, 2), minval=-20.0, maxval=20.0)
+    scattered = jax.vjp(lambda x: _affine_forward(x, turn, shift, 4)[0], x)[1](y)[0]
+    gathered = jax.jit(lambda y: jax.vjp(lambda x: affine(x, turn, shift, 4), x)[1](y)[0])(y)
+    np.testing.assert_allclose(gathered, scattered, atol=1e-5)
 
 
 def test_reach_covers_the_results_that_take_from_a_pixel():

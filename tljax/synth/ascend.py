@@ -51,7 +51,7 @@ def ascend(
     chunk: int = 16,
     track: Track = untracked,
 ) -> Ascent:
-    """Takes `steps` steps up the summed objective: `lax.scan` in chunks, with no word from the device in between.
+    """Takes `steps` steps up the summed objective: chunks of a loop on the device, no word between.
 
     Args:
         objective: pure (params, key, *args) -> (n,), one value for each image, each hanging on its own part of
@@ -86,13 +86,14 @@ def ascend(
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _chunk(objective, optimiser, chunk, carry, start, stop, key, args):
-    """`chunk` steps from number `start`; those from `stop` on are left out."""
+    """The steps from number `start` to before `stop`, `chunk` at most."""
+    n = carry[2].shape[0]
 
-    def step(carry, index):
-        params, opt_state, alive = carry
+    def step(row, state):
+        (params, opt_state, alive), all_values, all_finite = state
 
         def total(params):
-            values = objective(params, jax.random.fold_in(key, index), *args)
+            values = objective(params, jax.random.fold_in(key, start + row), *args)
             return jnp.where(alive, values, 0).sum(), values
 
         gradient, values = jax.grad(total, has_aux=True)(params)
@@ -104,14 +105,11 @@ def _chunk(objective, optimiser, chunk, carry, start, stop, key, args):
         updates, opt_state = optimiser.update(uphill, opt_state, params)
         moved = optax.apply_updates(params, updates)
         params = jax.tree.map(lambda new, old: jnp.where(_wide(alive, new), new, old), moved, params)
-        return (params, opt_state, alive), (values, finite)
+        return (params, opt_state, alive), all_values.at[row].set(values), all_finite.at[row].set(finite)
 
-    def maybe(carry, index):
-        n = carry[2].shape[0]
-        nothing = jnp.zeros(n), jnp.ones(n, bool)
-        return jax.lax.cond(index < stop, step, lambda carry, _: (carry, nothing), carry, index)
-
-    return jax.lax.scan(maybe, carry, start + jnp.arange(chunk))
+    told = jnp.zeros((chunk, n)), jnp.ones((chunk, n), bool)
+    carry, values, finite = jax.lax.fori_loop(0, jnp.minimum(chunk, stop - start), step, (carry, *told))
+    return carry, (values, finite)
 
 
 def _wide(mask: Array, like: Array) -> Array:

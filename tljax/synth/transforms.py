@@ -1,6 +1,8 @@
 """Random changes that an image must survive, so that what it shows does not hang on single pixels."""
 
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -50,7 +52,8 @@ def random_transform(images: Images, transforms: Transforms, *, key: Array) -> I
     shift = size * transforms.shift * jax.random.uniform(keys[2], (n, 2), minval=-1.0)
     side = jax.random.rademacher(keys[3], (n,), jnp.float32) if transforms.flip else jnp.ones(n)
     turn = jnp.stack([jnp.cos(angle), jnp.sin(angle), -jnp.sin(angle) * side, jnp.cos(angle) * side], -1)
-    moved = affine(images - 0.5, turn.reshape(n, 2, 2) / zoom[:, None, None], shift, math.ceil(2 * reach(transforms)))
+    window = math.ceil(2 * reach(transforms) + 0.25)  # a quarter more, as places are rounded
+    moved = affine(images - 0.5, turn.reshape(n, 2, 2) / zoom[:, None, None], shift, window)
     if transforms.tint:
         gain, offset = transforms.tint * jax.random.uniform(keys[4], (2, n, 1, 1, channels), minval=-1.0)
         moved = moved * (1 + gain) + offset / 2
@@ -70,6 +73,8 @@ def reach(transforms: Transforms) -> float:
 def affine(images: Images, matrix: Float[Array, "n 2 2"], shift: Float[Array, "n 2"], window: int) -> Images:
     """Bilinear resampling: the result at p is the image at matrix @ p + shift, both from the centre; 0 outside.
 
+    Matrix and shift are rounded to 1/4096.
+
     The gradient reaches the images only. It is gathered, not scattered (ten times faster on a CPU): for each pixel,
     from the `window` x `window` results around its place, which must cover all those that took from it.
 
@@ -77,51 +82,67 @@ def affine(images: Images, matrix: Float[Array, "n 2 2"], shift: Float[Array, "n
         images: (n, h, w, c).
         matrix: rows are (row, column), in pixels.
         shift: (row, column), in pixels.
-        window: at least twice the `reach`, rounded up.
+        window: at least twice the `reach`, and a little more for the rounding.
     """
     return _affine_forward(images, matrix, shift, window)[0]
 
 
 def _affine_forward(images, matrix, shift, window):
-    row, column = _places(*images.shape[1:3], matrix, shift)
+    matrix, shift = _exact(matrix), _exact(shift)
+    row, column = _moved(*_grid(images), matrix, shift, *images.shape[1:3])
     top, left = jnp.floor(row), jnp.floor(column)
-    planes, total = _planes(images), 0.0
-    for y in (top, top + 1):
-        for x in (left, left + 1):
-            total += (_hat(row - y) * _hat(column - x))[:, None] * _take(planes, y, x)
-    return total.transpose(0, 2, 3, 1), (matrix, shift)
+    down, right = row - top, column - left
+
+    def resample(take):
+        upper, lower = ((1 - right) * take(i, 0) + right * take(i, 1) for i in (0, 1))
+        return (1 - down) * upper + down * lower
+
+    return _each_channel(resample, images, top, left, 2), (matrix, shift)
 
 
 def _affine_backward(window, saved, cotangent):
     matrix, shift = saved
-    inverse = jnp.linalg.inv(matrix)
-    row, column = _places(*cotangent.shape[1:3], inverse, -jnp.einsum("nij,nj->ni", inverse, shift))
+    lengths, grid, inverse = cotangent.shape[1:3], _grid(cotangent), _exact(jnp.linalg.inv(matrix))
+    row, column = _moved(*grid, inverse, _exact(-jnp.einsum("nij,nj->ni", inverse, shift)), *lengths)
     top, left = jnp.floor(row - window / 2) + 1, jnp.floor(column - window / 2) + 1
-    planes = _planes(cotangent)
+    # how far the first result of each window took from the pixel that the window belongs to
+    away = [place - own for place, own in zip(_moved(top, left, matrix, shift, *lengths), grid, strict=True)]
 
-    def add(total, i):
-        for j in range(window):
-            down, right = top + i - row, left + j - column
-            y, x = (jnp.einsum("n,nyx->nyx", m, down) + jnp.einsum("n,nyx->nyx", k, right) for m, k in _rows(matrix))
-            total += (_hat(y) * _hat(x))[:, None] * _take(planes, top + i, left + j)
-        return total, None
+    def resample(take):
+        total = 0.0
+        for i, j in itertools.product(range(window), repeat=2):
+            y, x = (first + (m * i + k * j)[:, None, None] for first, (m, k) in zip(away, _rows(matrix), strict=True))
+            total += _hat(y) * _hat(x) * take(i, j)
+        return total
 
-    # a loop, for the sum to be in memory: fused with what goes on with it, channels last, it takes twice as long
-    total, _ = lax.scan(add, jnp.zeros_like(planes), jnp.arange(window, dtype=planes.dtype))
-    return total.transpose(0, 2, 3, 1), jnp.zeros_like(matrix), jnp.zeros_like(shift)
+    return _each_channel(resample, cotangent, top, left, window), jnp.zeros_like(matrix), jnp.zeros_like(shift)
 
 
 affine.defvjp(_affine_forward, _affine_backward)
+
+
+def _exact(numbers: Array) -> Array:
+    """Rounded, so that sums of their products with places in images of up to 1,024 pixels are exact in float32.
+
+    A compiler may work out a place twice, each time with a rounding of its own: weight and pixel would then belong to
+    different neighbours.
+    """
+    return jnp.round(numbers * 4096) / 4096
 
 
 def _rows(matrix: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     return (matrix[:, 0, 0], matrix[:, 0, 1]), (matrix[:, 1, 0], matrix[:, 1, 1])
 
 
-def _places(height: int, width: int, matrix: Array, shift: Array) -> tuple[Array, Array]:
-    """Where each result is taken from: rows and columns, (n, h, w) each, in pixels."""
+def _grid(images: Images) -> tuple[Array, Array]:
+    """The rows, (h, 1), and the columns, (1, w), of pixels."""
+    return jnp.arange(images.shape[1])[:, None], jnp.arange(images.shape[2])[None, :]
+
+
+def _moved(row: Array, column: Array, matrix: Array, shift: Array, height: int, width: int) -> tuple[Array, Array]:
+    """Where the results at these rows and columns are taken from: rows and columns, (n, h, w) each, in pixels."""
     middle = (height - 1) / 2, (width - 1) / 2
-    y, x = jnp.arange(height)[:, None] - middle[0], jnp.arange(width)[None, :] - middle[1]
+    y, x = row - middle[0], column - middle[1]
     row, column = (
         m[:, None, None] * y + k[:, None, None] * x + s[:, None, None] + centre
         for (m, k), s, centre in zip(_rows(matrix), shift.T, middle, strict=True)
@@ -129,21 +150,28 @@ def _places(height: int, width: int, matrix: Array, shift: Array) -> tuple[Array
     return row, column
 
 
-def _planes(images: Images) -> Float[Array, "n c h w"]:
-    """Channels apart: weights are then worked out for many pixels at once."""
-    return images.transpose(0, 3, 1, 2)
-
-
 def _hat(distance: Array) -> Array:
     """The weight of bilinear interpolation along one axis."""
     return jnp.maximum(1 - jnp.abs(distance), 0.0)
 
 
-def _take(planes: Array, row: Array, column: Array) -> Float[Array, "n c h w"]:
-    """The pixels at whole rows and columns, (n, h, w) each; 0 outside."""
-    n, channels, height, width = planes.shape
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    place = jnp.clip(row, 0, height - 1) * width + jnp.clip(column, 0, width - 1)
-    flat = planes.reshape(n, channels, height * width)
-    taken = jnp.take_along_axis(flat, place.astype(jnp.int32).reshape(n, 1, -1), 2, mode="promise_in_bounds")
-    return jnp.where(inside[:, None], taken.reshape(planes.shape), 0.0)
+def _each_channel(resample: Callable, images: Images, top: Array, left: Array, window: int) -> Images:
+    """`resample(take)` for each channel, where `take(i, j)` are the pixels at `top` + i, `left` + j; 0 outside.
+
+    A loop, for each plane to be in memory before the channels are woven again.
+    """
+    n, height, width, channels = images.shape
+    pixels = jnp.pad(images, ((0, 0), (window, window), (window, window), (0, 0)))
+    pitch = width + 2 * window
+    corner = (jnp.clip(top, -window, height) + window) * pitch + jnp.clip(left, -window, width) + window
+    corner = channels * corner.astype(jnp.int32)
+
+    def step(planes, c):
+        def take(i, j):
+            place = (corner + (channels * (i * pitch + j) + c)).reshape(n, -1)
+            return jnp.take_along_axis(pixels.reshape(n, -1), place, 1, mode="promise_in_bounds").reshape(top.shape)
+
+        return [*planes[1:], resample(take)], None
+
+    planes, _ = lax.scan(step, [jnp.zeros(top.shape, images.dtype)] * channels, jnp.arange(channels))
+    return jnp.stack(planes, -1)

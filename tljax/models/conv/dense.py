@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array
 
 from tljax import parallel
-from tljax.models.conv.plain import Pads, general, on_cpu, pad, shifts
+from tljax.models.conv.plain import Pads, general, on_cpu, pad, shifts, turned, weave
 from tljax.models.conv.winograd import winograd
 
 
@@ -97,16 +97,16 @@ def _input_gradient(dy, kernel, stride, pads, lengths):
 def _phases_at_once(dy, kernel, stride, pads, lengths):
     """The input gradient of a strided convolution of few channels, as of images: its phases are channels of one
     correlation, and are woven together afterwards ("sub-pixel convolution")."""
-    (height, width, c, o), steps = kernel.shape, [-(-size // stride) for size in kernel.shape[:2]]
-    spare = tuple((0, stride * n - size) for n, size in zip(steps, kernel.shape[:2], strict=True))
-    taps = pad(kernel.reshape(1, height, width, c * o), spare).reshape(steps[0], stride, steps[1], stride, c, o)
-    turned = taps[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(*steps, o, stride * stride * c)
-    phases = general(dy, turned, 1, tuple((n - 1, n - 1) for n in steps))
-    b, rows, columns = phases.shape[:3]
-    woven = phases.reshape(b, rows, columns, stride, stride, c).swapaxes(2, 3)
-    whole = woven.reshape(b, rows * stride, columns * stride, c)
-    cut = zip(pads, lengths, whole.shape[1:3], strict=True)
-    return pad(whole, tuple((-before, length + before - there) for (before, _), length, there in cut))
+    (*sizes, c, o), edges = kernel.shape, zip(kernel.shape[:2], pads, lengths, dy.shape[1:3], strict=True)
+    axes = [turned(size, stride, before, n, m) for size, (before, _), n, m in edges]
+    steps = [axis.steps for axis in axes]
+    spare = tuple((axis.front, stride * axis.steps - size - axis.front) for axis, size in zip(axes, sizes, strict=True))
+    taps = pad(kernel.reshape(1, *sizes, c * o), spare).reshape(steps[0], stride, steps[1], stride, c, o)
+    filters = taps[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(*steps, o, stride * stride * c)
+    around = [n - 1 for n in steps]  # XLA's form for a correlation that has other pads is slower than what is cut here
+    phases = general(dy, filters, 1, tuple((n, n) for n in around))
+    phases = pad(phases, tuple((low - n, high - n) for (*_, (low, high)), n in zip(axes, around, strict=True)))
+    return weave(phases.reshape(*phases.shape[:3], stride, stride, c), lengths)
 
 
 def _filter_gradient(x, dy, kernel, stride, pads):

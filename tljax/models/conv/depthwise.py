@@ -1,6 +1,7 @@
 """A depthwise convolution as shifted multiply-adds."""
 
 import functools
+import itertools
 import math
 
 import jax
@@ -9,7 +10,7 @@ from jax import lax
 from jaxtyping import Array
 
 from tljax import parallel
-from tljax.models.conv.plain import Pads, general, on_cpu, pad, shifts
+from tljax.models.conv.plain import Pads, general, on_cpu, pad, shifts, turned, weave
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -39,9 +40,8 @@ def _depthwise_backward(stride, pads, residuals, dy):
         padded = pad(x, pads)
         taps = functools.partial(_tap_gradients, stride=stride, size=kernel.shape[:2])
         dkernel = parallel.sum_over_rows(taps, padded, dy)[:, :, None]
-        (top, _), (left, _) = pads
-        dpadded = _transposed(dy, kernel[:, :, 0], stride, padded.shape[1:3])
-        return dpadded[:, top : top + x.shape[1], left : left + x.shape[2]], dkernel.astype(kernel.dtype)
+        dx = _input_gradient(dy, kernel[:, :, 0], stride, pads, x.shape[1:3])
+        return dx, dkernel.astype(kernel.dtype)
 
     def otherwise(x, kernel, dy):
         return jax.vjp(lambda x, kernel: general(x, kernel, stride, pads, x.shape[-1]), x, kernel)[1](dy)
@@ -64,26 +64,28 @@ def _tap_gradients(x, dy, stride, size):
     return jnp.stack([total.sum((0, 1)) for total in totals]).reshape(*size, -1)
 
 
-def _transposed(dy, taps, stride, lengths):
-    """The input gradient of `_shifted_sum`: for each phase of the stride, a correlation with its own taps."""
-    most = [-(-size // stride) for size in taps.shape[:2]]
-    out = [-(length // -stride) for length in lengths]
-    padded = pad(dy, tuple((k - 1, n - m) for k, n, m in zip(most, out, dy.shape[1:3], strict=True)))
+def _input_gradient(dy, taps, stride, pads, lengths):
+    """For each phase of the stride, a correlation with its own taps."""
+    edges = zip(taps.shape[:2], pads, lengths, dy.shape[1:3], strict=True)
+    axes = [turned(size, stride, before, n, m) for size, (before, _), n, m in edges]
+    pixels = shifts(pad(dy, tuple(axis.pads for axis in axes)), tuple(axis.steps for axis in axes), 1)
 
-    def phase(a, b):
-        met = taps[a::stride, b::stride][::-1, ::-1]
-        if 0 in met.shape:
-            return jnp.zeros((dy.shape[0], *out, dy.shape[3]), dy.dtype)
-        top, left = most[0] - met.shape[0], most[1] - met.shape[1]
-        return _shifted_sum(padded[:, top:, left:], met, 1)
+    def phase(*starts):
+        met = [
+            [start + stride * step - axis.front for step in reversed(range(axis.steps))]
+            for start, axis in zip(starts, axes, strict=True)
+        ]
+        terms = (
+            shifted * taps[i, j]
+            for shifted, (i, j) in zip(pixels, itertools.product(*met), strict=True)
+            if i in range(taps.shape[0]) and j in range(taps.shape[1])
+        )
+        return functools.reduce(jnp.add, terms, jnp.zeros_like(pixels[0]))
 
-    phases = [[phase(a, b) for b in range(stride)] for a in range(stride)]
     if stride == 1:
-        return phases[0][0]
-    rows = [jnp.stack(row, axis=3) for row in phases]
-    woven = jnp.stack(rows, axis=2)  # (b, y, phase, x, phase, c)
-    b, y, _, x, _, c = woven.shape
-    return woven.reshape(b, y * stride, x * stride, c)[:, : lengths[0], : lengths[1]]
+        return phase(0, 0)
+    phases = [jnp.stack([phase(i, j) for j in range(stride)], 3) for i in range(stride)]
+    return weave(jnp.stack(phases, 3), lengths)
 
 
 depthwise.defvjp(_depthwise_forward, _depthwise_backward)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
@@ -45,3 +46,32 @@ def shifts(x: Float[Array, "b h w c"], size: tuple[int, int], stride: int) -> li
     reach = [(n - k) // stride * stride + 1 for n, k in zip(lengths, size, strict=True)]
     taps = itertools.product(range(size[0]), range(size[1]))
     return [lax.slice(x, (0, i, j, 0), (b, i + reach[0], j + reach[1], c), (1, stride, stride, 1)) for i, j in taps]
+
+
+class Turned(NamedTuple):
+    """How, along one axis, the input gradient of a strided correlation is again correlations, `stride` of them.
+
+    With `front` zeros before a filter's taps, the taps p, p + stride, ... make every `stride`-th pixel from p on.
+
+    Attributes:
+        front: less than the stride.
+        steps: taps of each correlation, which meet the results in turned order.
+        pads: around the gradient of the results.
+    """
+
+    front: int
+    steps: int
+    pads: tuple[int, int]
+
+
+def turned(size: int, stride: int, before: int, pixels: int, results: int) -> Turned:
+    """For a filter of `size` whose pads begin with `before`."""
+    front, ahead = -before % stride, -(before // -stride)
+    steps = -((size + front) // -stride)
+    return Turned(front, steps, (steps - 1 - ahead, -(pixels // -stride) + ahead - results))
+
+
+def weave(phases: Float[Array, "b y x s s c"], lengths: tuple[int, int]) -> Float[Array, "b h w c"]:
+    """One map of every `s`-th row and column from each of the first."""
+    b, y, x, stride, _, c = phases.shape
+    return phases.swapaxes(2, 3).reshape(b, y * stride, x * stride, c)[:, : lengths[0], : lengths[1]]
