@@ -158,7 +158,8 @@ def _hat(distance: Array) -> Array:
 def _each_channel(resample: Callable, images: Images, top: Array, left: Array, window: int) -> Images:
     """`resample(take)` for each channel, where `take(i, j)` are the pixels at `top` + i, `left` + j; 0 outside.
 
-    A loop, for each plane to be in memory before the channels are woven again.
+    A loop, for each plane to be in memory before the channels are woven again. Arrays are flattened inside it: outside,
+    XLA would join that with the padding, and find each number's place by divisions.
     """
     n, height, width, channels = images.shape
     pixels = jnp.pad(images, ((0, 0), (window, window), (window, window), (0, 0)))
