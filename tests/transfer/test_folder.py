@@ -1,7 +1,7 @@
 import pytest
 
 from tljax.errors import InputError
-from tljax.transfer.folder import CONFIG, JOURNAL, STATES, check_out, run_folder
+from tljax.transfer.folder import CONFIG, JOURNAL, STATES, check_out, drop_leftovers, run_folder
 
 
 def interrupted(folder):
@@ -58,6 +58,24 @@ def test_killed_between_the_two_renames_the_old_run_waits_for_the_new_one(tmp_pa
     with run_folder(out, overwrite=False, resume=True):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_killed_after_the_renames_what_is_left_is_dropped(tmp_path):
+    out = old_run(tmp_path)
+    (tmp_path / "out.partial" / STATES / "7").mkdir(parents=True)
+    (tmp_path / "out.partial" / "replaced").mkdir()
+    drop_leftovers(check_out(out, overwrite=False, resume=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_run_that_is_being_written_is_no_leftover(tmp_path):
+    with run_folder(tmp_path / "out", overwrite=False) as folder:
+        drop_leftovers(tmp_path / "out")
+        assert folder.is_dir()
+        folder.rmdir()
+        drop_leftovers(tmp_path / "out")  # its lock alone protects it now
+        assert folder.parent.is_dir()
+        folder.mkdir()
 
 
 def test_what_is_no_interrupted_run_is_left_alone(tmp_path):

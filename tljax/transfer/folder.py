@@ -98,6 +98,15 @@ def run_folder(out: str | Path, *, overwrite: bool, resume: bool = False) -> Ite
             raise
 
 
+def drop_leftovers(path: Path) -> None:
+    """Removes OUT.partial if a process was killed just after its RUN moved from there to `path`, in clearing up."""
+    partial = partial_folder(path)
+    if partial.is_dir():
+        with contextlib.suppress(InputError), _alone(partial):
+            if not (partial / RUN).exists():
+                shutil.rmtree(partial, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A folder for what is written by a process that is not the first of several: it is the same, and is dropped."""

@@ -28,6 +28,7 @@ from tljax.transfer.folder import (
     RUN,
     STATES,
     check_out,
+    drop_leftovers,
     partial_folder,
     run_folder,
     scratch_folder,
@@ -132,7 +133,11 @@ def train(
 
 def _finished(path: Path, config: TrainConfig, resumes: bool) -> dict[str, Any] | None:
     """What the run at `path` came to, if there is one and it is to be gone on with."""
-    return finished(path, config) if resumes and (path / CONFIG).is_file() else None
+    if not (resumes and (path / CONFIG).is_file()):
+        return None
+    result = finished(path, config)
+    drop_leftovers(path)
+    return result
 
 
 def _what(data: str | Path | None, before: Recorded | None, config: TrainConfig) -> tuple[str, Recorded | None]:
