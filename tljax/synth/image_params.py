@@ -47,7 +47,7 @@ def fourier_images(spectrum: Spectrum, size: int | None = None) -> Float[Array, 
     plain = jnp.fft.irfft2(waves, (size, size), axes=(1, 2)) * (size * size / 4)
     # by planes: as a matrix product this takes as long as the transform
     mixed = [sum(plain[..., i] * COLOURS[k, i] for i in range(3)) for k in range(3)]
-    return jnp.moveaxis(jax.nn.sigmoid(jnp.stack(mixed, 1)), 1, -1)
+    return jax.nn.sigmoid(jnp.stack(mixed, -1))
 
 
 def high_frequencies(spectrum: Spectrum) -> Float[Array, " n"]:

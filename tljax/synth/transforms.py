@@ -75,7 +75,7 @@ def affine(images: Images, matrix: Float[Array, "n 2 2"], shift: Float[Array, "n
 
     Matrix and shift are rounded to 1/4096.
 
-    The gradient reaches the images only. It is gathered, not scattered (ten times faster on a CPU): for each pixel,
+    The gradient reaches the images only. It is gathered, not scattered (faster on a CPU): for each pixel,
     from the `window` x `window` results around its place, which must cover all those that took from it.
 
     Args:
