@@ -1,10 +1,12 @@
 """What the benchmark found: the table, the roofline plot, how cost grows, and the page with all of it."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from experiments.benchmark.rows import COMPILE, FLAX, KERAS, MACHINE, OURS, PAGES, TASKS, TORCH, Row, parse
 from tljax.report.blocks import Figure, Table, Text
@@ -244,9 +246,12 @@ def growing(groups: Mapping[str, Mapping[str, list[tuple[float, float]]]]) -> Dr
                 axes.plot(*zip(*some, strict=True), marker="o", label=peer, color=COLOURS[names.index(peer)])
             what, _, unit = heading.partition(": ")
             met = sorted({x for some in lines.values() for x, _ in some})
+            told = [x for x, after in zip(met, [*met[1:], math.inf], strict=True) if after > 1.05 * x]
             axes.set(xscale="log", yscale="log", title=f"{what}, seconds", xlabel=unit)
-            axes.set_xticks(met, [f"{x:,g}" for x in met])
-            axes.set_xticks([], minor=True)
+            axes.set_xticks(told, [f"{x:,g}" for x in told])
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.minorticks_off()
             axes.legend()
         return figure
 

@@ -137,6 +137,11 @@ def test_growth_needs_three_sizes(document):
     assert [place for place, _ in lines["tljax"]] == [1, 2, 8]
 
 
+def test_sizes_that_are_all_but_equal_share_a_tick():
+    drawn = page.growing({"features: photos": {"tljax": [(500, 5.0), (1000, 11.0), (2000, 21.0), (2005, 22.0)]}})
+    assert [label.get_text() for label in drawn.axes[0].get_xticklabels()] == ["500", "1,000", "2,005"]
+
+
 def test_the_work_of_a_network_is_counted():
     import jax
     import jax.numpy as jnp
