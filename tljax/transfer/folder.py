@@ -101,10 +101,9 @@ def run_folder(out: str | Path, *, overwrite: bool, resume: bool = False) -> Ite
 def drop_leftovers(path: Path) -> None:
     """Removes OUT.partial if a process was killed just after its RUN moved from there to `path`, in clearing up."""
     partial = partial_folder(path)
-    if partial.is_dir():
-        with contextlib.suppress(InputError), _alone(partial):
-            if not (partial / RUN).exists():
-                shutil.rmtree(partial, ignore_errors=True)
+    with contextlib.suppress(InputError, OSError), _alone(partial):  # it is in use, or not there
+        if not (partial / RUN).exists():
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -97,8 +97,8 @@ def _input_gradient(dy, kernel, stride, pads, lengths):
 def _phases_at_once(dy, kernel, stride, pads, lengths):
     """The input gradient of a strided convolution of few channels, as of images: its phases are channels of one
     correlation, and are woven together afterwards ("sub-pixel convolution")."""
-    (*sizes, c, o), edges = kernel.shape, zip(kernel.shape[:2], pads, lengths, dy.shape[1:3], strict=True)
-    axes = [turned(size, stride, before, n, m) for size, (before, _), n, m in edges]
+    *sizes, c, o = kernel.shape
+    axes = turned(sizes, stride, pads, lengths, dy.shape[1:3])
     steps = [axis.steps for axis in axes]
     spare = tuple((axis.front, stride * axis.steps - size - axis.front) for axis, size in zip(axes, sizes, strict=True))
     taps = pad(kernel.reshape(1, *sizes, c * o), spare).reshape(steps[0], stride, steps[1], stride, c, o)

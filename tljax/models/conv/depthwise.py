@@ -66,8 +66,7 @@ def _tap_gradients(x, dy, stride, size):
 
 def _input_gradient(dy, taps, stride, pads, lengths):
     """For each phase of the stride, a correlation with its own taps."""
-    edges = zip(taps.shape[:2], pads, lengths, dy.shape[1:3], strict=True)
-    axes = [turned(size, stride, before, n, m) for size, (before, _), n, m in edges]
+    axes = turned(taps.shape[:2], stride, pads, lengths, dy.shape[1:3])
     pixels = shifts(pad(dy, tuple(axis.pads for axis in axes)), tuple(axis.steps for axis in axes), 1)
 
     def phase(*starts):

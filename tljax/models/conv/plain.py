@@ -64,11 +64,16 @@ class Turned(NamedTuple):
     pads: tuple[int, int]
 
 
-def turned(size: int, stride: int, before: int, pixels: int, results: int) -> Turned:
-    """For a filter of `size` whose pads begin with `before`."""
-    front, ahead = -before % stride, -(before // -stride)
-    steps = -((size + front) // -stride)
-    return Turned(front, steps, (steps - 1 - ahead, -(pixels // -stride) + ahead - results))
+def turned(
+    size: tuple[int, int], stride: int, pads: Pads, lengths: tuple[int, int], results: tuple[int, int]
+) -> list[Turned]:
+    """Rows and columns of a filter of `size`, for images of `lengths` that gave `results`."""
+    axes = []
+    for taps, (before, _), pixels, made in zip(size, pads, lengths, results, strict=True):
+        front, ahead = -before % stride, -(before // -stride)
+        steps = -((taps + front) // -stride)
+        axes.append(Turned(front, steps, (steps - 1 - ahead, -(pixels // -stride) + ahead - made)))
+    return axes
 
 
 def weave(phases: Float[Array, "b y x s s c"], lengths: tuple[int, int]) -> Float[Array, "b h w c"]:
