@@ -30,7 +30,7 @@ import numpy as np
 
 import tljax
 from experiments import program
-from tljax import progress, trees
+from tljax import metrics, progress, trees
 from tljax.commands.networks import default_judges
 from tljax.data.images import decode
 from tljax.data.loader import batches
@@ -45,10 +45,10 @@ from tljax.report.experiment import write_experiment
 from tljax.report.measures import interval
 from tljax.report.page import Section
 from tljax.report.text import duration, spread
-from tljax.transfer import extract, fit_probe, metrics, predict_probs
+from tljax.transfer import extract, fit_probe, predict_probs
 from tljax.transfer.config import make_config
+from tljax.transfer.finetuning import finetune
 from tljax.transfer.freeze import finetune_rules, label_variables, trainable_labels
-from tljax.transfer.loop import finetune
 from tljax.transfer.prediction import predict
 from tljax.transfer.run import run_spec, with_head
 

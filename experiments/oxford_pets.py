@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from experiments import program
-from tljax import progress
+from tljax import metrics, progress
 from tljax.commands.networks import default_judges, load_network
 from tljax.data.source import Source
 from tljax.data.sources import open_source
@@ -34,7 +34,7 @@ from tljax.report.experiment import write_experiment
 from tljax.report.measures import interval, top_confusions
 from tljax.report.page import Section
 from tljax.report.text import percent, spread
-from tljax.transfer import extract, fit_probe, metrics, predict_probs
+from tljax.transfer import extract, fit_probe, predict_probs
 
 QUESTION = "How many breeds can a frozen network tell apart, and from how few photos?"
 CATS = (

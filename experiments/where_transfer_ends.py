@@ -38,7 +38,7 @@ import numpy as np
 
 import tljax
 from experiments import program
-from tljax import progress
+from tljax import metrics, progress
 from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.data.sources import open_source
@@ -52,9 +52,9 @@ from tljax.report.experiment import write_experiment
 from tljax.report.measures import interval
 from tljax.report.page import Section
 from tljax.report.text import percent, spread
-from tljax.transfer import fit_probe, metrics, predict_probs
+from tljax.transfer import fit_probe, predict_probs
 from tljax.transfer.config import make_config
-from tljax.transfer.loop import finetune
+from tljax.transfer.finetuning import finetune
 from tljax.transfer.prediction import predict
 from tljax.transfer.run import run_spec, with_head
 

@@ -10,8 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from tljax import parallel, trees
+from tljax import trees
 from tljax.data.source import Source
+from tljax.distributed import sharding
 from tljax.models.network import abstract_variables, make_network
 from tljax.models.spec import get_spec
 from tljax.models.table import MobileConfig, Stage
@@ -20,17 +21,17 @@ from tljax.synth.ascend import _chunk
 from tljax.synth.robustness import robust_accuracy
 from tljax.transfer.augment import augmentation
 from tljax.transfer.features import _embed, extract
-from tljax.transfer.finetune import init_state, make_train_step
 from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers
 from tljax.transfer.prediction import predict
 from tljax.transfer.probe import fit_probe, predict_probs
+from tljax.transfer.train_step import init_state, make_train_step
 
 PHOTOS = 21
 SIZE = 32
 
 
 def mesh(devices):
-    return parallel.data_mesh(jax.devices()[:devices])
+    return sharding.data_mesh(jax.devices()[:devices])
 
 
 def toy_net():
@@ -103,7 +104,7 @@ def make_training(net, devices, *, setting=None, moving=False):
     optimizer = optax.sgd(1.0)
     stats = moving_layers(labels) if moving else ()
     step = make_train_step(net.apply_train, optimizer, size=SIZE, setting=setting, update_stats=stats, mesh=here)
-    return here, step, *parallel.replicate(here, init_state(net.variables, labels["params"], optimizer))
+    return here, step, *sharding.replicate(here, init_state(net.variables, labels["params"], optimizer))
 
 
 def make_batch(count):
@@ -128,7 +129,7 @@ def test_the_gradient_of_one_step(net, count, setting, moving):
     results = []
     for devices in (1, 2, 8):
         here, step, state, frozen = make_training(net, devices, setting=setting, moving=moving)
-        batch = parallel.spread(here, make_batch(count))
+        batch = sharding.spread(here, make_batch(count))
         results.append(jax.device_get(step(state, frozen, batch, key=jax.random.key(0))))
     for found in results[1:]:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5), found, results[0])
@@ -137,12 +138,12 @@ def test_the_gradient_of_one_step(net, count, setting, moving):
 def test_no_device_gathers_what_another_computed(net):
     """Activations stay where they are: the devices exchange the sums of gradients, and nothing else."""
     here, step, state, frozen = make_training(net, 8, setting=LIGHT)
-    batch = parallel.spread(here, make_batch(16))
+    batch = sharding.spread(here, make_batch(16))
     with jax.set_mesh(here):
         program = step.__wrapped__.lower(state, frozen, batch, key=jax.random.key(0)).compile().as_text()
     assert "all-reduce" in program
     assert not exchanged(program) - {"all-reduce"}
-    variables, images = parallel.replicate(here, net.variables), parallel.spread(here, make_batch(16)["images"])
+    variables, images = sharding.replicate(here, net.variables), sharding.spread(here, make_batch(16)["images"])
     assert not exchanged(_embed.lower(net.embed, variables, images).compile().as_text())
 
 
@@ -155,7 +156,7 @@ def exchanged(program):
 def test_training_compiles_once_and_state_stays_on_every_device(net):
     here, step, state, frozen = make_training(net, 8)
     for _ in range(3):
-        state, _ = step(state, frozen, parallel.spread(here, make_batch(16)), key=jax.random.key(0))
+        state, _ = step(state, frozen, sharding.spread(here, make_batch(16)), key=jax.random.key(0))
     assert step.__wrapped__._cache_size() == 1
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
 
@@ -191,7 +192,7 @@ def test_ideal_images(net, monkeypatch):
     compiled = _chunk._cache_size()
     shared = make()
     assert _chunk._cache_size() == compiled + 2, "once for each of the two sizes"
-    monkeypatch.setattr(parallel, "local_mesh", lambda dividing: mesh(1))
+    monkeypatch.setattr(sharding, "local_mesh", lambda dividing: mesh(1))
     alone = make()
     assert len(shared.images.sharding.device_set) == 4
     np.testing.assert_allclose(shared.ascent.values[:2], alone.ascent.values[:2], rtol=1e-4)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from tests.eight_devices import LIGHT, PHOTOS, make_batch, make_training, toy_net, toy_source
-from tljax import exchange, hosts, parallel
+from tljax.distributed import collectives, join, sharding
 from tljax.transfer.features import extract
 from tljax.transfer.prediction import predict
 from tljax.transfer.probe import fit_probe, predict_probs
@@ -19,11 +19,11 @@ def compute():
     net, source = toy_net(), toy_source()
     features = extract(net, source, range(PHOTOS)[::-1], batch_size=6, cache=False)
     probs, index, skipped = predict(net, source, range(PHOTOS), batch_size=6)
-    mesh = parallel.data_mesh()
+    mesh = sharding.data_mesh()
     _, step, state, frozen = make_training(net, mesh, setting=LIGHT)
-    process, processes = hosts.processes()
+    process, processes = join.processes()
     rows = slice(process * 16 // processes, (process + 1) * 16 // processes)
-    batch = parallel.spread(mesh, {name: array[rows] for name, array in make_batch(16).items()})
+    batch = sharding.spread(mesh, {name: array[rows] for name, array in make_batch(16).items()})
     state, measures = step(state, frozen, batch, key=jax.random.key(0))
     rng = np.random.default_rng(0)
     labels = np.arange(203) % 3
@@ -44,28 +44,28 @@ def compute():
 
 def check_exchange(folder):
     """What goes from one to another arrives as it was."""
-    process, _ = hosts.processes()
+    process, _ = join.processes()
     values = np.full((process + 1, 2), -0.0 if process else np.nan, np.float32)
-    (found,) = exchange.gather_rows(values)
+    (found,) = collectives.gather_rows(values)
     np.testing.assert_array_equal(found, [[np.nan, np.nan], [0, 0], [0, 0]])
     assert np.signbit(found[1:]).all()
-    assert exchange.gather_lists([process] * process) == [1]
+    assert collectives.gather_lists([process] * process) == [1]
     big = np.arange(3 << 20, dtype=np.int32) if process == 0 else np.zeros(3 << 20, np.int32)
-    assert (exchange.arrays_from_first({"a": big})["a"] == np.arange(3 << 20)).all()
+    assert (collectives.arrays_from_first({"a": big})["a"] == np.arange(3 << 20)).all()
     (folder / f"file{process}").write_text(f"of {process}")
-    exchange.file_from_first(folder / f"file{process}")
+    collectives.file_from_first(folder / f"file{process}")
     assert (folder / f"file{process}").read_text() == "of 0"
 
 
 def main(out, port, process):
     """Process 0 writes what both have computed; with "wait" for OUT they only wait for their end."""
-    with hosts.joined(f"127.0.0.1:{port}", 2, int(process)):
+    with join.joined(f"127.0.0.1:{port}", 2, int(process)):
         if out == "wait":
             print("joined", flush=True)
             time.sleep(600)
         found = compute()
         check_exchange(Path(out).parent)
-        if hosts.first():
+        if join.first():
             np.savez(out, **found)
 
 

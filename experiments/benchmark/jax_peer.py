@@ -22,7 +22,7 @@ from tests.golden.draw import draw_images
 from tljax.data.sources import open_source
 from tljax.models.network import Network
 from tljax.transfer import training
-from tljax.transfer.finetune import init_state, make_train_step
+from tljax.transfer.train_step import init_state, make_train_step
 
 CHECKED = 2
 """Images whose logits all peers must agree on."""

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from tljax import metrics
 from tljax.report import figures
 from tljax.report.measures import calibrate, cost_tiles, measure, top_confusions
 from tljax.report.mosaic import mosaic
 from tljax.report.style import svg
-from tljax.transfer import metrics
 
 PATH = [
     {"l2": l2, "val_accuracy": a, "val_loss": c} for l2, a, c in ((1.0, 0.7, 0.9), (1e-4, 0.9, 0.2), (0.01, 0.8, 0.5))

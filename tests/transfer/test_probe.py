@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from tljax import metrics
 from tljax.errors import InputError
-from tljax.transfer import logistic, metrics
+from tljax.transfer import logistic
 from tljax.transfer.probe import L2_PATH, fit_probe, predict_probs, stratified_folds
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.photos import make_photos
-from tljax.transfer import features, loop, prediction
+from tljax.transfer import features, finetuning, prediction
 from tljax.transfer.training import train
 
 
@@ -21,7 +21,7 @@ def test_a_run_traces_each_of_its_steps_once(tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, name, kept)
 
-    spy(loop, "make_train_step")
+    spy(finetuning, "make_train_step")
     spy(prediction, "make_eval_step")
     before = features._embed._cache_size()
     options = {"model": "squeezenet1_1.caffe", "image_size": 64, "batch_size": 4, "mode": "finetune", "epochs": 3}

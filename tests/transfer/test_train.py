@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from tests.photos import make_photos
-from tljax import trees
+from tljax import metrics, trees
 from tljax.errors import InputError
-from tljax.transfer import loop, metrics
+from tljax.transfer import finetuning
 from tljax.transfer.config import TrainConfig, config_from_file, make_config
-from tljax.transfer.journal import NotFinite
-from tljax.transfer.loop import make_plan
+from tljax.transfer.finetuning import make_plan
+from tljax.transfer.metrics_log import NotFinite
 from tljax.transfer.run import evaluate, load_run
 from tljax.transfer.training import train
 from tljax.weights.load import load_pretrained
@@ -249,7 +249,9 @@ def test_a_resumed_run_ends_bit_identical(unbroken, photos, tmp_path, capsys):
 def test_the_best_epoch_can_be_kept(unbroken, photos, tmp_path, monkeypatch):
     """Validation is made to see the first of two epochs as the better one."""
     losses = iter([0.1, 0.2])
-    monkeypatch.setattr(loop, "metrics", SimpleNamespace(accuracy=metrics.accuracy, log_loss=lambda *_: next(losses)))
+    monkeypatch.setattr(
+        finetuning, "metrics", SimpleNamespace(accuracy=metrics.accuracy, log_loss=lambda *_: next(losses))
+    )
     result = train(photos, tmp_path / "run", keep="best", **TUNE)
     first, last = (line["val_loss"] for line in lines(unbroken[1]) if "epoch" in line)
     assert first != last
@@ -324,7 +326,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_photos_and_is_saved(
 @pytest.mark.slow
 def test_a_batch_that_is_not_finite_can_be_passed_over(photos, tmp_path, monkeypatch):
     """A loss that is infinite in one step of six: what this does to a run is seen from the other steps."""
-    real = loop.make_train_step
+    real = finetuning.make_train_step
 
     def poisoned(apply_train, *args, **options):
         def apply(variables, images, **more):
@@ -339,7 +341,7 @@ def test_a_batch_that_is_not_finite_can_be_passed_over(photos, tmp_path, monkeyp
 
         return run
 
-    monkeypatch.setattr(loop, "make_train_step", poisoned)
+    monkeypatch.setattr(finetuning, "make_train_step", poisoned)
     with pytest.raises(NotFinite, match="at step 4 of 6"):
         train(photos, tmp_path / "late", **TUNE)
     train(photos, tmp_path / "late", resume=True, skip_nonfinite=1, **TUNE)

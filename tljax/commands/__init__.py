@@ -50,11 +50,11 @@ class SharedCommand(Command):
         if (self.coordinator, self.num_processes, self.process_id) == (None, None, None):
             yield True, track
             return
-        from tljax import hosts
+        from tljax.distributed import join
 
-        joined = hosts.joined(self.coordinator, self.num_processes, self.process_id)
-        with joined, tracking(quiet=not hosts.first()) as track:  # stderr is another object in there
-            yield hosts.first(), track
+        joined = join.joined(self.coordinator, self.num_processes, self.process_id)
+        with joined, tracking(quiet=not join.first()) as track:  # stderr is another object in there
+            yield join.first(), track
 
 
 Images = tyro.conf.Positional[tuple[str, ...]]

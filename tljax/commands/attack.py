@@ -221,7 +221,7 @@ class Robustness(Command):
 
 
 def _checked(eps: float, norm: str, *, zero: bool = False) -> float:
-    from tljax.synth.lattice import check_budget
+    from tljax.synth.eight_bit import check_budget
 
     if not (zero and eps == 0):
         check_budget(eps, norm)

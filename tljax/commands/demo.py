@@ -95,8 +95,8 @@ def _features_against_pixels(net: Any, task: str, track: Track) -> dict[str, Any
     """The probe's accuracy on a bundled task, on features and on raw pixels, on the same pictures."""
     from tljax.data.sources import open_source
     from tljax.data.splits import split
+    from tljax.metrics import accuracy
     from tljax.transfer.features import extract
-    from tljax.transfer.metrics import accuracy
     from tljax.transfer.probe import fit_probe, predict_probs
 
     start = time.perf_counter()

@@ -123,9 +123,9 @@ class Features(SharedCommand):
             return self._extract(track, first)
 
     def _extract(self, track: Track, first: bool) -> dict[str, Any] | None:
-        from tljax import exchange
         from tljax.data.source import fingerprint
         from tljax.data.sources import image_source
+        from tljax.distributed import collectives
 
         out = check_out(self.out, overwrite=self.overwrite, suffix=".npz") if first else None
         source = image_source(self.images)
@@ -134,7 +134,7 @@ class Features(SharedCommand):
         from tljax.weights.load import load_pretrained
 
         net = load_pretrained(self.model, self.weights)
-        exchange.check_same(photos=fingerprint(source), weights=variables_digest(net.variables))
+        collectives.check_same(photos=fingerprint(source), weights=variables_digest(net.variables))
         found = extract(net, source, range(len(source.files)), track=track)
         if not len(found.values):
             raise InputError(none_left(found.skipped))

@@ -48,7 +48,7 @@ class Train(SharedCommand):
     def execute(self, track: Track) -> dict[str, Any] | None:
         """See `Command`."""
         start_jax()
-        from tljax.transfer.stopping import Preempted
+        from tljax.transfer.preemption import Preempted
         from tljax.transfer.training import train
 
         first = True

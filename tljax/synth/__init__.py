@@ -5,9 +5,9 @@ from tljax.synth.ascend import Ascent, ascend
 from tljax.synth.attacks import fgsm, mi_fgsm, pgd
 from tljax.synth.attribution import grad_cam, integrated_gradients, saliency
 from tljax.synth.carlini_wagner import cw_l2
+from tljax.synth.eight_bit import quantize, to_bytes
 from tljax.synth.goals import PixelRecipe, Recipe
 from tljax.synth.ideal import Ideal, dream, ideal
-from tljax.synth.lattice import quantize, to_bytes
 from tljax.synth.objectives import cross_entropy, dlr_loss, margin, targeted_dlr_loss, total_variation
 from tljax.synth.transforms import Transforms, random_transform
 

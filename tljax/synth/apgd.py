@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tljax.errors import InputError
-from tljax.synth import lattice
+from tljax.synth import eight_bit
 from tljax.synth.attacks import Images, Labels, Scores, Variables, check, direction, keep_finite, random_start
 from tljax.synth.objectives import cross_entropy, dlr_loss, margin, targeted_dlr_loss
 
@@ -99,7 +99,7 @@ def _restarted(
     scores, variables, images, labels, eps, key, *, norm, targeted, steps, restarts, quantized, loss
 ) -> Images:
     objective = _make_objective(scores, variables, labels, targeted, loss)
-    judge = partial(lattice.quantize, originals=images, eps=eps, norm=norm) if quantized else lambda x: x
+    judge = partial(eight_bit.quantize, originals=images, eps=eps, norm=norm) if quantized else lambda x: x
 
     def restart(best, index):
         start = random_start(jax.random.fold_in(key, index), images, eps, norm)
@@ -141,9 +141,9 @@ def _run(objective, judge, start, images, eps, norm, steps, best):
     def step(state, plan):
         x, before, gradient, value, top, size, count, reduced, best = state
         mark, window, pull = plan
-        ahead = lattice.project(x + _wide(size) * direction(gradient, norm), images, eps, norm)
+        ahead = eight_bit.project(x + _wide(size) * direction(gradient, norm), images, eps, norm)
         moved = x + pull * (ahead - x) + (1 - pull) * (x - before)
-        moved = lattice.project(moved, images, eps, norm)
+        moved = eight_bit.project(moved, images, eps, norm)
         judged, gradient, new, gained = evaluate(moved)
         best, count = better(best, judged, gained), count + (new > value)
         risen = new > top[2]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from tljax import parallel
+from tljax.distributed import sharding
 from tljax.errors import InputError
 from tljax.progress import Track, untracked
 
@@ -72,7 +72,7 @@ def ascend(
     if resume is None:
         resume = Ascent(params, optimiser.init(params), jnp.zeros((0, n)), jnp.ones((0, n), bool))
     first, alive = resume.values.shape[0], resume.finite.all(0)
-    carry = parallel.align((resume.params, resume.opt_state, alive), jax.tree.leaves(resume.params)[0])
+    carry = sharding.align((resume.params, resume.opt_state, alive), jax.tree.leaves(resume.params)[0])
     parts = [(resume.values, resume.finite)]
     starts = range(first, first + steps, chunk)
     for start in track(starts, "ascent", len(starts)):

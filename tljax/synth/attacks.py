@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from tljax.errors import InputError
-from tljax.synth import lattice
+from tljax.synth import eight_bit
 from tljax.synth.objectives import cross_entropy, margin
 
 Images = Float[Array, "b h w c"]
@@ -76,7 +76,7 @@ def pgd(
         (b, h, w, c), float32 in [0, 1], within `eps` of `images`; the best by `margin` where the attack fails. A photo
         whose gradient is not finite is not moved by it.
     Raises:
-        InputError: a budget that is not usable (see `lattice.check_budget`), labels out of range or of another shape,
+        InputError: a budget that is not usable (see `eight_bit.check_budget`), labels out of range or of another shape,
             fewer than one step.
     Source: Madry et al., 2017 (arXiv 1706.06083).
     """
@@ -119,9 +119,9 @@ def check(
     """Refuses what no attack can use, and returns images and labels as arrays.
 
     Raises:
-        InputError: see `lattice.check_budget`; steps < 1; `labels` not integers of shape (b,), or not classes.
+        InputError: see `eight_bit.check_budget`; steps < 1; `labels` not integers of shape (b,), or not classes.
     """
-    lattice.check_budget(eps, norm)
+    eight_bit.check_budget(eps, norm)
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
     images, labels = jnp.asarray(images), jnp.asarray(labels)
@@ -142,19 +142,19 @@ def direction(gradient: Images, norm: str) -> Images:
     if norm == "linf":
         return jnp.sign(gradient)
     gradient = gradient / jnp.maximum(jnp.abs(gradient).max((-3, -2, -1), keepdims=True), 1e-30)
-    return gradient / jnp.maximum(lattice.norms(gradient), 1e-12)
+    return gradient / jnp.maximum(eight_bit.norms(gradient), 1e-12)
 
 
 def random_start(key: Array, images: Images, eps: Array, norm: str) -> Images:
     """A point drawn uniformly from the L∞ ball; for L2, a uniform direction and a uniform radius."""
     noise_key, radius_key = jax.random.split(key)
     if norm == "linf":
-        return lattice.project(
+        return eight_bit.project(
             images + jax.random.uniform(noise_key, images.shape, minval=-eps, maxval=eps), images, eps, norm
         )
     noise = direction(jax.random.normal(noise_key, images.shape), norm)
     radius = eps * jax.random.uniform(radius_key, (images.shape[0], 1, 1, 1))
-    return lattice.project(images + radius * noise, images, eps, norm)
+    return eight_bit.project(images + radius * noise, images, eps, norm)
 
 
 def keep_finite(gradient: Images) -> Images:
@@ -166,8 +166,8 @@ def keep_finite(gradient: Images) -> Images:
 @partial(jax.jit, static_argnames=("scores", "norm", "targeted", "quantized"))
 def _fgsm(scores, variables, images, labels, eps, *, norm, targeted, quantized):
     gradient = jax.grad(lambda x: _loss(scores(variables, x), labels, targeted).sum())(images)
-    moved = lattice.project(images + eps * direction(keep_finite(gradient), norm), images, eps, norm)
-    return lattice.quantize(moved, images, eps, norm) if quantized else moved
+    moved = eight_bit.project(images + eps * direction(keep_finite(gradient), norm), images, eps, norm)
+    return eight_bit.quantize(moved, images, eps, norm) if quantized else moved
 
 
 @partial(jax.jit, static_argnames=("scores", "norm", "targeted", "steps", "momentum", "quantized"))
@@ -175,7 +175,7 @@ def _iterate(scores, variables, images, labels, eps, size, key, *, norm, targete
     """The loop of PGD (momentum None: random start, best image) and MI-FGSM (from the original, last image)."""
 
     def rounded(x):
-        return lattice.quantize(x, images, eps, norm) if quantized else x
+        return eight_bit.quantize(x, images, eps, norm) if quantized else x
 
     def objective(x):
         logits = scores(variables, x)
@@ -195,7 +195,7 @@ def _iterate(scores, variables, images, labels, eps, size, key, *, norm, targete
             scale = jnp.abs(gradient).mean((-3, -2, -1), keepdims=True)
             velocity = momentum * velocity + gradient / jnp.maximum(scale, 1e-30)
             gradient = velocity
-        moved = lattice.project(x + size * direction(gradient, norm), images, eps, norm)
+        moved = eight_bit.project(x + size * direction(gradient, norm), images, eps, norm)
         return (moved, velocity, better(best, judged, gained)), None
 
     start = images if key is None else random_start(key, images, eps, norm)

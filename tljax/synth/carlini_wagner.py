@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array
 
 from tljax.errors import InputError
-from tljax.synth import lattice
+from tljax.synth import eight_bit
 from tljax.synth.attacks import Images, Labels, Scores, Variables, check, keep_finite
 from tljax.synth.objectives import margin
 
@@ -68,8 +68,8 @@ def _search(scores, variables, images, labels, numbers, *, targeted, steps, sear
     start = jnp.arctanh((2 * images - 1) * _EDGE)
 
     def judged(x):
-        x = lattice.project(x, images, radius, "l2")
-        return lattice.quantize(x, images, radius, "l2") if quantized else x
+        x = eight_bit.project(x, images, radius, "l2")
+        return eight_bit.quantize(x, images, radius, "l2") if quantized else x
 
     def objective(w, weight):
         smooth = jnp.clip((jnp.tanh(w) / _EDGE + 1) / 2, 0, 1)

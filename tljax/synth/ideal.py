@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from tljax import parallel
+from tljax.distributed import sharding
 from tljax.errors import InputError
 from tljax.progress import Track, untracked
 from tljax.synth import image_params
@@ -82,8 +82,8 @@ def dream(
     if steps is not None and steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
     targets = jnp.repeat(jnp.asarray(classes, jnp.int32), variants)
-    mesh = parallel.local_mesh(dividing=len(targets))
-    weights, targets = parallel.replicate(mesh, weights), parallel.spread(mesh, targets)
+    mesh = sharding.local_mesh(dividing=len(targets))
+    weights, targets = sharding.replicate(mesh, weights), sharding.spread(mesh, targets)
     if isinstance(recipe, PixelRecipe):
         steps = 1000 if steps is None else steps
         return _pixel(networks, weights, targets, mesh, key, steps, size, layer, recipe, track)
@@ -93,7 +93,7 @@ def dream(
 
 def _fourier(networks, weights, targets, mesh, key, steps, size, layer, variants, recipe, track) -> Ideal:
     start_key, step_key = jax.random.split(key)
-    params = parallel.spread(mesh, image_params.init_spectrum(start_key, len(targets), size))
+    params = sharding.spread(mesh, image_params.init_spectrum(start_key, len(targets), size))
     optimiser, ascent, done, share = _adam(recipe.learning_rate, steps), None, 0, 0.0
     for part, scale in recipe.stages:
         share += part
@@ -110,7 +110,7 @@ def _fourier(networks, weights, targets, mesh, key, steps, size, layer, variants
 
 def _pixel(networks, weights, targets, mesh, key, steps, size, layer, recipe, track) -> Ideal:
     start_key, step_key = jax.random.split(key)
-    pixels = parallel.spread(mesh, jax.random.normal(start_key, (len(targets), size, size, 3)))
+    pixels = sharding.spread(mesh, jax.random.normal(start_key, (len(targets), size, size, 3)))
     goal, optimiser = PixelGoal(networks, layer, recipe), _sgd(recipe.learning_rate)
     ascent = ascend(goal, pixels, optimiser=optimiser, steps=steps, key=step_key, args=(weights, targets), track=track)
     return Ideal(jnp.clip(goal.images(ascent.params), 0, 1), ascent)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from tljax import parallel
 from tljax.data.loader import batches
 from tljax.data.source import Source
+from tljax.distributed import sharding
 from tljax.errors import InputError, match_name
 from tljax.models.network import Network
 from tljax.progress import Track, untracked
@@ -48,16 +48,16 @@ def robust_accuracy(
     indices = np.flatnonzero(source.labels >= 0)
     if limit is not None and limit < len(indices):
         indices = np.sort(np.random.default_rng(seed).choice(indices, limit, replace=False))
-    mesh = parallel.local_mesh() if mesh is None else mesh
-    net = net.replace(variables=parallel.replicate(mesh, net.variables))
-    size = parallel.whole_rows(max(1, min(batch_size, len(indices))), mesh)
+    mesh = sharding.local_mesh() if mesh is None else mesh
+    net = net.replace(variables=sharding.replicate(mesh, net.variables))
+    size = sharding.whole_rows(max(1, min(batch_size, len(indices))), mesh)
     right, count, skipped = np.zeros(len(budgets), int), 0, []
     feed = batches(source, indices, net.spec, batch_size=size)
     for number, batch in enumerate(track(feed, f"{method}, in batches of {size}", -(-len(indices) // size))):
         skipped += [{"file": one.file, "reason": one.reason} for one in batch.skipped]
         count += int(batch.mask.sum())
         key = jax.random.fold_in(jax.random.key(seed), number)
-        given = parallel.spread(mesh, (batch.images, np.where(batch.mask, own[batch.labels], 0)))
+        given = sharding.spread(mesh, (batch.images, np.where(batch.mask, own[batch.labels], 0)))
         right += _survivors(net, *given, batch.mask, budgets, method, steps, key)
     if not count:
         raise InputError(f'no labelled photo in "{source.name}" can be read')

@@ -10,7 +10,7 @@ _WHERE = {
     "fit_probe": "probe",
     "predict_probs": "probe",
     "predict": "prediction",
-    "make_train_step": "finetune",
+    "make_train_step": "train_step",
     "TrainConfig": "config",
     "train": "training",
     "evaluate": "run",

@@ -15,13 +15,14 @@ import PIL
 from jax.sharding import Mesh
 from jaxtyping import Float32, Int
 
-from tljax import exchange, hosts, parallel, trees
+from tljax import trees
 from tljax.data import loader
 from tljax.data.loader import Batch, Skipped
 from tljax.data.source import Source
+from tljax.distributed import collectives, join, sharding
 from tljax.errors import InputError
 from tljax.models.network import Network, for_inference
-from tljax.transfer.cache import FeatureCache
+from tljax.transfer.feature_cache import FeatureCache
 from tljax.transfer.prediction import Track, together, untracked
 from tljax.weights import fetch
 
@@ -74,9 +75,9 @@ def extract(
         InputError: an index that repeats or lies outside the source, or a batch size below 1.
     """
     asked = _checked(source, indices, batch_size)
-    index = asked[exchange.share(len(asked))]
-    mesh = parallel.local_mesh() if mesh is None else mesh
-    rows_at_once = parallel.whole_rows(batch_size, mesh)
+    index = asked[collectives.share(len(asked))]
+    mesh = sharding.local_mesh() if mesh is None else mesh
+    rows_at_once = sharding.whole_rows(batch_size, mesh)
     digests = loader.digests(source, index, threads=threads)
     values = np.zeros((len(index), net.spec.feature_dim), np.float32)
     row_of = {int(i): row for row, i in enumerate(index)}
@@ -120,10 +121,10 @@ def _embed(embed, variables, images):
 def _one_behind(net: Network, feed: Iterable[Batch], mesh: Mesh) -> Iterator[tuple[Batch, np.ndarray]]:
     """Each batch and its features, fetched only after the next batch was given to the devices."""
     net = for_inference(net)
-    variables = parallel.replicate(mesh, net.variables)
+    variables = sharding.replicate(mesh, net.variables)
     waiting = None
     for batch in feed:
-        given = batch, _embed(net.embed, variables, parallel.spread(mesh, batch.images))
+        given = batch, _embed(net.embed, variables, sharding.spread(mesh, batch.images))
         if waiting is not None:
             yield waiting[0], np.asarray(waiting[1])
         waiting = given
@@ -160,7 +161,7 @@ def _cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, 
         "batch_size": batch_size if devices == 1 else [batch_size, devices],
     }
     key = hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=16).hexdigest()
-    process, processes = hosts.processes()
+    process, processes = join.processes()
     part = f"-{process}of{processes}" if processes > 1 else ""  # a shared folder may be one without locks
     return folder / f"{spec.name}-{key}{part}.sqlite"
 

@@ -10,9 +10,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
-from tljax import exchange, parallel
 from tljax.data.loader import Skipped, batches
 from tljax.data.source import Source
+from tljax.distributed import collectives, sharding
 from tljax.models.network import Network, for_inference
 from tljax.progress import Track, untracked
 from tljax.transfer.augment import central
@@ -43,19 +43,19 @@ def make_predictor(
 ) -> Callable:
     """`(variables, track=untracked) -> ` what `predict` returns; for a network whose variables change."""
     step = make_eval_step(net.replace(folded=True).apply, size=net.spec.input_size)
-    mesh = parallel.local_mesh() if mesh is None else mesh
-    batch_size = parallel.whole_rows(batch_size, mesh)
+    mesh = sharding.local_mesh() if mesh is None else mesh
+    batch_size = sharding.whole_rows(batch_size, mesh)
 
     def run(variables: Any, track: Track = untracked):
-        folded = for_inference(net.replace(variables=parallel.own(variables))).variables
-        folded = parallel.replicate(mesh, folded)
+        folded = for_inference(net.replace(variables=sharding.own(variables))).variables
+        folded = sharding.replicate(mesh, folded)
         probs = [np.zeros((0, len(net.spec.classes)), np.float32)]
         index, skipped = [np.zeros(0, np.int64)], []
-        mine = indices[exchange.share(len(indices))]
+        mine = indices[collectives.share(len(indices))]
         feed = batches(source, mine, net.spec, batch_size=batch_size)
         for batch in track(feed, "predict", -(-len(mine) // batch_size)):
             skipped.extend(batch.skipped)
-            probs.append(np.asarray(step(folded, parallel.spread(mesh, batch.images)))[batch.mask])
+            probs.append(np.asarray(step(folded, sharding.spread(mesh, batch.images)))[batch.mask])
             index.append(batch.index[batch.mask])
         index, skipped, probs = together(indices, np.concatenate(index), skipped, np.concatenate(probs))
         return probs, index, skipped
@@ -84,10 +84,10 @@ def together(
     Returns:
         index, skipped and the arrays of all processes.
     """
-    if exchange.alone():
+    if collectives.alone():
         return index, skipped, *arrays
-    skipped = [Skipped(*row) for row in exchange.gather_lists([astuple(one) for one in skipped])]
-    index, *arrays = exchange.gather_rows(index, *arrays)
+    skipped = [Skipped(*row) for row in collectives.gather_lists([astuple(one) for one in skipped])]
+    index, *arrays = collectives.gather_rows(index, *arrays)
     place = {int(i): n for n, i in enumerate(asked)}
     order = np.argsort([place[int(i)] for i in index])
     return index[order], skipped, *(array[order] for array in arrays)

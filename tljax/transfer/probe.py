@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from tljax import parallel
+from tljax.distributed import sharding
 from tljax.errors import InputError
 from tljax.transfer.logistic import fit_path
 
@@ -86,10 +86,10 @@ def fit_probe(
     weights = len(labels) / (count * per_class[labels]) if balanced else np.ones(len(labels))
     photos = (features, labels, held_out, weights.astype(np.float32))
     if mesh is None or len(features) < features.shape[1]:  # solved among the photos' own directions: little work
-        mesh = parallel.data_mesh(jax.local_devices()[:1])
+        mesh = sharding.data_mesh(jax.local_devices()[:1])
     photos, padded = _divided(mesh, photos)
     found = fit_path(*photos, np.asarray(strengths, np.float32), count=count, folds=folds, padded=padded)
-    fit = parallel.collect(mesh, found)
+    fit = sharding.collect(mesh, found)
     if not (np.isfinite(fit["kernel"]).all() and np.isfinite(fit["bias"]).all()):
         raise InputError(f"the probe is not finite: features reach {np.abs(features).max():.1e}; scale them down")
     measured = zip(strengths, fit["accuracy"], fit["loss"], fit["temperature"], strict=True)
@@ -141,7 +141,7 @@ def _divided(mesh: Mesh, photos: tuple) -> tuple[tuple, bool]:
     if missing:
         fill = (np.repeat(features[:1], missing, 0), [0] * missing, [-1] * missing, [0] * missing)
         photos = tuple(np.concatenate([a, np.asarray(b, a.dtype)]) for a, b in zip(photos, fill, strict=True))
-    return parallel.divide(mesh, photos), bool(missing)
+    return sharding.divide(mesh, photos), bool(missing)
 
 
 @jax.jit

@@ -24,10 +24,10 @@ from tljax.models.spec import ModelSpec
 from tljax.report import run_page
 from tljax.transfer.config import Recorded, TrainConfig
 from tljax.transfer.features import Features
-from tljax.transfer.folder import CONFIG, JOURNAL
-from tljax.transfer.journal import read_journal
+from tljax.transfer.metrics_log import read_journal
 from tljax.transfer.probe import Probe
 from tljax.transfer.run import read_classes
+from tljax.transfer.run_folder import CONFIG, JOURNAL
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 _FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")

@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tljax import metrics
 from tljax.data.sources import open_source
 from tljax.errors import InputError, match_name
 from tljax.files import read_regular
 from tljax.models.network import Network, abstract_variables, make_network
 from tljax.models.spec import ModelSpec, get_spec
 from tljax.progress import Track, untracked
-from tljax.transfer import metrics
 from tljax.transfer.checkpoint import restore
-from tljax.transfer.folder import CONFIG
 from tljax.transfer.prediction import predict
+from tljax.transfer.run_folder import CONFIG
 from tljax.weights.fetch import fetch
 from tljax.weights.load import load_pretrained, weights_digest
 

@@ -10,19 +10,34 @@ from typing import Any
 import jax
 import numpy as np
 
-from tljax import exchange, hosts, parallel
+from tljax import metrics
 from tljax.data.images import DecodeError, decode
 from tljax.data.source import Source, fingerprint
 from tljax.data.sources import open_source
 from tljax.data.splits import duplicates, split
+from tljax.distributed import collectives, join, sharding
 from tljax.errors import InputError
 from tljax.models.network import Network
 from tljax.progress import Track, untracked
-from tljax.transfer import metrics
 from tljax.transfer.checkpoint import save
 from tljax.transfer.config import DEFAULT_EPOCHS, Recorded, TrainConfig, make_config, read_recorded
 from tljax.transfer.features import Features, extract
-from tljax.transfer.folder import (
+from tljax.transfer.finetuning import finetune
+from tljax.transfer.metrics_log import append, read_journal
+from tljax.transfer.prediction import predict
+from tljax.transfer.preemption import Preempted, on_sigterm, until
+from tljax.transfer.probe import fit_probe, predict_probs
+from tljax.transfer.record import (
+    check_repeated,
+    check_resumed,
+    describe,
+    finished,
+    recorded_data,
+    recorded_options,
+    write_page,
+)
+from tljax.transfer.run import load_backbone, run_spec, with_head
+from tljax.transfer.run_folder import (
     CONFIG,
     JOURNAL,
     RUN,
@@ -35,21 +50,6 @@ from tljax.transfer.folder import (
     write_json,
     write_skipped,
 )
-from tljax.transfer.journal import append, read_journal
-from tljax.transfer.loop import finetune
-from tljax.transfer.prediction import predict
-from tljax.transfer.probe import fit_probe, predict_probs
-from tljax.transfer.record import (
-    check_repeated,
-    check_resumed,
-    describe,
-    finished,
-    recorded_data,
-    recorded_options,
-    write_page,
-)
-from tljax.transfer.run import load_backbone, run_spec, with_head
-from tljax.transfer.stopping import Preempted, on_sigterm, until
 
 TINY = 64
 """Pictures whose short side is at most this many pixels count as tiny: icons, digits, letters."""
@@ -74,7 +74,7 @@ def train(
     last saved step (in `OUT.partial`) or starts anew, and ends with the RUN that an unbroken call gives, bit for bit
     on the same machine. On SIGTERM it stops by itself, with what it has saved.
 
-    Among several processes (`hosts.joined`) each calls this with the same arguments, reads its share of the photos, and
+    Among several processes (`join.joined`) each calls this with the same arguments, reads its share of the photos, and
     gets the same result. All of them see the disk of `out`, to which they write checkpoints together; the rest of the
     RUN is written by the first.
 
@@ -102,7 +102,9 @@ def train(
     config = make_config(config or (before and before.options), **options)
     data, before = _what(data, before, config)
     resumes = resume and not overwrite and not dry_run
-    done = exchange.from_first(lambda: _finished(check_out(out, overwrite=overwrite, resume=resume), config, resumes))
+    done = collectives.from_first(
+        lambda: _finished(check_out(out, overwrite=overwrite, resume=resume), config, resumes)
+    )
     if done:
         return done | {"out": str(out), "seconds": round(time.monotonic() - began, 3)}
     source = open_source(data, labels_csv=config.labels)
@@ -120,7 +122,7 @@ def train(
     if dry_run:
         seconds = round(time.monotonic() - began, 3)
         return {**result, "dry_run": True, "options": recorded_options(config), "seconds": seconds}
-    own = run_folder(out, overwrite=overwrite, resume=resume) if hosts.first() else scratch_folder()
+    own = run_folder(out, overwrite=overwrite, resume=resume) if join.first() else scratch_folder()
     try:
         with own as folder, on_sigterm() as asked:
             partial = partial_folder(Path(out).expanduser().absolute())
@@ -163,7 +165,7 @@ def _train(
 ) -> dict[str, Any]:
     """Fills `folder`, with saved states in `partial`; the entries of `train`'s result."""
     backbone, digest = load_backbone(config.model, config.weights)
-    exchange.check_same(photos=fingerprint(source), weights=digest, options=repr(config))
+    collectives.check_same(photos=fingerprint(source), weights=digest, options=repr(config))
     if not partial.is_dir():
         raise InputError(f'"{partial}", which process 0 made, is not here: --out must be on a disk that all share')
     tiny = config.mode == "finetune" and _tiny(source)
@@ -188,10 +190,10 @@ def _train(
         l2=config.l2,
         balanced=config.balanced,
         seed=config.seed,
-        mesh=parallel.data_mesh(),
+        mesh=sharding.data_mesh(),
     )
     spec = run_spec(backbone.spec, source.classes, backbone.spec.input_size)
-    net = with_head(backbone, spec, exchange.arrays_from_first({"kernel": probe.kernel, "bias": probe.bias}))
+    net = with_head(backbone, spec, collectives.arrays_from_first({"kernel": probe.kernel, "bias": probe.bias}))
     probs, index, extra = predict_probs(probe, values["val"]), shares["val"], {}
     if config.mode == "finetune":
         extra = {"probe_val_accuracy": metrics.accuracy(probs.argmax(1), labels["val"])}
@@ -223,7 +225,7 @@ def _train(
     }
     append(folder / JOURNAL, {"final": result})
     seconds = round(time.monotonic() - began, 3)
-    if hosts.first():
+    if join.first():
         write_page(folder, net, source, index, probs, probe, {**described, **result, "seconds": seconds})
     return result | {"seconds": round(time.monotonic() - began, 3)}
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from tljax import parallel
+from tljax.distributed import sharding
 from tljax.models.conv.plain import Pads, general, on_cpu, pad, shifts, turned, weave
 from tljax.models.conv.winograd import winograd
 
@@ -122,7 +122,7 @@ def _filter_gradient(x, dy, kernel, stride, pads):
         taps = [_flat(tap).T @ flat for tap in shifts(x, size, stride)]
         return jnp.stack(taps).reshape(kernel.shape)
     columns = functools.partial(_columns_gradient, stride=stride, size=size)
-    return parallel.sum_over_rows(columns, x, dy).reshape(kernel.shape)
+    return sharding.sum_over_rows(columns, x, dy).reshape(kernel.shape)
 
 
 def _columns_gradient(x, dy, stride, size):

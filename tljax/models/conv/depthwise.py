@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from tljax import parallel
+from tljax.distributed import sharding
 from tljax.models.conv.plain import Pads, general, on_cpu, pad, shifts, turned, weave
 
 
@@ -39,7 +39,7 @@ def _depthwise_backward(stride, pads, residuals, dy):
     def fast(x, kernel, dy):
         padded = pad(x, pads)
         taps = functools.partial(_tap_gradients, stride=stride, size=kernel.shape[:2])
-        dkernel = parallel.sum_over_rows(taps, padded, dy)[:, :, None]
+        dkernel = sharding.sum_over_rows(taps, padded, dy)[:, :, None]
         dx = _input_gradient(dy, kernel[:, :, 0], stride, pads, x.shape[1:3])
         return dx, dkernel.astype(kernel.dtype)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tljax.errors import InputError
-from tljax.transfer.folder import CONFIG, JOURNAL, STATES, check_out, drop_leftovers, run_folder
+from tljax.transfer.run_folder import CONFIG, JOURNAL, STATES, check_out, drop_leftovers, run_folder
 
 
 def interrupted(folder):

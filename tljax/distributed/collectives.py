@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from tljax import hosts
+from tljax.distributed import join
 from tljax.errors import InputError
 
 Tree = Any
@@ -23,12 +23,12 @@ _meetings = 0
 
 def alone() -> bool:
     """Whether there is but one process."""
-    return hosts.processes()[1] == 1
+    return join.processes()[1] == 1
 
 
 def share(count: int) -> slice:
     """Which of `count` rows are this process's: every n-th."""
-    process, processes = hosts.processes()
+    process, processes = join.processes()
     return slice(process, count, processes)
 
 
@@ -41,7 +41,7 @@ def check_same(**facts: str) -> None:
     expected = from_first(lambda: facts)
     for name, value in facts.items():
         if value != expected[name]:
-            own, _ = hosts.processes()
+            own, _ = join.processes()
             raise InputError(f"process {own} has other {name} than process 0: give all of them the same")
 
 
@@ -67,14 +67,14 @@ def from_first(function: Callable[[], Any]) -> Any:
     """What `function`, called in process 0 alone, returns; JSON must be able to hold it."""
     if alone():
         return function()
-    return json.loads(_send(json.dumps(function()).encode() if hosts.first() else b""))
+    return json.loads(_send(json.dumps(function()).encode() if join.first() else b""))
 
 
 def file_from_first(path: Path) -> None:
     """Makes a file what it is in process 0; an absent one stays absent there, and is empty elsewhere."""
     if alone():
         return
-    own = hosts.first()
+    own = join.first()
     content = _send(path.read_bytes() if own and path.exists() else b"")
     if not own:
         path.write_bytes(content)
@@ -133,4 +133,4 @@ def _meet() -> None:
     """Waits for those that still read photos: a collective would give up after a while."""
     global _meetings
     _meetings += 1
-    hosts.meet(f"exchange/{_meetings}")
+    join.meet(f"exchange/{_meetings}")

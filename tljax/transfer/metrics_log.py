@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tljax.errors import InputError
-from tljax.transfer.finetune import make_schedule
-from tljax.transfer.folder import write_text
+from tljax.transfer.run_folder import write_text
+from tljax.transfer.train_step import make_schedule
 
 _SHOWN = 4
 """Photos that a message names; the rest is in `metrics.jsonl`."""

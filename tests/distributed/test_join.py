@@ -17,11 +17,11 @@ import pytest
 
 from tests.photos import make_photos
 from tests.two_hosts import compute
+from tljax.distributed.join import joined
 from tljax.errors import InputError
-from tljax.hosts import joined
 from tljax.transfer.run import load_run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TUNE = ["--model", "squeezenet1_1.caffe", "--image-size", "32", "--batch-size", "4", "--mode", "finetune"]
 TUNE += ["--epochs", "3", "--save-every", "1", "--freeze", "params/(conv1|fire[2-7]).*"]
 

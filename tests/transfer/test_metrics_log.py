@@ -1,6 +1,6 @@
 import pytest
 
-from tljax.transfer.journal import Journal, NotFinite, Plan, append, read_journal
+from tljax.transfer.metrics_log import Journal, NotFinite, Plan, append, read_journal
 
 PLAN = Plan(batch_size=4, epoch_steps=2, steps=4, lr=0.1, warmup=0)
 

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from tljax import parallel
+from tljax.distributed import sharding
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EIGHT = "--xla_force_host_platform_device_count=8"
 
 
@@ -35,18 +35,18 @@ def test_eight_devices_longer():
 
 def test_padding_adds_zeros_below():
     tree = {"a": np.ones((3, 2), np.uint8), "mask": np.ones(3, bool)}
-    padded = parallel.pad_rows(tree, 4)
+    padded = sharding.pad_rows(tree, 4)
     np.testing.assert_array_equal(padded["a"], [[1, 1]] * 3 + [[0, 0]])
     np.testing.assert_array_equal(padded["mask"], [True, True, True, False])
     assert (padded["a"].dtype, padded["mask"].dtype) == (np.uint8, bool)
-    assert parallel.pad_rows(tree, 3)["a"] is tree["a"]
+    assert sharding.pad_rows(tree, 3)["a"] is tree["a"]
 
 
 def test_one_device_is_left_alone():
-    one = parallel.data_mesh(jax.devices()[:1])
+    one = sharding.data_mesh(jax.devices()[:1])
     tree, function = {"a": np.ones((3, 2))}, len
-    assert parallel.spread(one, tree) is tree
-    assert parallel.divide(one, tree) is tree
-    assert parallel.on(one, function) is function
-    assert parallel.whole_rows(7, one) == 7
-    assert parallel.sum_over_rows(lambda x: x.sum(0), tree["a"]).tolist() == [3, 3]
+    assert sharding.spread(one, tree) is tree
+    assert sharding.divide(one, tree) is tree
+    assert sharding.on(one, function) is function
+    assert sharding.whole_rows(7, one) == 7
+    assert sharding.sum_over_rows(lambda x: x.sum(0), tree["a"]).tolist() == [3, 3]

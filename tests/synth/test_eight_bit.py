@@ -3,7 +3,7 @@ import pytest
 
 from tljax.errors import InputError
 from tljax.synth import quantize, to_bytes
-from tljax.synth.lattice import check_budget, norms
+from tljax.synth.eight_bit import check_budget, norms
 
 
 def lattice_images(seed, shape=(2, 6, 6, 3), low=0, high=256):

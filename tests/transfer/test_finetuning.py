@@ -9,7 +9,9 @@ import pytest
 from tljax import trees
 from tljax.models.network import abstract_variables, make_network
 from tljax.models.spec import get_spec
-from tljax.transfer.finetune import (
+from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers, trainable_labels
+from tljax.transfer.prediction import make_eval_step
+from tljax.transfer.train_step import (
     balanced_weights,
     init_state,
     make_optimizer,
@@ -18,8 +20,6 @@ from tljax.transfer.finetune import (
     smoothed_cross_entropy,
     state_variables,
 )
-from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers, trainable_labels
-from tljax.transfer.prediction import make_eval_step
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.photos import make_photos
 from tljax.data.sources import image_source
-from tljax.transfer.cache import FeatureCache
+from tljax.transfer.feature_cache import FeatureCache
 from tljax.transfer.features import extract
 from tljax.weights.load import load_pretrained
 
@@ -23,7 +23,7 @@ DIM = 64
 WRITER = """
     import pathlib, sys, time
     import numpy as np
-    from tljax.transfer.cache import FeatureCache
+    from tljax.transfer.feature_cache import FeatureCache
     with FeatureCache(pathlib.Path(sys.argv[1]), 64) as cache:
         print("ready", flush=True)
         for start in range(0, 10**9, 25):

@@ -14,18 +14,23 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int
 
-from tljax import exchange, hosts, parallel
+from tljax import metrics
 from tljax.data.loader import batches
 from tljax.data.source import Source
+from tljax.distributed import collectives, join, sharding
 from tljax.errors import InputError
 from tljax.models.network import Network
 from tljax.models.spec import ModelSpec
 from tljax.progress import Track, untracked
-from tljax.transfer import metrics
 from tljax.transfer.augment import augmentation
 from tljax.transfer.checkpoint import Checkpoints
 from tljax.transfer.config import DEFAULT_EPOCHS, DEFAULT_LR, TINY_LR, TrainConfig
-from tljax.transfer.finetune import (
+from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers, trainable_labels
+from tljax.transfer.metrics_log import Journal, NotFinite, Plan
+from tljax.transfer.prediction import make_predictor
+from tljax.transfer.preemption import Preempted, until
+from tljax.transfer.run_folder import JOURNAL, STATES
+from tljax.transfer.train_step import (
     TrainState,
     balanced_weights,
     init_state,
@@ -33,11 +38,6 @@ from tljax.transfer.finetune import (
     make_train_step,
     state_variables,
 )
-from tljax.transfer.folder import JOURNAL, STATES
-from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers, trainable_labels
-from tljax.transfer.journal import Journal, NotFinite, Plan
-from tljax.transfer.prediction import make_predictor
-from tljax.transfer.stopping import Preempted, until
 from tljax.trees import partition
 
 
@@ -90,11 +90,11 @@ def finetune(
         NotFinite: a loss or gradient that is not finite; the state before that step is saved.
         Preempted: `asked` was set.
     """
-    plan = make_plan(config, len(split["train"]), tiny=tiny, processes=hosts.processes()[1])
-    mesh = parallel.data_mesh()
+    plan = make_plan(config, len(split["train"]), tiny=tiny, processes=join.processes()[1])
+    mesh = sharding.data_mesh()
     flip = not tiny if config.flip is None else config.flip
     step, state, frozen = _prepare(net, source.labels[split["train"]], config, plan, mesh, flip=flip)
-    exchange.file_from_first(folder / JOURNAL)
+    collectives.file_from_first(folder / JOURNAL)
     log = Journal(folder / JOURNAL, plan, files=source.files, skip_nonfinite=config.skip_nonfinite)
     with Checkpoints(states or folder.parent / STATES, best=log.best) as checkpoints:
         if checkpoints.latest() is not None:
@@ -108,15 +108,15 @@ def finetune(
                 feed = _epoch_batches(source, split["train"], net.spec, plan, config.seed, epoch, start)
                 left = (epoch + 1) * plan.epoch_steps - start
                 for number, batch, index in track(feed, f"epoch {epoch + 1} of {epochs}", left):
-                    if hosts.stops_at(number, asked.is_set()):
+                    if join.stops_at(number, asked.is_set()):
                         raise Preempted
-                    state, measures = step(state, frozen, parallel.spread(mesh, batch), key=key, number=number)
+                    state, measures = step(state, frozen, sharding.spread(mesh, batch), key=key, number=number)
                     log.step(number, measures, index)
                     checkpoints.write()
                     if number % config.save_every == 0:
                         checkpoints.take(state)
                 _save(checkpoints, log, state)
-                alone = hosts.processes()[1] == 1  # several stop together, in front of a step
+                alone = join.processes()[1] == 1  # several stop together, in front of a step
                 found = validate(state_variables(state, frozen), until(asked, untracked) if alone else untracked)
                 log.epoch(epoch + 1, found, time.monotonic() - began)
         except (Preempted, NotFinite):
@@ -167,7 +167,7 @@ def _prepare(
         skip_nonfinite=config.skip_nonfinite,
         mesh=mesh,
     )
-    return step, *parallel.replicate(mesh, init_state(net.variables, labels["params"], optimizer))
+    return step, *sharding.replicate(mesh, init_state(net.variables, labels["params"], optimizer))
 
 
 def _validation(net: Network, source: Source, indices: np.ndarray, batch_size: int) -> Callable:
@@ -193,7 +193,7 @@ def _epoch_batches(
     The pictures come with the margin that is cut off in prediction, so that crops have room. Of several processes each
     has its part of the batch, and the places of all.
     """
-    process, processes = hosts.processes()
+    process, processes = join.processes()
     order = np.random.default_rng([seed, epoch]).permutation(np.sort(indices))
     first, last = start - epoch * plan.epoch_steps, plan.epoch_steps
     wide = replace(spec, input_size=spec.resize_size, crop_pct=1.0)

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from tljax.transfer.cache import FeatureCache
+from tljax.transfer.feature_cache import FeatureCache
 
 DIM = 6
 
@@ -148,7 +148,7 @@ def test_a_process_killed_while_writing_leaves_whole_batches(path):
     program = f"""
         import os, pathlib
         import numpy as np
-        from tljax.transfer.cache import FeatureCache
+        from tljax.transfer.feature_cache import FeatureCache
         cache = FeatureCache(pathlib.Path({str(path)!r}), {DIM}).__enter__()
         cache.put({{"whole": np.ones({DIM}, np.float32)}})
         cache._connection.execute("DELETE FROM features")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from tljax import metrics
 from tljax.errors import InputError
-from tljax.transfer import metrics
 
 CLASSES = ("ant", "bee", "cow", "dog")
 

@@ -10,7 +10,8 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from tljax import parallel, trees
+from tljax import trees
+from tljax.distributed import sharding
 from tljax.transfer.augment import Augment, augment
 from tljax.transfer.freeze import FROZEN, trainable_labels
 
@@ -131,7 +132,7 @@ def make_train_step(
         class_weights: weight of each class in the loss; None is 1 for all.
         update_stats: layers whose batch norm uses and updates the batch's statistics (`freeze.moving_layers`;
             give whole batches then). All others stay in inference mode, their statistics bit for bit.
-        mesh: devices that share each batch (`parallel.spread`); state, frozen and metrics are on all of them.
+        mesh: devices that share each batch (`sharding.spread`); state, frozen and metrics are on all of them.
     Returns:
         The step. `batch` is {"images": uint8 (b, h, w, 3), "labels": int32 (b,), "mask": bool (b,)}; a row
         whose mask is False has no part in the loss. `key` is the run's: the step folds its number in, so that
@@ -175,7 +176,7 @@ def make_train_step(
 
     if mesh is None or mesh.size == 1:
         return jax.jit(step, donate_argnames="state")
-    return parallel.on(mesh, jax.jit(step, donate_argnames="state", out_shardings=parallel.replicated(mesh)))
+    return sharding.on(mesh, jax.jit(step, donate_argnames="state", out_shardings=sharding.replicated(mesh)))
 
 
 def smoothed_cross_entropy(
