@@ -22,7 +22,7 @@ from tljax.synth.robustness import robust_accuracy
 from tljax.transfer.augment import augmentation
 from tljax.transfer.features import _embed, extract
 from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers
-from tljax.transfer.prediction import predict
+from tljax.transfer.prediction import predict_source
 from tljax.transfer.probe import fit_probe, predict_probs
 from tljax.transfer.train_step import init_state, make_train_step
 
@@ -71,9 +71,7 @@ source = pytest.fixture(scope="module", name="source")(toy_source)
 
 
 def test_features(net, source):
-    one, *others = (
-        extract(net, source, range(PHOTOS), batch_size=6, cache=False, mesh=mesh(devices)) for devices in (1, 2, 8)
-    )
+    one, *others = (extract(net, source, batch_size=6, cache=False, mesh=mesh(devices)) for devices in (1, 2, 8))
     assert len(one.values) == PHOTOS - 1
     for found in others:
         np.testing.assert_allclose(found.values, one.values, atol=1e-6, rtol=0)
@@ -82,15 +80,15 @@ def test_features(net, source):
 
 
 def test_by_default_all_devices_share_a_batch(net, source, tmp_path):
-    extract(net, source, range(PHOTOS), batch_size=8, cache=tmp_path)
-    extract(net, source, range(PHOTOS), batch_size=8, cache=tmp_path, mesh=mesh(8))
+    extract(net, source, batch_size=8, cache=tmp_path)
+    extract(net, source, batch_size=8, cache=tmp_path, mesh=mesh(8))
     assert len(list(tmp_path.iterdir())) == 1
-    extract(net, source, range(PHOTOS), batch_size=8, cache=tmp_path, mesh=mesh(1))
+    extract(net, source, batch_size=8, cache=tmp_path, mesh=mesh(1))
     assert len(list(tmp_path.iterdir())) == 2, "one device computes other bits, so it has another cache"
 
 
 def test_probabilities(net, source):
-    one, *others = (predict(net, source, range(PHOTOS), batch_size=6, mesh=mesh(devices)) for devices in (1, 2, 8))
+    one, *others = (predict_source(net, source, batch_size=6, mesh=mesh(devices)) for devices in (1, 2, 8))
     for probs, index, skipped in others:
         np.testing.assert_allclose(probs, one[0], atol=1e-6, rtol=0)
         np.testing.assert_array_equal(index, one[1])

@@ -10,15 +10,15 @@ import numpy as np
 from tests.eight_devices import LIGHT, PHOTOS, make_batch, make_training, toy_net, toy_source
 from tljax.distributed import collectives, join, sharding
 from tljax.transfer.features import extract
-from tljax.transfer.prediction import predict
+from tljax.transfer.prediction import predict_source
 from tljax.transfer.probe import fit_probe, predict_probs
 
 
 def compute():
     """Features, probabilities, the parameters after one step, a probe: {name: array}."""
     net, source = toy_net(), toy_source()
-    features = extract(net, source, range(PHOTOS)[::-1], batch_size=6, cache=False)
-    probs, index, skipped = predict(net, source, range(PHOTOS), batch_size=6)
+    features = extract(net, source.subset(range(PHOTOS)[::-1]), batch_size=6, cache=None, skip=True)
+    probs, index, skipped = predict_source(net, source, batch_size=6)
     mesh = sharding.data_mesh()
     _, step, state, frozen = make_training(net, mesh, setting=LIGHT)
     process, processes = join.processes()

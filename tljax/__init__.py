@@ -15,6 +15,8 @@ _WHERE = {
     "for_inference": "tljax.models.network",
     "load_pretrained": "tljax.weights.load",
     "load_run": "tljax.transfer.run",
+    "load_images": "tljax.data.loader",
+    "predict": "tljax.transfer.prediction",
 }
 _PACKAGES = ("models", "weights", "data", "transfer", "synth", "report", "trees", "errors")
 

@@ -1,7 +1,7 @@
 """Pytrees of nested dicts: path names of leaves, labels by pattern, partition and combine."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ import jax
 from tljax.errors import InputError
 
 Tree = Any
-Rules = Sequence[tuple[str, str]]
+Rules = Sequence[tuple[str, Hashable]]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -64,12 +64,12 @@ def label(tree: Mapping[str, Any], rules: Rules) -> Tree:
     return unflatten(labels)
 
 
-def partition(tree: Tree, labels: Tree, wanted: str | Collection[str]) -> tuple[Tree, Tree]:
+def partition(tree: Tree, labels: Tree, wanted: Hashable | Collection[Hashable]) -> tuple[Tree, Tree]:
     """Splits `tree` into (leaves whose label is wanted, the others), with None in the other's places.
 
     None is an empty pytree, so gradients and optimisers see the selected leaves only (as equinox does).
     """
-    wanted = {wanted} if isinstance(wanted, str) else set(wanted)
+    wanted = set(wanted) if isinstance(wanted, Collection) and not isinstance(wanted, str) else {wanted}
     chosen = jax.tree.map(lambda leaf, name: leaf if name in wanted else None, tree, labels)
     rest = jax.tree.map(lambda leaf, name: None if name in wanted else leaf, tree, labels)
     return chosen, rest

@@ -39,7 +39,7 @@ EXTRACTOR = """
     source = image_source([sys.argv[1]])
     print("ready", flush=True)
     net = load_pretrained("squeezenet1_1.caffe")
-    found = extract(net, source, range(len(source.files)), batch_size=2, cache=sys.argv[2])
+    found = extract(net, source, batch_size=2, cache=sys.argv[2])
     np.save(sys.argv[3], found.values)
 """
 
@@ -134,7 +134,7 @@ def photos(tmp_path_factory):
 def expected(photos):
     """The features without any cache."""
     source, net = image_source([photos]), load_pretrained("squeezenet1_1.caffe")
-    return extract(net, source, range(len(source.files)), batch_size=2, cache=None).values
+    return extract(net, source, batch_size=2, cache=None).values
 
 
 @pytest.mark.slow
@@ -159,10 +159,10 @@ def test_an_extraction_goes_on_where_the_disk_is_full(photos, expected, small_di
     source, net = image_source([photos]), load_pretrained("squeezenet1_1.caffe")
     (small_disk / "filler").write_bytes(bytes(64 << 10))
     with pytest.warns(RuntimeWarning, match="not cached") as caught:
-        found = extract(net, source, range(len(source.files)), batch_size=2, cache=small_disk)
+        found = extract(net, source, batch_size=2, cache=small_disk)
     assert len(caught) == 1
     np.testing.assert_array_equal(found.values, expected)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        again = extract(net, source, range(len(source.files)), batch_size=2, cache=small_disk)
+        again = extract(net, source, batch_size=2, cache=small_disk)
     np.testing.assert_array_equal(again.values, expected)

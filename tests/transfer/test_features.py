@@ -12,7 +12,7 @@ from tljax.data.source import Source
 from tljax.errors import InputError
 from tljax.models.network import Network, for_inference, init_network
 from tljax.transfer import features as room
-from tljax.transfer.features import extract, variables_digest
+from tljax.transfer.feature_cache import cache_file, variables_digest
 
 PHOTOS = 11
 BAD = {2: b"no picture", 7: b""}
@@ -41,6 +41,11 @@ def make_source(photos=PHOTOS, bad=BAD):
     return Source("photos", ("a", "b"), files, np.arange(photos, dtype=np.int32) % 2, contents.__getitem__)
 
 
+def extract(net, source, indices, **options):
+    """Of some of the photos, without those that cannot be read."""
+    return room.extract(net, source.subset(indices), skip=True, **options)
+
+
 class Counted:
     """A `track` that counts the photos computed."""
 
@@ -55,9 +60,9 @@ class Counted:
 def test_features_are_those_of_embed_and_follow_the_order_asked_for(net):
     asked = [9, 0, 2, 4, 1, 7, 3]
     found = extract(net, make_source(), asked, batch_size=4, cache=False)
-    np.testing.assert_array_equal(found.index, [9, 0, 4, 1, 3])
+    np.testing.assert_array_equal(found.index, [0, 1, 3, 4, 6])
     np.testing.assert_array_equal(found.labels, [1, 0, 0, 1, 1])
-    images = np.stack([preprocess(picture(i), net.spec) for i in found.index])
+    images = np.stack([preprocess(picture(asked[i]), net.spec) for i in found.index])
     expected = net.embed(net.variables, images.astype(np.float32) / 255)
     assert found.values.dtype == np.float32
     np.testing.assert_allclose(found.values, expected, atol=1e-5, rtol=1e-5)
@@ -113,21 +118,21 @@ def scaled_weights(net: Network) -> Network:
     ],
 )
 def test_another_network_or_preprocessing_has_another_cache(net, change, tmp_path):
-    assert room._cache_file(tmp_path, change(net), 4) != room._cache_file(tmp_path, net, 4)
+    assert cache_file(tmp_path, change(net), 4) != cache_file(tmp_path, net, 4)
 
 
 def test_another_head_name_or_batch_size(net, tmp_path):
     same = net.replace(spec=replace(net.spec, classes=("x", "y", "z"), licence="?"))
-    assert room._cache_file(tmp_path, same, 4) == room._cache_file(tmp_path, net, 4)
-    assert room._cache_file(tmp_path, net, 5) != room._cache_file(tmp_path, net, 4)
+    assert cache_file(tmp_path, same, 4) == cache_file(tmp_path, net, 4)
+    assert cache_file(tmp_path, net, 5) != cache_file(tmp_path, net, 4)
 
 
-def test_the_default_cache_is_in_the_cache_folder_and_can_be_off(net, tmp_path, monkeypatch):
+def test_there_is_no_cache_unless_one_is_asked_for(net, tmp_path, monkeypatch):
     monkeypatch.setenv("TLJAX_CACHE", str(tmp_path))
     extract(net, make_source(), [0, 1], batch_size=4, cache=False)
-    extract(net, make_source(), [0, 1], batch_size=4, cache=None)
-    assert list(tmp_path.iterdir()) == []
     extract(net, make_source(), [0, 1], batch_size=4)
+    assert list(tmp_path.iterdir()) == []
+    extract(net, make_source(), [0, 1], batch_size=4, cache=True)
     assert [path.suffix for path in (tmp_path / "features").iterdir()] == [".sqlite"]
 
 
@@ -194,13 +199,27 @@ def test_memory_does_not_grow_with_the_number_of_photos(net):
     [
         ([0, 99], {}, "it has 11"),
         ([-1], {}, "it has 11"),
-        ([1, 2, 1], {}, "photo 1 .* twice"),
         ([1], {"batch_size": 0}, "batch size 0"),
     ],
 )
 def test_bad_indices_are_refused(net, indices, options, message):
     with pytest.raises(InputError, match=message):
         extract(net, make_source(), indices, **options)
+
+
+def test_a_photo_that_cannot_be_read_is_refused_by_name_unless_it_may_be_left_out(net):
+    with pytest.raises(InputError, match=r'"2.png" cannot be read: not a picture .* \(and 1 more\)'):
+        room.extract(net, make_source(), batch_size=4)
+
+
+def test_arrays_files_and_bytes_of_the_same_photos_have_the_same_features(net, tmp_path):
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(encoded(i))
+    paths = [tmp_path / f"{i}.png" for i in range(4)]
+    forms = [tmp_path, paths, [encoded(i) for i in range(4)], [Image.open(path) for path in paths]]
+    expected = room.extract(net, np.stack([picture(i) for i in range(4)]), batch_size=4)
+    for photos in forms:
+        np.testing.assert_array_equal(room.extract(net, photos, batch_size=4).values, expected.values)
 
 
 def test_the_digest_of_variables_sees_values_shapes_and_names():

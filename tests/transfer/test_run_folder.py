@@ -1,7 +1,7 @@
 import pytest
 
 from tljax.errors import InputError
-from tljax.transfer.run_folder import CONFIG, JOURNAL, STATES, check_out, drop_leftovers, run_folder
+from tljax.transfer.run_folder import CONFIG, LOG, STATES, check_out, drop_leftovers, run_folder
 
 
 def interrupted(folder):
@@ -9,7 +9,7 @@ def interrupted(folder):
     partial = folder / "out.partial"
     (partial / STATES / "7").mkdir(parents=True)
     (partial / "run").mkdir()
-    for name in (CONFIG, JOURNAL, "classes.json"):
+    for name in (CONFIG, LOG, "classes.json"):
         (partial / "run" / name).write_text(name)
     return folder / "out"
 
@@ -23,7 +23,7 @@ def old_run(folder):
 def test_a_resumed_folder_holds_its_configuration_and_journal_and_nothing_else(tmp_path):
     out = interrupted(tmp_path)
     with run_folder(out, overwrite=False, resume=True) as folder:
-        assert {path.name for path in folder.iterdir()} == {CONFIG, JOURNAL}
+        assert {path.name for path in folder.iterdir()} == {CONFIG, LOG}
         assert (folder.parent / STATES / "7").is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

@@ -21,13 +21,13 @@ def test_a_run_traces_each_of_its_steps_once(tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, name, kept)
 
-    spy(finetuning, "make_train_step")
+    spy(finetuning, "guard")
     spy(prediction, "make_eval_step")
     before = features._embed._cache_size()
     options = {"model": "squeezenet1_1.caffe", "image_size": 64, "batch_size": 4, "mode": "finetune", "epochs": 3}
     train(photos, tmp_path / "run", freeze=("params/(conv1|fire[2-8]).*",), **options)
     assert features._embed._cache_size() <= before + 1, "the last batch of photos is smaller, and is padded"
     assert {name: [step._cache_size() for step in steps] for name, steps in made.items()} == {
-        "make_train_step": [1],
+        "guard": [1],
         "make_eval_step": [1] * len(made["make_eval_step"]),
     }

@@ -17,11 +17,12 @@ from tests.photos import make_photos
 from tljax import metrics, trees
 from tljax.errors import InputError
 from tljax.transfer import finetuning
-from tljax.transfer.config import TrainConfig, config_from_file, make_config
+from tljax.transfer.config import TrainConfig, make_config
+from tljax.transfer.config_file import config_from_file
 from tljax.transfer.finetuning import make_plan
-from tljax.transfer.metrics_log import NotFinite
+from tljax.transfer.history import NotFinite
 from tljax.transfer.run import evaluate, load_run
-from tljax.transfer.training import train
+from tljax.transfer.training import tiny_defaults, train
 from tljax.weights.load import load_pretrained
 
 SMALL = {"model": "squeezenet1_1.caffe", "image_size": 64, "batch_size": 4}
@@ -335,9 +336,9 @@ def test_a_batch_that_is_not_finite_can_be_passed_over(photos, tmp_path, monkeyp
 
         step = real(apply, *args, **options)
 
-        def run(state, frozen, batch, *, key, number):
-            images = batch["images"] if number != 4 else np.zeros_like(batch["images"])
-            return step(state, frozen, {**batch, "images": images}, key=key, number=number)
+        def run(state, frozen, batch, *, key):
+            images = jax.numpy.where(state.step == 3, 0, batch["images"]).astype(np.uint8)
+            return step(state, frozen, {**batch, "images": images}, key=key)
 
         return run
 
@@ -445,8 +446,9 @@ def test_a_configuration_file_repeats_the_options(probed):
 
 def test_tiny_pictures_learn_faster_and_a_given_rate_wins():
     config = make_config(mode="finetune", batch_size=8, epochs=3)
-    plan, tiny = make_plan(config, 20), make_plan(config, 20, tiny=True)
+    plan, tiny = make_plan(config, 20), make_plan(tiny_defaults(config), 20)
     assert (plan.batch_size, plan.epoch_steps, plan.steps) == (8, 2, 6)
     assert tiny.lr > plan.lr
-    assert make_plan(make_config(config, lr=0.5), 20, tiny=True).lr == 0.5
+    given = tiny_defaults(make_config(config, lr=0.5, flip=True))
+    assert (given.lr, given.flip, tiny_defaults(config).flip) == (0.5, True, False)
     assert make_plan(config, 5).batch_size == 5

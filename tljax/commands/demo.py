@@ -103,7 +103,7 @@ def _features_against_pixels(net: Any, task: str, track: Track) -> dict[str, Any
     source = open_source(task)
     parts = split(source, val_fraction=0.2, seed=0)
     train, val = parts["train"], parts["val"]
-    features = extract(net, source, np.concatenate([train, val]), track=track).values
+    features = extract(net, source.subset(np.concatenate([train, val])), cache=True, track=track).values
     pixels = np.stack([_raw_pixels(source.read(i)) for i in np.concatenate([train, val])])
     scores = {}
     for name, values in (("features", features), ("pixels", pixels)):

@@ -130,24 +130,25 @@ class Features(SharedCommand):
         out = check_out(self.out, overwrite=self.overwrite, suffix=".npz") if first else None
         source = image_source(self.images)
         start_jax()
-        from tljax.transfer.features import extract, variables_digest
+        from tljax.transfer.feature_cache import variables_digest
+        from tljax.transfer.features import extract
         from tljax.weights.load import load_pretrained
 
         net = load_pretrained(self.model, self.weights)
         collectives.check_same(photos=fingerprint(source), weights=variables_digest(net.variables))
-        found = extract(net, source, range(len(source.files)), track=track)
-        if not len(found.values):
-            raise InputError(none_left(found.skipped))
+        features = extract(net, source, cache=True, skip=True, track=track)
+        if not len(features.values):
+            raise InputError(none_left(features.skipped))
         if not first:
             return None
-        files = [source.files[i] for i in found.index]
+        files = [source.files[i] for i in features.index]
         with replacing(out) as part, open(part, "wb") as file:
-            np.savez(file, features=found.values, files=np.asarray(files))
+            np.savez(file, features=features.values, files=np.asarray(files))
         return {
             "files": len(files),
-            "dim": int(found.values.shape[1]),
+            "dim": int(features.values.shape[1]),
             "out": os.fspath(out),
-            "skipped": skipped_rows(found.skipped),
+            "skipped": skipped_rows(features.skipped),
         }
 
     def text(self, result: dict[str, Any]) -> str:
@@ -162,23 +163,19 @@ def named(net: Any, source: Any, track: Track, *, top: int = 5, index: bool = Fa
     Raises:
         InputError: not one photo can be read.
     """
-    from tljax.transfer.prediction import predict
+    from tljax.transfer.prediction import predict_source, ranked
 
-    every = range(len(source.files))
-    probs, found, skipped = predict(net, source, every, batch_size=min(32, len(every)), track=track)
-    if not len(found):
+    probs, places, skipped = predict_source(net, source, track=track)
+    if not len(places):
         raise InputError(none_left(skipped))
-    classes = net.spec.classes
-
-    def entry(row: np.ndarray, c: int) -> dict[str, Any]:
-        own = {"name": classes[c], "prob": float(row[c])}
-        return {"index": int(c), **own} if index else own
-
-    order = np.argsort(-probs, axis=1, kind="stable")[:, :top]
-    images = [
-        {"file": source.files[i], "top": [entry(row, c) for c in best]}
-        for i, row, best in zip(found, probs, order, strict=True)
-    ]
+    images = []
+    for one in ranked(net.spec.classes, [source.files[i] for i in places], probs, top=top):
+        rows = [{"name": name, "prob": prob} for name, prob in one.top]
+        if index:
+            rows = [
+                {"index": int(c), **row} for c, row in zip(np.argsort(-one.probs, kind="stable"), rows, strict=False)
+            ]
+        images.append({"file": one.file, "top": rows})
     return {"images": images, "skipped": skipped_rows(skipped)}
 
 

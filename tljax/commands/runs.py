@@ -10,7 +10,7 @@ from tljax.commands import Command, Images, SharedCommand, start_jax
 from tljax.commands.photos import named, photo_lines, skipped_lines, table, write_table
 from tljax.files import check_out
 from tljax.progress import Track
-from tljax.transfer.config import TrainConfig, config_from_file
+from tljax.transfer.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,8 @@ class Train(SharedCommand):
 
     def with_file(self) -> "Train":
         """This command with the options of `config` as its defaults."""
+        from tljax.transfer.config_file import config_from_file
+
         return dataclasses.replace(self, options=config_from_file(self.config))
 
     def execute(self, track: Track) -> dict[str, Any] | None:

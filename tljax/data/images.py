@@ -74,14 +74,19 @@ def decode(data: bytes, *, short_side: int | None = None) -> UInt8[np.ndarray, "
                 raise DecodeError(f"a JPEG of more than {_MAX_SCANS} scans")
             if short_side is not None:
                 picture.draft(None, (2 * short_side, 2 * short_side))
-            picture.load()
-            return _UPRIGHT.get(_orientation(picture), lambda image: image)(_pixels(picture))
+            return pixels(picture)
     except DecodeError:
         raise
     except Image.DecompressionBombError:
         raise DecodeError(f"more than the {MAX_PIXELS:,} pixels that are read") from None
     except Exception as error:  # Pillow's plugins raise almost anything on a damaged file
         raise DecodeError(_reason(data, error)) from error
+
+
+def pixels(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """The upright RGB pixels of a PIL image, 0 to 255; see `decode`."""
+    picture.load()
+    return _UPRIGHT.get(_orientation(picture), lambda image: image)(_pixels(picture))
 
 
 def preprocess(image: UInt8[np.ndarray, "h w 3"], spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:

@@ -3,15 +3,17 @@
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int32, UInt8
+from jaxtyping import Bool, Float32, Int32, UInt8
 
-from tljax.data.images import DecodeError, decode, preprocess
+from tljax.data.images import DecodeError, preprocess
 from tljax.data.source import Source
+from tljax.data.sources import Photos, photo_source
+from tljax.errors import InputError
 from tljax.models.spec import ModelSpec
 
 
@@ -79,6 +81,34 @@ def batches(
         yield _batch(source, rows, skipped, batch_size, spec.input_size)
 
 
+def load_images(photos: Photos, spec: ModelSpec) -> Float32[np.ndarray, "b s s 3"]:
+    """Photos as the commands show them to a network: upright, resized, cropped, in [0, 1].
+
+    Args:
+        photos: a path, a folder, bytes of a file, a PIL image, a uint8 array (h, w, 3) or (b, h, w, 3), or a list.
+        spec: of the network, `net.spec`; says how large, and how they are resized and cropped.
+    Returns:
+        (b, s, s, 3) float32, s = `spec.input_size`: what `net.apply` takes.
+    Raises:
+        InputError: no photo, or one that cannot be read (names the first, and why).
+    """
+    source = photo_source(photos)
+    (batch,) = batches(source, range(len(source.files)), spec, batch_size=len(source.files))
+    check_readable(batch.skipped)
+    return batch.images.astype(np.float32) / 255
+
+
+def check_readable(skipped: Sequence[Skipped]) -> None:
+    """Refuses photos that could not be read.
+
+    Raises:
+        InputError: there is one; names the first, and why it cannot be read.
+    """
+    if skipped:
+        more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+        raise InputError(f'"{skipped[0].file}" cannot be read: {skipped[0].reason}{more}')
+
+
 def digests(source: Source, indices: Iterable[int], *, threads: int | None = None) -> list[str]:
     """The content hash of each picture: of a file's bytes, or of an array's shape and values.
 
@@ -91,9 +121,7 @@ def digests(source: Source, indices: Iterable[int], *, threads: int | None = Non
 def _seen(source: Source, spec: ModelSpec, i: int) -> np.ndarray | str:
     """What the network sees of a picture, or why it cannot be read."""
     try:
-        data = source.read(i)
-        image = decode(data, short_side=spec.resize_size) if isinstance(data, bytes) else data
-        return preprocess(image, spec)
+        return preprocess(source.picture(i, short_side=spec.resize_size), spec)
     except DecodeError as error:
         return str(error)
     except FileNotFoundError:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, UInt8
 
+from tljax.data.images import decode
+from tljax.errors import InputError
 from tljax.files import read_regular
 
 MAX_BYTES = 1 << 29
@@ -36,6 +38,29 @@ class Source:
     read: Callable[[int], bytes | np.ndarray]
     splits: Mapping[str, np.ndarray] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
+
+    def picture(self, i: int, *, short_side: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
+        """The pixels of a picture, decoded where it is a file; see `images.decode` for `short_side`.
+
+        Raises:
+            DecodeError: it is no picture.  OSError: the file cannot be read.
+        """
+        data = self.read(i)
+        return decode(data, short_side=short_side) if isinstance(data, bytes) else data
+
+    def subset(self, indices: Sequence[int]) -> "Source":
+        """The pictures at `indices`, in that order, as a set of its own; it brings no split.
+
+        Raises:
+            InputError: an index that is not one of this set's.
+        """
+        where = np.asarray(indices, np.int64).reshape(-1)
+        if len(where) and not 0 <= where.min() <= where.max() < len(self.files):
+            raise InputError(f"photo {where.min()}..{where.max()} of {self.name}: it has {len(self.files)}, from 0")
+        files, keys = (tuple(names[i] for i in where) for names in (self.files, self.keys or self.files))
+        return replace(
+            self, files=files, keys=keys, labels=self.labels[where], read=lambda i: self.read(int(where[i])), splits={}
+        )
 
 
 def fingerprint(source: Source) -> str:

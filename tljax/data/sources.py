@@ -2,12 +2,23 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
 
 from tljax.data import folders
+from tljax.data.images import pixels
 from tljax.data.source import Source, printable
 from tljax.errors import InputError
 
-__all__ = ["Source", "image_source", "open_source"]
+__all__ = ["Photos", "Source", "image_source", "labelled_source", "open_source", "photo_source"]
+
+Photo = str | os.PathLike | bytes | Image.Image | UInt8[np.ndarray, "h w 3"]
+Photos = Photo | Sequence[Photo] | UInt8[np.ndarray, "b h w 3"] | Source
 
 
 def open_source(
@@ -52,6 +63,78 @@ def image_source(paths: Sequence[str | os.PathLike]) -> Source:
     if not names:
         raise InputError("no picture given: name files or folders")
     return folders.loose_source(names)
+
+
+def photo_source(photos: Photos) -> Source:
+    """Photos in any form that people have them in, unlabelled and in the order given; a `Source` is returned as it is.
+
+    Args:
+        photos: a path, a folder, bytes of a file, a PIL image, a uint8 array (h, w, 3) or (b, h, w, 3), or a list of
+            these. What is no file is called "photos[i]".
+    Raises:
+        InputError: no photo; a path that does not exist; an array that is not uint8 RGB, or something else altogether.
+    """
+    if isinstance(photos, Source):
+        return photos
+    one = isinstance(photos, str | os.PathLike | bytes | Image.Image) or getattr(photos, "ndim", 0) in (2, 3)
+    files: list[str] = []
+    readers: list[Any] = []
+    for photo in [photos] if one else photos:
+        if isinstance(photo, str | os.PathLike):
+            inside = folders.loose_source([os.fspath(photo)])
+            files += inside.files
+            readers += [partial(inside.read, i) for i in range(len(inside.files))]
+        else:
+            readers.append(partial(_pixels_or_bytes, photo, f"photos[{len(files)}]"))
+            files.append(f"photos[{len(files)}]")
+            if not isinstance(photo, bytes | Image.Image):
+                readers[-1]()  # an array of the wrong kind is refused before any work
+    if not files:
+        raise InputError("no picture given: name files or folders, or give images")
+    return Source("photos", (), tuple(files), np.full(len(files), -1, np.int32), lambda i: readers[i]())
+
+
+def labelled_source(photos: Source | tuple[Photos, Sequence[int]], classes: tuple[str, ...]) -> Source:
+    """A labelled `Source`, or (photos, labels) as one.
+
+    Args:
+        photos: a `Source`, or photos (see `photo_source`) and an integer for each, an index into `classes`.
+    Raises:
+        InputError: no photo; not one label for each photo; a label that is no class.
+    """
+    source = photos
+    if not isinstance(photos, Source):
+        pictures, labels = photos
+        source, labels = photo_source(pictures), np.asarray(labels)
+        if labels.shape != (len(source.files),) or not np.issubdtype(labels.dtype, np.integer):
+            raise InputError(
+                f"labels must be {len(source.files)} integers, one for each photo: "
+                f"got {labels.dtype} of shape {labels.shape}"
+            )
+        source = replace(source, classes=classes, labels=labels.astype(np.int32))
+    wrong = np.flatnonzero((source.labels < 0) | (source.labels >= len(classes)))
+    if len(wrong):
+        raise InputError(
+            f'"{source.files[wrong[0]]}" has label {source.labels[wrong[0]]}: there are {len(classes)} classes, '
+            "counted from 0"
+        )
+    return source
+
+
+def _pixels_or_bytes(photo: Any, name: str) -> bytes | UInt8[np.ndarray, "h w 3"]:
+    if isinstance(photo, bytes):
+        return photo
+    if isinstance(photo, Image.Image):
+        return pixels(photo)
+    if not hasattr(photo, "__array__"):
+        raise InputError(f"{name} is a {type(photo).__name__}: give a path, bytes, a PIL image or a uint8 array")
+    array = np.asarray(photo)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3 or 0 in array.shape:
+        raise InputError(
+            f"{name} is {array.dtype} of shape {array.shape}: expected uint8 RGB (h, w, 3), 0 to 255; images that are "
+            "float32 in [0, 1] and of the network's own size go straight to net.apply"
+        )
+    return array
 
 
 def _too_few(name: str, source: Source, wanted: int) -> str:

@@ -121,6 +121,8 @@ def on(mesh: Mesh, function: Callable) -> Callable:
 
     @wraps(function)
     def run(*args, **kwargs):
+        if jax.sharding.get_abstract_mesh() == mesh.abstract_mesh:  # it is part of a larger program
+            return function(*args, **kwargs)
         with jax.set_mesh(mesh):
             return function(*args, **kwargs)
 

@@ -1,21 +1,35 @@
-"""Transfer learning: features, linear probe, fine-tuning, metrics. Each name is imported when it is first used."""
+"""Transfer learning: features, linear probe, fine-tuning, whole runs. Each name is imported when it is first used."""
 
 import importlib
 from typing import Any
 
 _WHERE = {
     "Features": "features",
-    "extract": "features",
+    "FinetuneConfig": "config",
+    "Hooks": "hooks",
+    "NotFinite": "history",
+    "Prediction": "prediction",
     "Probe": "probe",
-    "fit_probe": "probe",
-    "predict_probs": "probe",
-    "predict": "prediction",
-    "make_train_step": "train_step",
     "TrainConfig": "config",
-    "train": "training",
+    "TrainState": "train_step",
+    "augmentation": "augment",
     "evaluate": "run",
-    "load_run": "run",
     "export_network": "export",
+    "extract": "features",
+    "finetune": "finetuning",
+    "finetune_rules": "freeze",
+    "fit_probe": "probe",
+    "init_state": "train_step",
+    "label_variables": "freeze",
+    "load_run": "run",
+    "make_optimizer": "train_step",
+    "make_schedule": "train_step",
+    "make_train_step": "train_step",
+    "predict_probs": "probe",
+    "state_variables": "train_step",
+    "train": "training",
+    "trainable_labels": "freeze",
+    "with_probe": "head",
 }
 
 __all__ = [*_WHERE]

@@ -1,20 +1,58 @@
-"""The options of a training run: one frozen dataclass, checked before any work."""
+"""The options of a training run: frozen dataclasses, checked before any work."""
 
-import json
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from tljax.errors import InputError, nearest
 from tljax.models.spec import get_spec
 
+Config = TypeVar("Config", bound="FinetuneConfig")
+
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Options of `train`; those from `epochs` on go with `mode="finetune"` only.
+class FinetuneConfig:
+    """How `finetune` learns.
+
+    Attributes:
+        batch_size: photos at once.
+        balanced: every class weighs the same in the loss.
+        epochs: passes over the training photos; None is 5.
+        freeze: patterns of whole parameter paths that stay, such as "params/stage[1-3].*"; None is the earlier
+            half of the backbone.
+        lr: peak learning rate of the head; each block below learns with `depth_decay` times the rate above it.
+            None is 2e-4, or in `train` 1e-3 for tiny pictures, which are far from the photographs that the backbone
+            knows.
+        depth_decay, weight_decay, label_smoothing: see `train_step`.
+        augment: "none", "light" (keeps the subject whole) or "full".
+        flip: mirror half of the pictures; None does so, except in `train` for tiny pictures, which are mostly symbols.
+        update_stats: batch norm of the trained blocks follows the data; by default all statistics stay.
+        keep: the network of the "last" epoch, or of the "best": the one with the least validation loss. The
+            validation photos have then chosen it, so what it reaches on them is too good by a little.
+        skip_nonfinite: steps that may be passed over because their loss or gradient is not finite. At one more the
+            run stops; it can be resumed with a larger number.
+    """
+
+    batch_size: int = 32
+    balanced: bool = False
+    epochs: int | None = None
+    freeze: tuple[str, ...] | None = None
+    lr: float | None = None
+    depth_decay: float = 0.75
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.05
+    augment: Literal["none", "light", "full"] = "light"
+    flip: bool | None = None
+    update_stats: bool = False
+    keep: Literal["last", "best"] = "last"
+    skip_nonfinite: int = 0
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """What a run with a linear probe can be asked for, and one that fine-tunes as well.
 
     Attributes:
         model: a name from `list_models`.
@@ -29,20 +67,6 @@ class TrainConfig:
         dtype: of activations and products.
         image_size: side in pixels that the network sees; None is the model's own, or for fine-tuning on tiny
             pictures (short side of at most 64 pixels) 96, where enlarging them further only costs time.
-        epochs: passes over the training photos.
-        freeze: patterns of whole parameter paths that stay, such as "params/stage[1-3].*"; None is the earlier
-            half of the backbone.
-        lr: peak learning rate of the head; each block below learns with `depth_decay` times the rate above it.
-            None is 2e-4, or 1e-3 for tiny pictures, which are far from the photographs that the backbone knows.
-        depth_decay, weight_decay, label_smoothing: see `finetune`.
-        augment: "none", "light" (keeps the subject whole) or "full".
-        flip: mirror half of the pictures; None does so except for tiny pictures, which are mostly symbols.
-        update_stats: batch norm of the trained blocks follows the data; by default all statistics stay.
-        keep: the network of the "last" epoch, or of the "best": the one with the least validation loss. The
-            validation photos have then chosen it, so what it reaches on them is too good by a little.
-        save_every: steps between saved states within an epoch; one is saved at each epoch's end as well.
-        skip_nonfinite: steps that may be passed over because their loss or gradient is not finite. At one more the
-            run stops; it can be resumed with a larger number.
     """
 
     model: str = "efficientnet_lite0"
@@ -56,26 +80,24 @@ class TrainConfig:
     batch_size: int = 32
     dtype: Literal["float32", "bfloat16"] = "float32"
     image_size: int | None = None
-    epochs: int | None = None
-    freeze: tuple[str, ...] | None = None
-    lr: float | None = None
-    depth_decay: float = 0.75
-    weight_decay: float = 0.01
-    label_smoothing: float = 0.05
-    augment: Literal["none", "light", "full"] = "light"
-    flip: bool | None = None
-    update_stats: bool = False
-    keep: Literal["last", "best"] = "last"
+
+
+@dataclass(frozen=True)
+class TrainConfig(FinetuneConfig, ProbeConfig):
+    """Options of `train`; those that `ProbeConfig` does not have go with `mode="finetune"` only.
+
+    Attributes:
+        save_every: steps between saved states within an epoch; one is saved at each epoch's end as well.
+    """
+
     save_every: int = 100
-    skip_nonfinite: int = 0
 
 
 DEFAULT_EPOCHS = 5
 DEFAULT_LR, TINY_LR = 2e-4, 1e-3
 
 _NAMES = tuple(field.name for field in fields(TrainConfig))
-_FACTS = ("data", "data_sha256", "weights_sha256")
-_FINETUNE = _NAMES[_NAMES.index("epochs") :]
+_PROBE = {field.name for field in fields(ProbeConfig)}
 _RANGES = {
     "seed": (0, 2**31 - 1),
     "val_fraction": (0.001, 0.999),
@@ -92,20 +114,8 @@ _RANGES = {
 }
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """What the config.json of a run says about it; a file of options alone has None for the rest.
-
-    Attributes:
-        options: its options.
-        data: what it was trained on.
-        data_sha256, weights_sha256: of its labelled photos and of the backbone's weights.
-    """
-
-    options: TrainConfig
-    data: str | None = None
-    data_sha256: str | None = None
-    weights_sha256: str | None = None
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def make_config(config: TrainConfig | None = None, **options: Any) -> TrainConfig:
@@ -115,63 +125,17 @@ def make_config(config: TrainConfig | None = None, **options: Any) -> TrainConfi
         InputError: an unknown option, one of the wrong type or out of range, an unknown model, or an option
             that the mode has no use for.
     """
+    return with_options(config or TrainConfig(), options, _flag)
+
+
+def with_options(config: TrainConfig, options: Mapping[str, Any], called: Callable[[str], str]) -> TrainConfig:
+    """As `make_config`; `called` says how a message names an option."""
     for name in options:
-        _known(name)
-    return _checked(replace(config or TrainConfig(), **options), _flag)
-
-
-def read_recorded(path: str | Path) -> Recorded:
-    """What a RUN's config.json (or a JSON file that holds nothing but options) says.
-
-    Raises:
-        InputError: no such file, no JSON, or a wrong entry; names the key.
-    """
-    try:
-        document = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f'cannot read "{path}": {error.strerror or error}') from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f'"{path}" is no JSON: {error}') from None
-    options = document.get("options", document) if isinstance(document, dict) else None
-    if not isinstance(options, dict):
-        raise InputError(f'"{path}": expected an object with the key "options"')
-    facts = {name: document.get(name) for name in _FACTS} if "options" in document else {}
-    for name, value in facts.items():
-        if not isinstance(value, str | None):
-            raise InputError(f'"{path}": the key "{name}" is {value!r}: expected text')
-    try:
-        for name in options:
-            _known(name)
-        return Recorded(_checked(replace(TrainConfig(), **options), 'the key "{}"'.format), **facts)
-    except InputError as error:
-        raise InputError(f'"{path}": {error}') from None
-
-
-def config_from_file(path: str | Path) -> TrainConfig:
-    """The options in a RUN's config.json; see `read_recorded`."""
-    return read_recorded(path).options
-
-
-def _known(name: str) -> None:
-    if name not in _NAMES:
-        guess = nearest(name, _NAMES, n=1)
-        hint = f': did you mean "{guess[0]}"?' if guess else f": there are {', '.join(_NAMES)}"
-        raise InputError(f'no option named "{name}"{hint}')
-
-
-def _checked(config: TrainConfig, called: Callable[[str], str]) -> TrainConfig:
-    """The configuration, its lists as tuples; `called` says how a message names an option."""
-    hints = typing.get_type_hints(TrainConfig)
-    for name in _NAMES:
-        value, hint = getattr(config, name), hints[name]
-        if isinstance(value, list):
-            value = tuple(value)
-            config = replace(config, **{name: value})
-        if not _fits(value, hint):
-            raise InputError(f"{called(name)} is {value!r}: expected {_described(hint)}")
-        low, high = _RANGES.get(name, (None, None))
-        if value is not None and low is not None and not low <= value <= high:
-            raise InputError(f"{called(name)} is {value}: expected a number from {low:g} to {high:g}")
+        if name not in _NAMES:
+            guess = nearest(name, _NAMES, n=1)
+            hint = f': did you mean "{guess[0]}"?' if guess else f": there are {', '.join(_NAMES)}"
+            raise InputError(f'no option named "{name}"{hint}')
+    config = check_config(replace(config, **options), called)
     try:
         get_spec(config.model)
     except InputError as error:
@@ -181,10 +145,30 @@ def _checked(config: TrainConfig, called: Callable[[str], str]) -> TrainConfig:
     return config
 
 
+def check_config(config: Config, called: Callable[[str], str] = _flag) -> Config:
+    """The configuration, its lists as tuples.
+
+    Raises:
+        InputError: an option of the wrong type or out of range.
+    """
+    hints = typing.get_type_hints(type(config))
+    for name in (field.name for field in fields(config)):
+        value, hint = getattr(config, name), hints[name]
+        if isinstance(value, list):
+            value = tuple(value)
+            config = replace(config, **{name: value})
+        if not _fits(value, hint):
+            raise InputError(f"{called(name)} is {value!r}: expected {_described(hint)}")
+        low, high = _RANGES.get(name, (None, None))
+        if value is not None and low is not None and not low <= value <= high:
+            raise InputError(f"{called(name)} is {value}: expected a number from {low:g} to {high:g}")
+    return config
+
+
 def _only_finetune(config: TrainConfig, called: Callable[[str], str]) -> None:
     defaults: Mapping[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
-    for name in _FINETUNE:
-        if getattr(config, name) != defaults[name]:
+    for name in _NAMES:
+        if name not in _PROBE and getattr(config, name) != defaults[name]:
             raise InputError(
                 f"{called(name)} goes with --mode finetune: a linear probe is solved to its optimum in one go"
             )
@@ -212,7 +196,3 @@ def _described(hint: Any) -> str:
         return "a list of patterns"
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "nothing"}
     return names[hint]
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

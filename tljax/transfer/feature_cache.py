@@ -5,16 +5,27 @@ the disk is full or the file locked the work goes on without, after one warning.
 """
 
 import hashlib
+import json
 import os
 import sqlite3
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
+import PIL
 from jaxtyping import Float32
 
+from tljax import trees
+from tljax.distributed import join
+from tljax.models.network import Network
+from tljax.weights import fetch
+
+VERSION = 1
+"""Raised whenever the same photo and network would give other features than before."""
 _TABLE = "CREATE TABLE IF NOT EXISTS features (digest TEXT PRIMARY KEY, value BLOB, checksum BLOB) WITHOUT ROWID"
 _LOCKED_SECONDS = 20
 
@@ -114,6 +125,44 @@ class FeatureCache:
     def _whole(self, digest: str, value: object, checksum: object) -> bool:
         right = isinstance(value, bytes) and len(value) == 4 * self._dim
         return right and checksum == _checksum(digest, value)
+
+
+def cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, devices: int = 1) -> Path | None:
+    """The file of a cache (see `features.extract`): one for all that decides the bits of a feature but the photo.
+
+    Args:
+        batch_size, devices: photos at once, and the devices that share them.
+    Returns:
+        its path; None where there is no cache.
+    """
+    if cache is None or cache is False:
+        return None
+    folder = fetch.cache_dir() / "features" if cache is True else Path(cache).expanduser()
+    spec = net.spec
+    decisive = {
+        "version": VERSION,
+        "versions": [jax.__version__, PIL.__version__, np.__version__],
+        "platform": [jax.default_backend(), jax.devices()[0].device_kind, jax.config.jax_default_matmul_precision],
+        "network": [spec.name, spec.family, repr(spec.config), net.dtype, net.folded, net.plain],
+        "preprocessing": [spec.input_size, spec.crop_pct, spec.interpolation],
+        "normalisation": [spec.mean, spec.std, spec.channel_order],
+        "weights": variables_digest(net.variables),
+        "batch_size": batch_size if devices == 1 else [batch_size, devices],
+    }
+    key = hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=16).hexdigest()
+    process, processes = join.processes()
+    part = f"-{process}of{processes}" if processes > 1 else ""  # a shared folder may be one without locks
+    return folder / f"{spec.name}-{key}{part}.sqlite"
+
+
+def variables_digest(variables: Mapping[str, Any]) -> str:
+    """A hash of every path, shape, dtype and value of a network's variables, as 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path, leaf in sorted(trees.flatten(variables).items()):
+        leaf = np.ascontiguousarray(leaf)
+        digest.update(f"{path} {leaf.dtype.name} {leaf.shape}\n".encode())
+        digest.update(leaf.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
 
 
 def _checksum(digest: str, value: bytes) -> bytes:

@@ -10,6 +10,8 @@ from tljax import trees
 from tljax.errors import InputError
 from tljax.models.spec import ModelSpec
 
+Label = int | str
+"""The depth of a part that trains, or `FROZEN` or `BATCH_STATS`."""
 FROZEN = "frozen"
 BATCH_STATS = "batch_stats"
 
@@ -36,7 +38,7 @@ def default_freeze(spec: ModelSpec) -> tuple[str, ...]:
     return tuple(f"params/{part}/.*" for part in parts[: len(parts) // 2])
 
 
-def finetune_rules(spec: ModelSpec, freeze: Sequence[str] | None = None) -> list[tuple[str, str]]:
+def finetune_rules(spec: ModelSpec, freeze: Sequence[str] | None = None) -> list[tuple[str, Label]]:
     """Rules for `trees.label` over `{"params": ..., "batch_stats": ...}` of a network with a linear head.
 
     Args:
@@ -44,17 +46,17 @@ def finetune_rules(spec: ModelSpec, freeze: Sequence[str] | None = None) -> list
         freeze: patterns that must match a whole path, such as "params/stage[1-3].*"; they win over the
             depth below. None freezes `default_freeze(spec)`, an empty sequence nothing.
     Returns:
-        (pattern, label): "frozen", "batch_stats", or "depthN": 0 is the head, 1 the block under it, ...
+        (pattern, label): "frozen", "batch_stats", or a depth: 0 is the head, 1 the block under it, ...
     """
     patterns = default_freeze(spec) if freeze is None else tuple(freeze)
-    rules = [(pattern, FROZEN) for pattern in patterns]
-    rules += [("batch_stats/.*", BATCH_STATS), ("params/head/.*", "depth0")]
+    rules: list[tuple[str, Label]] = [(pattern, FROZEN) for pattern in patterns]
+    rules += [("batch_stats/.*", BATCH_STATS), ("params/head/.*", 0)]
     for depth, part in enumerate(reversed(blocks(spec)), start=1):
-        rules.append((f"params/{part}/.*", f"depth{depth}"))
+        rules.append((f"params/{part}/.*", depth))
     return rules
 
 
-def label_variables(variables: Mapping[str, Any], rules: Sequence[tuple[str, str]]) -> trees.Tree:
+def label_variables(variables: Mapping[str, Any], rules: Sequence[tuple[str, Label]]) -> trees.Tree:
     """The label of each leaf, of the same structure: `trees.label`, but a default rule may stay unused.
 
     Only patterns for "frozen" must match something: they come from a user, and a slip would train what was
@@ -75,12 +77,12 @@ def label_variables(variables: Mapping[str, Any], rules: Sequence[tuple[str, str
     return labels
 
 
-def trainable_labels(labels: trees.Tree) -> frozenset[str]:
-    """The labels in `labels` that stand for a learning-rate group, such as {"depth0", "depth1"}."""
-    return frozenset(name for name in jax.tree.leaves(labels) if name.startswith("depth"))
+def trainable_labels(labels: trees.Tree) -> tuple[int, ...]:
+    """The labels in `labels` that stand for a learning-rate group, such as (0, 1), in ascending order."""
+    return tuple(sorted({label for label in jax.tree.leaves(labels) if isinstance(label, int)}))
 
 
-def moving_layers(labels: trees.Tree) -> frozenset[str]:
+def moving_layers(labels: trees.Tree) -> tuple[str, ...]:
     """The top-level layers whose batch statistics may follow the data: none of their parameters is frozen.
 
     Args:
@@ -88,4 +90,4 @@ def moving_layers(labels: trees.Tree) -> frozenset[str]:
     """
     layers = labels.get("batch_stats", {})
     flat = {name: trees.flatten(labels["params"][name]).values() for name in layers}
-    return frozenset(name for name, kinds in flat.items() if FROZEN not in kinds)
+    return tuple(name for name, kinds in flat.items() if FROZEN not in kinds)

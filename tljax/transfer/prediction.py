@@ -1,7 +1,8 @@
-"""Probabilities of pictures, straight through a network: compiled once, memory independent of their number."""
+"""Probabilities of photos, straight through a network: compiled once, memory independent of their number."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
@@ -10,61 +11,110 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
-from tljax.data.loader import Skipped, batches
+from tljax.data.loader import Skipped, batches, check_readable
 from tljax.data.source import Source
+from tljax.data.sources import Photos, photo_source
 from tljax.distributed import collectives, sharding
 from tljax.models.network import Network, for_inference
 from tljax.progress import Track, untracked
 from tljax.transfer.augment import central
 
+_BATCH = 32
 
-def predict(
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of one photo.
+
+    Attributes:
+        file: how the photo is called: its path, or "photos[i]" where it came without one.
+        label, prob: the most likely class and its probability.
+        top: the most likely classes, (name, probability) each, in descending order.
+        probs: (classes,) float32, in the order of `spec.classes`.
+    """
+
+    file: str
+    label: str
+    prob: float
+    top: tuple[tuple[str, float], ...]
+    probs: Float[np.ndarray, " k"]
+
+
+def predict(net: Network, photos: Photos, *, top: int = 5, track: Track = untracked) -> list[Prediction]:
+    """Says what is in photos: one `Prediction` for each, in the order given.
+
+    Args:
+        net: pretrained, or a trained run.
+        photos: a path, a folder, bytes of a file, a PIL image, a uint8 array (h, w, 3) or (b, h, w, 3), or a list.
+        top: how many classes `Prediction.top` names.
+        track: sees the batches.
+    Raises:
+        InputError: no photo, or one that cannot be read (names the first, and why).
+    """
+    source = photo_source(photos)
+    probs, index, skipped = predict_source(net, source, track=track)
+    check_readable(skipped)
+    return ranked(net.spec.classes, [source.files[i] for i in index], probs, top=top)
+
+
+def ranked(
+    classes: Sequence[str], files: Sequence[str], probs: Float[np.ndarray, "n k"], *, top: int
+) -> list[Prediction]:
+    """Probabilities as one `Prediction` for each file, with the `top` most likely classes."""
+    result = []
+    for file, row in zip(files, probs, strict=True):
+        best = tuple((classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top])
+        result.append(Prediction(file, *best[0], best, row))
+    return result
+
+
+def predict_source(
     net: Network,
     source: Source,
-    indices: Sequence[int],
     *,
-    batch_size: int = 32,
+    batch_size: int = _BATCH,
     track: Track = untracked,
     mesh: Mesh | None = None,
 ) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"], list[Skipped]]:
-    """Probabilities of the pictures at `indices`; several processes share these, and all get all.
+    """Probabilities of the pictures of a source; several processes share these, and all get all.
 
     Args:
-        batch_size: pictures at once, at least.
+        batch_size: pictures at once, at most.
         mesh: the devices that share each batch; None for all of this process.
     Returns:
-        (n, classes) float32 for those that can be read, their n indices in the order given, and the others.
+        (n, classes) float32 for those that can be read, their n places in the source, ascending, and the others.
     """
-    return make_predictor(net, source, indices, batch_size=batch_size, mesh=mesh)(net.variables, track)
+    batch_size = min(batch_size, max(len(source.files), 1))
+    return make_predictor(net, source, batch_size=batch_size, mesh=mesh)(net.variables, track)
 
 
-def make_predictor(
-    net: Network, source: Source, indices: Sequence[int], *, batch_size: int, mesh: Mesh | None = None
-) -> Callable:
-    """`(variables, track=untracked) -> ` what `predict` returns; for a network whose variables change."""
+def make_predictor(net: Network, source: Source, *, batch_size: int, mesh: Mesh | None = None) -> Callable:
+    """`(variables, track=untracked) -> ` what `predict_source` returns; for a network whose variables change."""
     step = make_eval_step(net.replace(folded=True).apply, size=net.spec.input_size)
     mesh = sharding.local_mesh() if mesh is None else mesh
     batch_size = sharding.whole_rows(batch_size, mesh)
+    every = np.arange(len(source.files))
 
     def run(variables: Any, track: Track = untracked):
         folded = for_inference(net.replace(variables=sharding.own(variables))).variables
         folded = sharding.replicate(mesh, folded)
         probs = [np.zeros((0, len(net.spec.classes)), np.float32)]
         index, skipped = [np.zeros(0, np.int64)], []
-        mine = indices[collectives.share(len(indices))]
+        mine = every[collectives.share(len(every))]
         feed = batches(source, mine, net.spec, batch_size=batch_size)
         for batch in track(feed, "predict", -(-len(mine) // batch_size)):
             skipped.extend(batch.skipped)
             probs.append(np.asarray(step(folded, sharding.spread(mesh, batch.images)))[batch.mask])
             index.append(batch.index[batch.mask])
-        index, skipped, probs = together(indices, np.concatenate(index), skipped, np.concatenate(probs))
+        index, skipped, probs = together(np.concatenate(index), skipped, np.concatenate(probs))
         return probs, index, skipped
 
     return run
 
 
+@cache
 def make_eval_step(apply: Callable, *, size: int) -> Callable:
-    """A jitted `(variables, images uint8 (b, h, w, 3)) -> (b, classes) float32 probabilities`."""
+    """A jitted `(variables, images uint8 (b, h, w, 3)) -> (b, classes) float32 probabilities`, one for each network."""
 
     @jax.jit
     def step(variables: Mapping[str, Any], images: UInt8[Array, "b h w c"]) -> Float[Array, "b k"]:
@@ -74,10 +124,8 @@ def make_eval_step(apply: Callable, *, size: int) -> Callable:
     return step
 
 
-def together(
-    asked: Sequence[int], index: Int[np.ndarray, " n"], skipped: list[Skipped], *arrays: np.ndarray
-) -> tuple[Any, ...]:
-    """What each process has found of its share of the pictures `asked` for, in their order.
+def together(index: Int[np.ndarray, " n"], skipped: list[Skipped], *arrays: np.ndarray) -> tuple[Any, ...]:
+    """What each process has computed of its share of the pictures of a source, in the order of the source.
 
     Args:
         index: this process's pictures. skipped: those that it could not read. arrays: (n, ...), a row for each picture.
@@ -86,8 +134,8 @@ def together(
     """
     if collectives.alone():
         return index, skipped, *arrays
-    skipped = [Skipped(*row) for row in collectives.gather_lists([astuple(one) for one in skipped])]
+    rows = [(one.file, one.reason, one.label) for one in skipped]
+    skipped = [Skipped(*row) for row in collectives.gather_lists(rows)]
     index, *arrays = collectives.gather_rows(index, *arrays)
-    place = {int(i): n for n, i in enumerate(asked)}
-    order = np.argsort([place[int(i)] for i in index])
+    order = np.argsort(index)
     return index[order], skipped, *(array[order] for array in arrays)

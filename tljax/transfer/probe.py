@@ -28,6 +28,7 @@ class Probe(NamedTuple):
     path: per strength tried, strong to weak, {l2, val_accuracy, val_loss, temperature}, measured on photos
         held out by the folds (with weights where balanced; None where no photo could be held out).
     gradient_norm: of the objective at the solution; steps: of the solver there.
+    classes: C names; "0", "1", ... where `fit_probe` was told only how many.
     """
 
     kernel: Float[np.ndarray, "d c"]
@@ -37,6 +38,7 @@ class Probe(NamedTuple):
     path: list[dict[str, float | None]]
     gradient_norm: float
     steps: int
+    classes: tuple[str, ...] = ()
 
 
 def fit_probe(
@@ -111,6 +113,7 @@ def fit_probe(
         path,
         float(fit["gradient_norm"]),
         int(fit["steps"]),
+        tuple(map(str, range(count) if isinstance(classes, int) else classes)),
     )
 
 

@@ -1,8 +1,5 @@
 """A finished RUN: read back as a network, and measured on other photos."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +10,15 @@ import numpy as np
 from tljax import metrics
 from tljax.data.sources import open_source
 from tljax.errors import InputError, match_name
-from tljax.files import read_regular
 from tljax.models.network import Network, abstract_variables, make_network
-from tljax.models.spec import ModelSpec, get_spec
+from tljax.models.spec import get_spec
 from tljax.progress import Track, untracked
 from tljax.transfer.checkpoint import restore
-from tljax.transfer.prediction import predict
-from tljax.transfer.run_folder import CONFIG
+from tljax.transfer.config_file import read_classes, read_run
+from tljax.transfer.head import run_spec, with_head
+from tljax.transfer.prediction import predict_source
 from tljax.weights.fetch import fetch
 from tljax.weights.load import load_pretrained, weights_digest
-
-_MAX_JSON = 1 << 24
-_KEYS = {"model": str, "mode": str, "dtype": str, "image_size": int, "weights_file": str | None, "weights_sha256": str}
 
 
 def load_run(run: str | Path) -> Network:
@@ -34,7 +28,7 @@ def load_run(run: str | Path) -> Network:
         InputError: no RUN, a damaged one, or one edited by hand (names the key); the backbone's weights are
             missing or are not those that it was trained on.
     """
-    record = read_record(run)
+    record = read_run(run)
     spec = run_spec(get_spec(record["model"]), read_classes(run), record["image_size"])
     checkpoint = Path(run) / "checkpoint"
     if record["mode"] == "finetune":
@@ -74,61 +68,14 @@ def evaluate(
     source = open_source(data, labels_csv=labels, min_classes=1)
     own = np.array([_match(name, net.spec.classes) for name in source.classes], np.int64)
     indices = source.splits.get("test", source.splits.get("val", np.arange(len(source.labels))))
-    indices = indices[source.labels[indices] >= 0]
-    probs, index, skipped = predict(net, source, indices, batch_size=batch_size, track=track)
+    source = source.subset(indices[source.labels[indices] >= 0])
+    probs, index, skipped = predict_source(net, source, batch_size=batch_size, track=track)
     if not len(index):
         raise InputError(
             f'no photo in "{data}" can be read: {skipped[0].reason}' if skipped else f'no labelled photo in "{data}"'
         )
     result = metrics.summarise(probs, own[source.labels[index]], net.spec.classes)
     return {**result, "skipped": [{"file": one.file, "reason": one.reason} for one in skipped]}
-
-
-def read_record(run: str | Path) -> dict[str, Any]:
-    """The entries of a RUN's config.json, checked as far as loading needs them.
-
-    Raises:
-        InputError: no RUN, no JSON, or a wrong entry; names the key.
-    """
-    path = Path(run) / CONFIG
-    record = _read_json(run, path)
-    if not isinstance(record, dict):
-        raise InputError(f'"{path}" must hold an object with the keys {", ".join(_KEYS)}')
-    for key, kind in _KEYS.items():
-        if key not in record:
-            raise InputError(f'"{path}": the key "{key}" is missing')
-        if not isinstance(record[key], kind) or isinstance(record[key], bool):
-            raise InputError(f'"{path}": the key "{key}" is {record[key]!r}, which is of the wrong type')
-    choices = {"mode": ("linear_probe", "finetune"), "dtype": ("float32", "bfloat16")}
-    for key, allowed in choices.items():
-        if record[key] not in allowed:
-            raise InputError(f'"{path}": the key "{key}" is {record[key]!r}, expected {" or ".join(allowed)}')
-    if not set(record["weights_sha256"]) <= set("0123456789abcdef"):
-        raise InputError(
-            f'"{path}": the key "weights_sha256" is {record["weights_sha256"]!r}, expected hexadecimal digits'
-        )
-    if not 32 <= record["image_size"] <= 4096:
-        raise InputError(f'"{path}": the key "image_size" is {record["image_size"]}, expected 32 to 4096')
-    try:
-        get_spec(record["model"])
-    except InputError as error:
-        raise InputError(f'"{path}": the key "model": {" ".join(str(error).split())}') from None
-    return record
-
-
-def read_classes(run: str | Path) -> tuple[str, ...]:
-    """The names in a RUN's classes.json.
-
-    Raises:
-        InputError: it is missing, or no list of different names.
-    """
-    path = Path(run) / "classes.json"
-    names = _read_json(run, path)
-    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
-        raise InputError(f'"{path}" must hold a list of at least two names')
-    if len(set(names)) < len(names):
-        raise InputError(f'"{path}" names a class twice')
-    return tuple(names)
 
 
 def load_backbone(model: str, weights: str | Path | None, *, expected: str = "") -> tuple[Network, str]:
@@ -152,36 +99,9 @@ def load_backbone(model: str, weights: str | Path | None, *, expected: str = "")
     return load_pretrained(model, weights=path), digest
 
 
-def run_spec(base: ModelSpec, classes: tuple[str, ...], image_size: int) -> ModelSpec:
-    """The specification of a trained run: the backbone's, with a linear head for `classes`."""
-    return replace(base, classes=classes, head="linear", input_size=image_size)
-
-
-def with_head(backbone: Network, spec: ModelSpec, head: Mapping[str, Any]) -> Network:
-    """The backbone without its own head and with {"kernel" (D, C), "bias" (C,)} on `embed`."""
-    wanted = abstract_variables(spec)
-    params = {name: backbone.variables["params"][name] for name in wanted["params"] if name != "head"}
-    stats = {name: backbone.variables["batch_stats"][name] for name in wanted["batch_stats"]}
-    params["head"] = {name: jnp.asarray(head[name], jnp.float32) for name in ("kernel", "bias")}
-    return make_network(spec, {"params": params, "batch_stats": stats}, dtype=backbone.dtype)
-
-
 def _match(name: str, classes: tuple[str, ...]) -> int:
     if name.strip().isdigit() and name.strip() not in classes:
         raise InputError(
             f'no class named "{name}": the RUN has {", ".join(classes[:8])}{", …" if len(classes) > 8 else ""}'
         )
     return match_name(name, classes)
-
-
-def _read_json(run: str | Path, path: Path) -> Any:
-    try:
-        return json.loads(read_regular(path, most=_MAX_JSON).decode("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f'"{run}" is no RUN: it has no {path.name}; `tljax train DATA --out RUN` makes one') from None
-    except NotADirectoryError:
-        raise InputError(f'"{run}" is no RUN: it is a file') from None
-    except OSError as error:
-        raise InputError(f'cannot read "{path}": {error.strerror or error}') from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f'"{path}" is no JSON: {error}') from None

@@ -22,7 +22,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-CONFIG, JOURNAL = "config.json", "metrics.jsonl"
+CONFIG, CLASSES, LOG = "config.json", "classes.json", "metrics.jsonl"
 STATES = "states"
 RUN, _REPLACED = "run", "replaced"
 
@@ -65,7 +65,7 @@ def check_out(out: str | Path, *, overwrite: bool, resume: bool = False) -> Path
 def run_folder(out: str | Path, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
     """A folder to write a RUN into; it becomes `out` at the end, and disappears if anything fails before.
 
-    It stays, for `resume`, if the state of a training step was saved in the `STATES` beside it; CONFIG and JOURNAL
+    It stays, for `resume`, if the state of a training step was saved in the `STATES` beside it; CONFIG and LOG
     are then found as they were left.
 
     Raises:
@@ -80,7 +80,7 @@ def run_folder(out: str | Path, *, overwrite: bool, resume: bool = False) -> Ite
         reason = getattr(error, "strerror", None) or error
         raise InputError(f'cannot write "{out}": {reason}; give another --out') from None
     with _alone(partial):
-        kept = {CONFIG, JOURNAL} if resume and _interrupted(partial) else set()
+        kept = {CONFIG, LOG} if resume and _interrupted(partial) else set()
         if not kept:
             shutil.rmtree(partial / STATES, ignore_errors=True)
         folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The optimiser, the state and the jitted steps of fine-tuning: pure functions on plain trees."""
+"""The optimiser, the state and the jitted step of fine-tuning: pure functions on plain trees."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
@@ -58,27 +58,27 @@ def make_optimizer(
     frozen gradients are zeroed before the norm is taken: both give equal updates.
 
     Args:
-        labels: "depthN" or "frozen" for each parameter; "depthN" learns with `lr * depth_decay**N`.
+        labels: a depth (an int) or "frozen" for each parameter; depth n learns with `lr * depth_decay**n`.
         lr: peak learning rate of the head.
         steps, warmup: see `make_schedule`.
         weight_decay: on leaves called `kernel` only, so not on norms and biases.
         clip: largest global norm of the gradient.
     Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); layer-wise rates, Howard and Ruder 2018 (1801.06146).
     """
-    names = trainable_labels(labels)
     groups = {
-        name: optax.adamw(
-            make_schedule(lr * depth_decay ** int(name.removeprefix("depth")), steps=steps, warmup=warmup),
+        _group(depth): optax.adamw(
+            make_schedule(lr * depth_decay**depth, steps=steps, warmup=warmup),
             weight_decay=weight_decay,
             mask=_kernels,
         )
-        for name in names
+        for depth in trainable_labels(labels)
     }
     still = {FROZEN: optax.set_to_zero()}
+    names = jax.tree.map(_group, labels)
     return optax.chain(
-        optax.partition({**dict.fromkeys(names, optax.identity()), **still}, labels),
+        optax.partition({**dict.fromkeys(groups, optax.identity()), **still}, names),
         optax.clip_by_global_norm(clip),
-        optax.partition({**groups, **still}, labels),
+        optax.partition({**groups, **still}, names),
     )
 
 
@@ -117,7 +117,7 @@ def make_train_step(
     skip_nonfinite: int = 0,
     mesh: Mesh | None = None,
 ) -> Callable:
-    """A jitted step `(state, frozen, batch, *, key, number=None) -> (state, metrics)`; the state is donated.
+    """A jitted step `(state, frozen, batch, *, key) -> (state, metrics)`; the state is donated.
 
     A step whose loss or gradient is not finite changes nothing: the state stays where it is. The first
     `skip_nonfinite` of these count as made, and so are passed over.
@@ -136,9 +136,7 @@ def make_train_step(
     Returns:
         The step. `batch` is {"images": uint8 (b, h, w, 3), "labels": int32 (b,), "mask": bool (b,)}; a row
         whose mask is False has no part in the loss. `key` is the run's: the step folds its number in, so that
-        a resumed run draws what an unbroken one draws. Where `number` is given and is not the next one, nothing
-        changes either: a loop that sees the metrics of a step only once the next one has been dispatched still holds
-        the state in front of a step that failed. Metrics: "loss", "accuracy" (of the augmented pictures),
+        a resumed run draws what an unbroken one draws. Metrics: "loss", "accuracy" (of the augmented pictures),
         "grad_norm": float32 ().
     """
 
@@ -153,7 +151,7 @@ def make_train_step(
         losses = smoothed_cross_entropy(logits, batch["labels"], smoothing=label_smoothing)
         return (share * losses).sum(), (logits, new_stats)
 
-    def step(state: TrainState, frozen: Tree, batch: Mapping[str, Array], *, key: jax.Array, number=None):
+    def step(state: TrainState, frozen: Tree, batch: Mapping[str, Array], *, key: jax.Array):
         key_augment, key_dropout = jax.random.split(jax.random.fold_in(key, state.step))
         images = augment(batch["images"], size, setting, key=key_augment)
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_and_more, has_aux=True)(
@@ -167,16 +165,32 @@ def make_train_step(
             "accuracy": right.sum() / jnp.maximum(batch["mask"].sum(), 1),
             "grad_norm": optax.global_norm(grads),
         }
-        due = True if number is None else state.step + 1 == number
         finite = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
-        passed = due & ~finite & (state.skipped < skip_nonfinite)
+        passed = ~finite & (state.skipped < skip_nonfinite)
         moved = (optax.apply_updates(state.params, updates), stats, opt_state)
-        kept = jax.tree.map(lambda new, old: jnp.where(due & finite, new, old), moved, state[:3])
-        return TrainState(*kept, state.step + (due & finite | passed), state.skipped + passed), metrics
+        kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state[:3])
+        return TrainState(*kept, state.step + (finite | passed), state.skipped + passed), metrics
 
-    if mesh is None or mesh.size == 1:
-        return jax.jit(step, donate_argnames="state")
-    return sharding.on(mesh, jax.jit(step, donate_argnames="state", out_shardings=sharding.replicated(mesh)))
+    return _compiled(step, mesh)
+
+
+def guard(step: Callable, mesh: Mesh | None = None) -> Callable:
+    """The step for loops that read the metrics of a step only once the next one has been dispatched.
+
+    Args:
+        step: of `make_train_step`, with the same `mesh`.
+    Returns:
+        A jitted `(state, frozen, batch, *, key, number) -> (state, metrics)`, which changes nothing unless `number` is
+        that of the next step, counted from 1. So the state in front of a step that failed is still there when the loop
+        learns that it failed.
+    """
+
+    def guarded(state: TrainState, frozen: Tree, batch: Mapping[str, Array], *, key: jax.Array, number: int):
+        moved, metrics = step(state, frozen, batch, key=key)
+        due = state.step + 1 == number
+        return jax.tree.map(lambda new, old: jnp.where(due, new, old), moved, state), metrics
+
+    return _compiled(guarded, mesh)
 
 
 def smoothed_cross_entropy(
@@ -192,6 +206,17 @@ def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     """(classes,) float32 weights that give every class the same total: n / (classes x count)."""
     counts = np.bincount(labels, minlength=classes)
     return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def _compiled(step: Callable, mesh: Mesh | None) -> Callable:
+    if mesh is None or mesh.size == 1:
+        return jax.jit(step, donate_argnames="state")
+    return sharding.on(mesh, jax.jit(step, donate_argnames="state", out_shardings=sharding.replicated(mesh)))
+
+
+def _group(label: int | str) -> str:
+    """What a learning-rate group is called in the optimiser's state."""
+    return label if label == FROZEN else f"depth{label}"
 
 
 def _kernels(params: Tree) -> Tree:

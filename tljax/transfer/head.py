@@ -1,0 +1,36 @@
+"""A linear head for your classes on a pretrained backbone."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+
+from tljax.models.network import Network, abstract_variables, make_network
+from tljax.models.spec import ModelSpec
+from tljax.transfer.probe import Probe
+
+
+def with_probe(net: Network, probe: Probe) -> Network:
+    """The network with a probe as its head: a classifier of the probe's classes, calibrated, and ready to fine-tune.
+
+    Args:
+        net: the backbone whose `embed` gave the probe's features; its own head goes.
+        probe: from `fit_probe(features, labels, classes=names)`; `probe.classes` become `spec.classes`.
+    """
+    spec = run_spec(net.spec, probe.classes, net.spec.input_size)
+    return with_head(net, spec, {"kernel": probe.kernel, "bias": probe.bias})
+
+
+def run_spec(base: ModelSpec, classes: tuple[str, ...], image_size: int) -> ModelSpec:
+    """The specification of a trained run: the backbone's, with a linear head for `classes`."""
+    return replace(base, classes=classes, head="linear", input_size=image_size)
+
+
+def with_head(backbone: Network, spec: ModelSpec, head: Mapping[str, Any]) -> Network:
+    """The backbone without its own head and with {"kernel" (D, C), "bias" (C,)} on `embed`."""
+    wanted = abstract_variables(spec)
+    params = {name: backbone.variables["params"][name] for name in wanted["params"] if name != "head"}
+    stats = {name: backbone.variables["batch_stats"][name] for name in wanted["batch_stats"]}
+    params["head"] = {name: jnp.asarray(head[name], jnp.float32) for name in ("kernel", "bias")}
+    return make_network(spec, {"params": params, "batch_stats": stats}, dtype=backbone.dtype)

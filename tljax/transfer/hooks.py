@@ -1,0 +1,45 @@
+"""What may happen around the steps of fine-tuning: saving, logging, stopping, progress. By default nothing does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tljax.progress import Track, untracked
+from tljax.transfer.train_step import TrainState
+
+History = list[dict[str, Any]]
+
+
+def _nothing(*_: Any) -> None:
+    pass
+
+
+def _from_the_start(state: TrainState) -> tuple[TrainState, History]:
+    return state, []
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Functions that `finetune` calls on its way; `resume.resumable` has those of `train`.
+
+    One of them may raise `SystemExit` (or a subclass) in front of a step: the state is then saved, and the run ends.
+
+    Attributes:
+        start: (state) -> (state, history): from where to begin, with the lines of what was done before.
+        before_step: (number), counted from 1.
+        after_step: (number, state), once the device has got the step; its buffers are given to the next step.
+        record: (line), a plain dict for each step and each epoch, once its numbers are known.
+        save: (state), at the end of each epoch, and where the run is stopped.
+        restore: (state, step) -> the state that was saved after `step`, like `state`; only for a history with epochs.
+        track: shows progress: (items, description, total) -> items.
+        track_validation: the same, for the batches of validation.
+    """
+
+    start: Callable[[TrainState], tuple[TrainState, History]] = _from_the_start
+    before_step: Callable[[int], None] = _nothing
+    after_step: Callable[[int, TrainState], None] = _nothing
+    record: Callable[[dict[str, Any]], None] = _nothing
+    save: Callable[[TrainState], None] = _nothing
+    restore: Callable[[TrainState, int], TrainState] | None = None
+    track: Track = untracked
+    track_validation: Track = untracked
