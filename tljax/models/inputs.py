@@ -11,6 +11,7 @@ from tljax.errors import InputError
 from tljax.models.spec import ModelSpec, get_family
 
 _LEAST, _GREATEST = -0.5, 1.5  # room for what is added to an image, and for a resampling that overshoots
+_NORMALISED = "normalised by a mean and a standard deviation: leave that out, for the network does it itself"
 
 
 def normalise(spec: ModelSpec, images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
@@ -35,22 +36,22 @@ def normalise(spec: ModelSpec, images: Float[Array, "b h w 3"]) -> Float[Array, 
 
 
 def check_range(images: Any) -> None:
-    """Refuses floats far outside [0, 1] where they lie in the memory of a CPU; looks at nothing else, NaN included.
+    """Refuses floats far outside [0, 1] where they lie in the memory of a CPU. NaN is passed over.
 
+    Args:
+        images: anything; tracers, arrays on an accelerator and other dtypes are not looked at.
     Raises:
-        InputError: says which of the usual ranges they seem to have, 0 to 255 or that of normalised images.
+        InputError: the least is below -0.5 or the greatest above 1.5; says which of the usual ranges it seems to be,
+            0 to 255 or that of normalised images.
     """
     parts = [part for part in _on_cpu(images) if part.size and part.dtype in (np.float32, np.float64)]
     if not parts:
         return
     least, greatest = (float(f.reduce([f.reduce(part, axis=None) for part in parts])) for f in (np.fmin, np.fmax))
-    if not (least < _LEAST or greatest > _GREATEST):  # so that NaN alone passes
-        return
-    advice = "these look normalised by a mean and a standard deviation: give them as they were before, for the network "
-    advice += "normalises them itself"
-    if greatest > 4 and least > -greatest / 4:  # 0 to 255, with some room for noise
-        advice = "these look like 0 to 255: divide by 255"
-    raise InputError(f"images must be in [0, 1], got {least:.4g} to {greatest:.4g}: {advice}")
+    if least < _LEAST or greatest > _GREATEST:
+        bytes_as_floats = greatest > 4 and least > -greatest / 4  # with some room for noise
+        advice = "like 0 to 255: divide by 255" if bytes_as_floats else _NORMALISED
+        raise InputError(f"images must be in [0, 1], got {least:.4g} to {greatest:.4g}: these look {advice}")
 
 
 def _on_cpu(images: Any) -> list[np.ndarray]:

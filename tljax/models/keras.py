@@ -32,15 +32,11 @@ def weighted(name: str, target: str, transform: Transform = as_is) -> Layer:
     return Layer(name, ((f"params/{target}/kernel", transform), (f"params/{target}/bias", as_is)))
 
 
-def batch_norm(name: str, target: str) -> Layer:
-    """Gamma, beta, moving mean, moving variance."""
-    leaves = ("params", "scale"), ("params", "bias"), ("batch_stats", "mean"), ("batch_stats", "var")
-    return Layer(name, tuple((f"{kind}/{target}/norm/{leaf}", as_is) for kind, leaf in leaves))
-
-
 def normed(name: str, norm: str, target: str, transform: Transform = as_is) -> list[Layer]:
-    """A convolution and the batch norm behind it."""
-    return [weighted(name, target, transform), batch_norm(norm, target)]
+    """A convolution and the batch norm behind it: gamma, beta, moving mean, moving variance."""
+    leaves = ("params", "scale"), ("params", "bias"), ("batch_stats", "mean"), ("batch_stats", "var")
+    paths = tuple((f"{kind}/{target}/norm/{leaf}", as_is) for kind, leaf in leaves)
+    return [weighted(name, target, transform), Layer(norm, paths)]
 
 
 def rules(layers: list[Layer]) -> dict[str, list[Rule]]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from tljax.models import keras
 from tljax.models.rules import Rule, dense, layer, normed
-from tljax.models.spec import Family, ModelSpec, torchvision
+from tljax.models.spec import Family, ModelSpec, torchvision_url
 
 
 class Stage(NamedTuple):
@@ -104,7 +104,7 @@ _PLAIN = ModelSpec(
     params=3_504_872,
     top1=71.88,
     licence="BSD-3-Clause",
-    sources=(torchvision("mobilenet_v2", "b0353104"),),
+    sources=(torchvision_url("mobilenet_v2", "b0353104"),),
 )
 
 FAMILY = Family(

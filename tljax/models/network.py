@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial, wraps
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -152,8 +153,9 @@ def for_inference(net: Network, *, images: int | None = None) -> Network:
     Raises:
         InputError: fewer than one image.
     """
-    if images is not None and images < 1:
-        raise InputError(f"images must be at least 1, or None where their number is not known: got {images}")
+    if images is not None and not (isinstance(images, Integral) and images >= 1):
+        given = images if isinstance(images, Integral | float) else type(images).__name__
+        raise InputError(f"images is how many images will be seen, at least 1, or None: got {given}")
     if net.folded:
         return net
     return net.replace(variables=fold_batch_norm(net.spec, net.variables), folded=True)
@@ -222,7 +224,7 @@ def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Functi
 
 
 def _compiled(function: Callable, **options: Any) -> Callable:
-    """`jax.jit`, but images that are no tracers are looked at first."""
+    """`jax.jit`, with a look at the range of images that are no tracers."""
     jitted = jax.jit(function, **options)
 
     @wraps(function)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tljax.models import keras
 from tljax.models.rules import Rule, dense, layer, normed
-from tljax.models.spec import Family, ModelSpec, torchvision
+from tljax.models.spec import Family, ModelSpec, torchvision_url
 
 
 class ResNetConfig(NamedTuple):
@@ -62,7 +62,7 @@ def _network(depth: int, block: str, repeats: tuple[int, ...], params: int, top1
         params=params,
         top1=top1,
         licence="BSD-3-Clause",
-        sources=(f"hub:timm/{name}.tv_in1k", torchvision(name, digest)),
+        sources=(f"hub:timm/{name}.tv_in1k", torchvision_url(name, digest)),
     )
 
 

@@ -168,6 +168,6 @@ def _networks() -> dict[str, ModelSpec]:
     return {spec.name: spec for family in _FAMILIES.values() for spec in family.networks}
 
 
-def torchvision(name: str, digest: str) -> str:
+def torchvision_url(name: str, digest: str) -> str:
     """The URL of torchvision's weights; `digest` is how their SHA-256 starts."""
     return f"https://download.pytorch.org/models/{name}-{digest}.pth"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tljax.models.rules import Rule, conv, layer
-from tljax.models.spec import Family, ModelSpec, torchvision
+from tljax.models.spec import Family, ModelSpec, torchvision_url
 
 _FIRE_INDICES = (3, 4, 6, 7, 9, 10, 11, 12)  # of fire2 to fire9; the others are ReLU and pooling
 
@@ -31,7 +31,7 @@ _PLAIN = ModelSpec(
     params=1_235_496,
     top1=58.18,
     licence="BSD-3-Clause",
-    sources=(torchvision("squeezenet1_1", "b8a52dc0"),),
+    sources=(torchvision_url("squeezenet1_1", "b8a52dc0"),),
 )
 
 FAMILY = Family(

@@ -4,7 +4,7 @@ from typing import Any
 
 from tljax.models import keras
 from tljax.models.rules import Rule, conv, dense, layer
-from tljax.models.spec import Family, ModelSpec, torchvision
+from tljax.models.spec import Family, ModelSpec, torchvision_url
 
 _VGG16 = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 _VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
@@ -55,7 +55,7 @@ def _network(name: str, config: tuple, params: int, top1: float, digest: str) ->
         params=params,
         top1=top1,
         licence="BSD-3-Clause",
-        sources=(f"hub:timm/{name}.tv_in1k", torchvision(name, digest)),
+        sources=(f"hub:timm/{name}.tv_in1k", torchvision_url(name, digest)),
     )
 
 

@@ -84,11 +84,7 @@ def _table(source: Mapping[str, np.ndarray], spec: ModelSpec) -> list[_Compiled]
     """Of the family's tables, the one that knows most of the names."""
     tables = get_family(spec.family).rules(spec)
     compiled = [[(re.compile(rule.source), rule) for rule in rules] for rules in tables.values()]
-    return max(compiled, key=lambda rules: _known(source, rules))
-
-
-def _known(source: Mapping[str, np.ndarray], rules: list[_Compiled]) -> int:
-    return sum(_first(rules, name)[0] is not None for name in source)
+    return max(compiled, key=lambda rules: sum(_first(rules, name)[0] is not None for name in source))
 
 
 def _first(rules: list[_Compiled], name: str) -> tuple[Rule | None, re.Match | None]:
