@@ -13,9 +13,9 @@ import pytest
 from tljax import trees
 from tljax.data.source import Source
 from tljax.distributed import sharding
+from tljax.models.mobilenet import MobileConfig, Stage
 from tljax.models.network import abstract_variables, make_network
 from tljax.models.spec import get_spec
-from tljax.models.table import MobileConfig, Stage
 from tljax.synth import dream
 from tljax.synth.ascend import _chunk
 from tljax.synth.robustness import robust_accuracy

@@ -86,6 +86,67 @@ def test_refuses_other_images_by_name(bad, said):
         net.apply(net.variables, bad)
 
 
+RANGES = {
+    "like 0 to 255: divide by 255": [255.0, 0.0, 17.0],
+    "like 0 to 255": [250.0, -6.0, np.nan],
+    "normalised by a mean": [2.64, -2.1, 0.0],
+    "normalised by a mean and": [131.0, -123.7, 5.0],
+    "normalised by": [2.2, -0.4, 0.0],
+    "these look": [0.3, -np.inf, 0.0],
+}
+
+
+@pytest.mark.parametrize(("said", "pixel"), RANGES.items())
+def test_refuses_images_of_another_range_and_says_which(net, said, pixel):
+    for bad in (np.full((2, 32, 32, 3), pixel, np.float32), jnp.full((2, 32, 32, 3), jnp.asarray(pixel))):
+        for function in (net.apply, net.scores, net.embed, net.intermediates):
+            with pytest.raises(InputError, match=rf"must be in \[0, 1\], got .*{said}"):
+                function(net.variables, bad)
+        with pytest.raises(InputError, match=said):
+            net.apply_train(net.variables, bad, key=jax.random.key(0))
+
+
+def test_what_is_near_the_range_or_traced_or_no_number_is_not_refused(net, images):
+    for fine in (2.0 * images - 0.5, images.at[0, 0, 0].set(jnp.nan), jnp.full_like(images, jnp.nan)):
+        assert net.apply(net.variables, fine).shape == (3, 7)
+    far = 255 * images
+    under_jit = jax.jit(lambda v, x: net.apply(v, x))(net.variables, far)
+    assert under_jit.shape == (3, 7)
+    assert jax.grad(lambda x: net.scores(net.variables, x).sum())(far).shape == far.shape
+    assert jax.vmap(net.apply, (None, 0))(net.variables, far[:, None]).shape == (3, 1, 7)
+
+
+def test_nothing_is_copied_from_an_accelerator(monkeypatch):
+    from tljax.models import inputs
+
+    class Shard:
+        device = type("Device", (), {"platform": "tpu"})
+
+        @property
+        def data(self):
+            raise AssertionError("copied")
+
+    class OnTpu:
+        addressable_shards = (Shard(),)
+
+    monkeypatch.setattr(inputs.jax, "Array", OnTpu)
+    inputs.check_range(OnTpu())
+
+
+def test_functions_are_compiled_and_can_be_static_arguments(net, images):
+    assert isinstance(net.embed, jax.stages.Wrapped)
+    run = jax.jit(lambda variables, images, embed: embed(variables, images), static_argnames="embed")
+    np.testing.assert_array_equal(run(net.variables, images, embed=net.embed), net.embed(net.variables, images))
+    assert "jit_apply" in net.apply.lower(net.variables, images).as_text()
+
+
+def test_for_inference_takes_the_number_of_images(net):
+    assert tljax.for_inference(net, images=1).apply is tljax.for_inference(net, images=10_000).apply
+    for bad, said in ((0, "got 0"), (2.5, "got 2.5"), (jnp.zeros((1, 32, 32, 3)), "got ArrayImpl")):
+        with pytest.raises(InputError, match=f"at least 1, or None: {said}"):
+            tljax.for_inference(net, images=bad)
+
+
 def test_for_inference_gives_the_same_logits(net, images):
     stats = {
         path: leaf + 0.3 * np.random.default_rng(2).random(leaf.shape).astype(np.float32)
@@ -157,9 +218,9 @@ def test_bfloat16_computes_close_and_returns_float32(net, images):
 
 
 def test_normalisation_is_inside_apply():
-    from tljax.models.network import normalise
+    from tljax.models.inputs import normalise
 
-    grey = jnp.full((1, 2, 2, 3), 0.5)
+    grey = jnp.full((1, 17, 17, 3), 0.5)
     np.testing.assert_allclose(normalise(tljax.get_spec("efficientnet_lite0"), grey), (127.5 - 127) / 128, rtol=1e-3)
     caffe = normalise(tljax.get_spec("squeezenet1_1.caffe"), grey)
     np.testing.assert_allclose(caffe[0, 0, 0], [127.5 - 104, 127.5 - 117, 127.5 - 123], rtol=1e-5)

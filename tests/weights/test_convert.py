@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from tljax.errors import InputError
+from tljax.models import rules
 from tljax.models.network import abstract_variables
 from tljax.models.spec import get_spec
+from tljax.models.vgg import dense_of_map
 from tljax.trees import flatten
-from tljax.weights.convert import TRANSFORMS, convert, fits
+from tljax.weights.convert import convert, fits
 
 RESNET18_WIDTHS = (64, 128, 256, 512)
 
@@ -70,11 +72,11 @@ def resnet18():
 
 def test_transforms_move_each_axis_to_its_place():
     kernel = np.arange(2 * 3 * 5 * 7, dtype=np.float32).reshape(2, 3, 5, 7)
-    ours = TRANSFORMS["conv"](kernel)
+    ours = rules.conv(kernel)
     assert ours.shape == (5, 7, 3, 2)
     assert ours[4, 6, 2, 1] == kernel[1, 2, 4, 6]
-    assert TRANSFORMS["conv"](np.zeros((8, 1, 3, 3))).shape == (3, 3, 1, 8)
-    assert TRANSFORMS["dense"](np.zeros((10, 4))).shape == (4, 10)
+    assert rules.conv(np.zeros((8, 1, 3, 3))).shape == (3, 3, 1, 8)
+    assert rules.dense(np.zeros((10, 4))).shape == (4, 10)
 
 
 @pytest.mark.parametrize("as_convolution", [False, True])
@@ -84,7 +86,7 @@ def test_dense_of_map_undoes_the_flatten_order_of_torch(as_convolution):
     image = random.normal(size=(7, 7, 512)).astype(np.float32)
     expected = kernel @ image.transpose(2, 0, 1).reshape(-1)  # torch flattens channels, rows, columns
     given = kernel.reshape(3, 512, 7, 7) if as_convolution else kernel
-    np.testing.assert_allclose(image.reshape(-1) @ TRANSFORMS["dense_of_map"](given), expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(image.reshape(-1) @ dense_of_map(given), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_every_tensor_of_a_resnet_finds_its_place(resnet18):

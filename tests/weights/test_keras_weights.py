@@ -12,9 +12,10 @@ import tljax
 from tests.golden import table
 from tljax import trees
 from tljax.errors import InputError
-from tljax.models.network import abstract_variables, make_network, normalise
+from tljax.models.inputs import normalise
+from tljax.models.network import abstract_variables, make_network
+from tljax.models.resnet import ResNetConfig
 from tljax.models.spec import get_spec, list_models
-from tljax.models.table import ResNetConfig
 from tljax.weights.convert import convert
 
 NETWORKS = [name for name in list_models() if name.endswith(".keras")]
@@ -95,7 +96,7 @@ def test_weights_of_keras_only_with_its_preprocessing(tmp_path):
 
 
 def test_keras_preprocessing():
-    image = np.array([[[[255, 128, 0]]]], np.float32)
+    image = np.full((1, 32, 32, 3), [255, 128, 0], np.float32)
     caffe = [0 - 103.939, 128 - 116.779, 255 - 123.68]
     for name in ("vgg16.keras", "vgg19.keras", "resnet50.keras"):
         np.testing.assert_allclose(normalise(get_spec(name), image / 255)[0, 0, 0], caffe, rtol=1e-5)

@@ -45,7 +45,7 @@ class Models(Command):
             (
                 row["name"],
                 f"{row['params'] / 1e6:.1f} M",
-                f"{row['top1']:.1f} %",
+                "" if row["top1"] is None else f"{row['top1']:.1f} %",
                 str(row["input_size"]),
                 "yes" if row["cached"] else "no",
                 row["licence"],

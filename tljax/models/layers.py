@@ -13,7 +13,7 @@ from tljax.models import ops
 
 
 @dataclass(frozen=True)
-class Style:
+class Execution:
     """How a network runs, whatever its architecture.
 
     Attributes:
@@ -67,9 +67,7 @@ class Taps:
         return x
 
 
-def _drawn_later(key: Array, shape: tuple[int, ...]) -> Array:
-    """Stands for the initial values of a kernel, which `network.init_network` draws: to trace these takes long."""
-    return jnp.zeros(shape)
+_DRAWN_LATER = nn.initializers.zeros  # `network.init_network` draws kernels: to trace their initialisers takes long
 
 
 class Conv(nn.Module):
@@ -80,7 +78,7 @@ class Conv(nn.Module):
     stride: int = 1
     padding: ops.Padding = 0
     groups: int = 1
-    style: Style = Style()
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
@@ -90,8 +88,8 @@ class Conv(nn.Module):
     def convolve(self, x: Array, *, use_bias: bool) -> Array:
         """The convolution itself; declares `kernel` and `bias` in the caller's scope."""
         shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", _drawn_later, shape).astype(self.style.dtype)
-        x = x.astype(self.style.dtype)
+        kernel = self.param("kernel", _DRAWN_LATER, shape).astype(self.execution.dtype)
+        x = x.astype(self.execution.dtype)
         y = ops.conv2d(x, kernel, stride=self.stride, padding=self.padding, groups=self.groups)
         if use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
@@ -125,7 +123,7 @@ class BatchNorm(nn.BatchNorm):
 class ConvNorm(Conv):
     """Convolution (without a bias, but for Keras'), batch norm, activation: `kernel` and the child `norm`.
 
-    Once folded: `kernel` and `bias`.
+    Once folded: `kernel` and `bias`. To fold, `for_inference` takes `eps` from the spec's config: pass that one on.
     """
 
     eps: float = 1e-5
@@ -135,10 +133,10 @@ class ConvNorm(Conv):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
         """(b, h, w, c) -> (b, y, x, features)."""
-        x = self.convolve(x, use_bias=self.bias or self.style.folded)
-        if not self.style.folded:
-            frozen = self.path[0] not in self.style.update_stats
-            x = BatchNorm(frozen, momentum=0.9, epsilon=self.eps, dtype=self.style.dtype, name="norm")(x)
+        x = self.convolve(x, use_bias=self.bias or self.execution.folded)
+        if not self.execution.folded:
+            frozen = self.path[0] not in self.execution.update_stats
+            x = BatchNorm(frozen, momentum=0.9, epsilon=self.eps, dtype=self.execution.dtype, name="norm")(x)
         return x if self.activation is None else self.activation(x)
 
 
@@ -146,12 +144,11 @@ class Head(nn.Module):
     """A dense layer in float32."""
 
     features: int
-    style: Style = Style()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b f"]:
         """(b, d) -> (b, features)."""
-        kernel = self.param("kernel", _drawn_later, (x.shape[-1], self.features))
+        kernel = self.param("kernel", _DRAWN_LATER, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return x.astype(jnp.float32) @ kernel + bias
 
@@ -161,9 +158,9 @@ def relu6(x: Array) -> Array:
     return jnp.where(x < 6.0, nn.relu(x), 6.0)
 
 
-def dropout(x: Array, rate: float, style: Style) -> Array:
+def dropout(x: Array, rate: float, execution: Execution) -> Array:
     """Dropout while training, the identity otherwise. Called inside a compact module."""
-    return nn.Dropout(rate, deterministic=not style.train)(x)
+    return nn.Dropout(rate, deterministic=not execution.train)(x)
 
 
 def spatial_mean(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:

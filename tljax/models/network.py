@@ -1,46 +1,43 @@
 """A network as pure functions on explicit variables: normalisation in front, a Flax module behind."""
 
-import importlib
 import itertools
 import math
+import pkgutil
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, partial, wraps
+from numbers import Integral
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from tljax import trees
 from tljax.errors import InputError
 from tljax.models import ops
-from tljax.models.layers import Outputs, Style, Taps
-from tljax.models.spec import ModelSpec, get_spec
+from tljax.models.inference import fold_batch_norm
+from tljax.models.inputs import check_range, normalise
+from tljax.models.layers import Execution, Outputs, Taps
+from tljax.models.spec import ModelSpec, get_family, get_spec
 
 Variables = Mapping[str, Any]
-
-_MODULES = {
-    "vgg": "VGG",
-    "resnet": "ResNet",
-    "mobilenet": "MobileNetV2",
-    "efficientnet_lite": "EfficientNetLite",
-    "squeezenet": "SqueezeNet",
-}
 
 
 @dataclass(frozen=True)
 class Functions:
     """The pure functions of an architecture; one object for each (spec, dtype, form), so that jit caches are shared.
 
+    Each is compiled, and has `lower` and `trace` as what `jax.jit` gives.
     All take (variables, images): images (b, h, w, 3), float32, RGB in [0, 1], of any size that the architecture
     allows. They work under jit, grad and vmap, and never change `variables`. The products have the precision of
     `jax_default_matmul_precision`. `variables["perturbations"]`, if there, maps names of `intermediates` to arrays
     that are added to these maps: the gradient with respect to one is the gradient at that layer.
 
     Raises:
-        InputError: images of another rank, dtype or number of channels, or too small for the architecture.
+        InputError: images of another rank, dtype or number of channels, or too small for the architecture; images far
+            outside [0, 1], where they are arrays in the memory of a CPU and not traced.
     """
 
     apply: Callable[[Variables, Array], Array]
@@ -143,44 +140,32 @@ def abstract_variables(spec: ModelSpec) -> Variables:
     return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
 
 
-def for_inference(net: Network, platform: str | None = None) -> Network:
+def for_inference(net: Network, *, images: int | None = None) -> Network:
     """The same network, faster: batch norm is folded into the convolutions. Same surface, same logits to 1e-5.
+
+    The result is the same for every platform: the form of a convolution is chosen when a program is lowered. Winograd's
+    filters are made in each call: on a CPU 3 % of a batch of 8, 11 % of a single image in VGG-16.
 
     Args:
         net: any network; one that is folded already is returned as it is.
-        platform: "cpu", "gpu", "tpu" or None. The result is the same for all: the form of a convolution is chosen when
-            a program is lowered. Winograd's filters are made in each call: on a CPU 3 % of a batch of 8, 11 % of
-            a single image in VGG-16.
+        images: how many images it will be shown in all; None: not known. A hint of what preparation pays off, which
+            never changes what is computed; so far every number gives the same forms.
+    Raises:
+        InputError: fewer than one image.
     """
-    from tljax.models.inference import fold_batch_norm
-
+    if images is not None and not (isinstance(images, Integral) and images >= 1):
+        given = images if isinstance(images, Integral | float) else type(images).__name__
+        raise InputError(f"images is how many images will be seen, at least 1, or None: got {given}")
     if net.folded:
         return net
     return net.replace(variables=fold_batch_norm(net.spec, net.variables), folded=True)
 
 
-def normalise(spec: ModelSpec, images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
-    """Images in [0, 1] as the network was trained on them: mean and std per channel, then the channel order.
-
-    Raises:
-        InputError: another rank, dtype or number of channels.
-    """
-    images = jnp.asarray(images)
-    expected = "images must be (b, h, w, 3) float32 RGB in [0, 1]"
-    if images.ndim != 4:
-        raise InputError(f"{expected}: got {images.ndim} axes, shape {images.shape}")
-    if images.shape[-1] != 3:
-        raise InputError(f"{expected}: got {images.shape[-1]} channels, shape {images.shape}")
-    if images.dtype != jnp.float32:
-        raise InputError(f"{expected}: got dtype {images.dtype}")
-    images = (images - jnp.asarray(spec.mean, jnp.float32)) / jnp.asarray(spec.std, jnp.float32)
-    return images[..., ::-1] if spec.channel_order == "bgr" else images
-
-
-def build(spec: ModelSpec, style: Style = Style()) -> Any:  # noqa: B008 (frozen)
+def build(spec: ModelSpec, execution: Execution = Execution()) -> Any:  # noqa: B008 (frozen)
     """The Flax module of a specification."""
-    family = importlib.import_module(f"tljax.models.{spec.family}")
-    return getattr(family, _MODULES[spec.family])(spec.config, len(spec.classes), spec.head, style)
+    module = get_family(spec.family).module
+    make = pkgutil.resolve_name(module) if isinstance(module, str) else module
+    return make(spec.config, len(spec.classes), spec.head, execution)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -203,12 +188,12 @@ def _init(spec: ModelSpec, key: Array) -> Variables:
 
 @cache
 def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Functions:
-    style = Style(dtype, folded)
+    execution = Execution(dtype, folded)
 
     def run(variables: Variables, images: Array, wanted: Collection[str] | None = ()) -> Outputs:
         tap = Taps(wanted, variables.get("perturbations", {}))
         with ops.plain_convolutions(plain):
-            return build(spec, style).apply(_collections(variables), _checked(spec, images), tap)
+            return build(spec, execution).apply(_collections(variables), normalise(spec, images), tap)
 
     def apply(variables, images):
         return run(variables, images).logits
@@ -223,28 +208,34 @@ def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Functi
         return OrderedDict(run(variables, images, None).maps)  # jit would sort the names of a plain dict
 
     def apply_train(variables, images, *, key, update_stats: Collection[str] = ()):
-        module = build(spec, replace(style, train=True, update_stats=frozenset(update_stats)))
+        module = build(spec, replace(execution, train=True, update_stats=frozenset(update_stats)))
         with ops.plain_convolutions(plain):
             outputs, changed = module.apply(
                 _collections(variables),
-                _checked(spec, images),
+                normalise(spec, images),
                 Taps(),
                 rngs={"dropout": key},
                 mutable=["batch_stats"],
             )
         return outputs.logits, changed.get("batch_stats", {})
 
-    compiled = [jax.jit(function) for function in (apply, scores, embed, intermediates)]
-    return Functions(*compiled, jax.jit(apply_train, static_argnames="update_stats"))
+    compiled = map(_compiled, (apply, scores, embed, intermediates))
+    return Functions(*compiled, _compiled(apply_train, static_argnames="update_stats"))
+
+
+def _compiled(function: Callable, **options: Any) -> Callable:
+    """`jax.jit`, with a look at the range of images that are no tracers."""
+    jitted = jax.jit(function, **options)
+
+    @wraps(function)
+    def checked(variables, images, **rest):
+        check_range(images)
+        return jitted(variables, images, **rest)
+
+    for name in ("lower", "trace", "eval_shape", "clear_cache"):  # which make it a `jax.stages.Wrapped`
+        setattr(checked, name, getattr(jitted, name))
+    return checked
 
 
 def _collections(variables: Variables) -> Variables:
     return {name: variables[name] for name in ("params", "batch_stats") if name in variables}
-
-
-def _checked(spec: ModelSpec, images: Array) -> Array:
-    smallest = {"vgg": 32, "squeezenet": 17}.get(spec.family, 1)
-    images = normalise(spec, images)
-    if min(images.shape[1:3]) < smallest:
-        raise InputError(f"{spec.name} needs images of at least {smallest} pixels a side, got {images.shape}")
-    return images

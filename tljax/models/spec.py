@@ -1,18 +1,26 @@
-"""What a pretrained network is: its architecture as data, its preprocessing, its weights' origin.
+"""What a pretrained network is, what the networks of a family share, and which ones are known.
 
 A name is an architecture *and* the preprocessing that its weights were trained with. The plain name is
 torchvision's; a dotted suffix is another origin. The plain `efficientnet_lite*` names are the exception that
 must be said loudly: their weights are born in TensorFlow (SAME padding; timm calls them `tf_efficientnet_lite*`).
-This module imports no jax, so that listing the models costs nothing.
+This module imports no jax, and neither do the families, so that listing the models costs nothing.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from tljax.errors import InputError, nearest
-from tljax.models.table import TABLE
+from tljax.models.rules import Rule
+
+
+@cache
+def imagenet_classes() -> tuple[str, ...]:
+    """The names of the 1,000 ImageNet classes (ILSVRC 2012), in the order of the logits."""
+    return tuple(resources.files("tljax.models").joinpath("imagenet_classes.txt").read_text("utf-8").splitlines())
 
 
 @dataclass(frozen=True)
@@ -20,15 +28,16 @@ class ModelSpec:
     """All that travels with a set of weights.
 
     Attributes:
-        name, family, config: the architecture; `family` is the module under `tljax.models` that builds it.
+        name, family, config: the architecture; `family` is the name of a registered `Family`, and `config`, which it
+            understands, is hashable. Where there is batch norm, `config.eps` is its epsilon.
         input_size, crop_pct, interpolation: a photo's short side is resized to `resize_size` (antialiased),
             then the central `input_size` square is cut out.
         mean, std: per RGB channel, for images in [0, 1]; applied inside `apply`.
         channel_order: the order that the first convolution expects, "rgb" or "bgr".
-        classes: their names, in the order of the logits.
+        classes: their names, in the order of the logits; by default ImageNet's.
         feature_dim: D of `embed`.  last_layer: the name of the last convolutional map in `intermediates`.
-        params: parameters with the original head.  top1: ImageNet top-1 in percent, as published.
-        sources: where the weights come from, tried in order: `package:`, `hub:` or a URL.
+        params: parameters with the original head.  top1: ImageNet top-1 in percent, as published; None: not known.
+        sources: where the weights come from, tried in order: `package:`, `hub:` or a URL; none: they are passed.
         sha256: of the file, or how it starts, where known.  md5: of the file, where its authors give only that.
         head: "original", or "linear": a dense layer on `embed`, which is what a trained run has.
     """
@@ -39,10 +48,10 @@ class ModelSpec:
     feature_dim: int
     last_layer: str
     params: int
-    top1: float
-    licence: str
-    sources: tuple[str, ...]
-    classes: tuple[str, ...]
+    top1: float | None = None
+    licence: str = ""
+    sources: tuple[str, ...] = ()
+    classes: tuple[str, ...] = field(default_factory=imagenet_classes)
     input_size: int = 224
     crop_pct: float = 0.875
     interpolation: str = "bilinear"
@@ -65,32 +74,100 @@ class ModelSpec:
 
     @property
     def source(self) -> str:
-        """The first place that the weights are looked for."""
-        return self.sources[0]
+        """The first place that the weights are looked for; "" where there is none."""
+        return next(iter(self.sources), "")
 
 
-_NAMES = tuple(row["name"] for row in TABLE)
+@dataclass(frozen=True)
+class Family:
+    """Networks that share a Flax module: all that is known of it outside, given to `register`.
+
+    Attributes:
+        name: what `ModelSpec.family` refers to.
+        module: a Flax module class, or its place as "package.module:Class", which is imported when a network is first
+            built. It is called with (config, number of classes, head, `Execution`); its `__call__` takes normalised
+            images (b, h, w, 3) and `Taps`, and returns `Outputs`. With the head "linear", logits come of
+            `Head(classes, name="head")` on the embedding.
+        blocks: the top-level layers from the image upwards, without the classifier, as patterns of their names: what
+            fine-tuning freezes first, and what a learning rate of its own.
+        rules: from a specification the rules of each origin of weights, such as {"torchvision": [...]}; a file is read
+            by those that know most of its names.
+        networks: the specifications.
+        head: the top-level layers of the original classifier, the last one first.
+        min_input_size: of an image, in pixels a side.
+    """
+
+    name: str
+    module: str | Callable[..., Any]
+    blocks: tuple[str, ...]
+    rules: Callable[[ModelSpec], Mapping[str, Sequence[Rule]]]
+    networks: tuple[ModelSpec, ...]
+    head: tuple[str, ...] = ("head",)
+    min_input_size: int = 1
 
 
-@cache
-def imagenet_classes() -> tuple[str, ...]:
-    """The names of the 1,000 ImageNet classes (ILSVRC 2012), in the order of the logits."""
-    return tuple(resources.files("tljax.models").joinpath("imagenet_classes.txt").read_text("utf-8").splitlines())
+_FAMILIES: dict[str, Family] = {}  # the one state of the package; it only grows, so what was looked up stays true
+
+
+def register(family: Family) -> None:
+    """Makes the networks of a family known by name to all functions and commands of this process.
+
+    Args:
+        family: to register the same one again changes nothing.
+    Raises:
+        InputError: another family, or a network of another family, has the name; a network says that it belongs to
+            another family.
+
+    >>> register(Family("toy", ToyNet, blocks=("stem", r"block\\d"), rules=toy_rules, networks=(toy_spec,)))
+    >>> net = tljax.load_pretrained("toy_small", weights="toy_small.safetensors")
+    """
+    if family.name in _FAMILIES:
+        if family != _FAMILIES[family.name]:
+            raise InputError(f'another family named "{family.name}" is registered already: choose another name')
+        return
+    taken = list_models()
+    for spec in family.networks:
+        if spec.family != family.name:
+            raise InputError(f'"{spec.name}" says that its family is "{spec.family}", not "{family.name}"')
+        if spec.name in taken:
+            raise InputError(f'a network named "{spec.name}" is registered already: choose another name')
+        taken.append(spec.name)
+    _FAMILIES[family.name] = family
+
+
+def get_family(name: str) -> Family:
+    """The registered family that `ModelSpec.family` names.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in _FAMILIES:
+        raise InputError(f'no family named "{name}": registered are {", ".join(_FAMILIES)}')
+    return _FAMILIES[name]
 
 
 def list_models() -> list[str]:
-    """The names that `load_pretrained`, `init_network` and `--model` take."""
-    return list(_NAMES)
+    """The names that `load_pretrained`, `init_network` and `--model` take: plain ones first, then by origin."""
+    return sorted(_networks(), key=lambda name: name.partition(".")[2])
 
 
-@cache
 def get_spec(name: str) -> ModelSpec:
     """The specification of a model.
 
     Raises:
         InputError: an unknown name; the message suggests the nearest.
     """
-    if name not in _NAMES:
-        guesses = " or ".join(nearest(str(name), _NAMES, n=2)) or ", ".join(_NAMES)
-        raise InputError(f'no model named "{name}": did you mean {guesses}? `tljax models` lists all {len(_NAMES)}')
-    return ModelSpec(classes=imagenet_classes(), **TABLE[_NAMES.index(name)])
+    if name not in _networks():
+        names = list_models()
+        guesses = " or ".join(nearest(str(name), names, n=2)) or ", ".join(names)
+        raise InputError(f'no model named "{name}": did you mean {guesses}? `tljax models` lists all {len(names)}')
+    return _networks()[name]
+
+
+def _networks() -> dict[str, ModelSpec]:
+    return {spec.name: spec for family in _FAMILIES.values() for spec in family.networks}
+
+
+def torchvision_url(name: str, digest: str) -> str:
+    """The URL of torchvision's weights; `digest` is how their SHA-256 starts."""
+    return f"https://download.pytorch.org/models/{name}-{digest}.pth"

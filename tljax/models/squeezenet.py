@@ -1,59 +1,60 @@
-"""SqueezeNet 1.1: Iandola et al., 2016 (arXiv 1602.07360), as torchvision and Caffe have it.
+"""SqueezeNet 1.1: Iandola et al., 2016 (arXiv 1602.07360), with the weights of torchvision and of Caffe."""
 
-The stem is not padded, max pools keep the partial window (ceil mode), and a ReLU follows the last convolution:
-`logits` are after it, `scores` before it.
-"""
+from dataclasses import replace
 
-import flax.linen as nn
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+from tljax.models.rules import Rule, conv, layer
+from tljax.models.spec import Family, ModelSpec, torchvision_url
 
-from tljax.models import ops
-from tljax.models.layers import Conv, Head, Outputs, Style, Taps, dropout, spatial_mean
+_FIRE_INDICES = (3, 4, 6, 7, 9, 10, 11, 12)  # of fire2 to fire9; the others are ReLU and pooling
 
 
-class Fire(nn.Module):
-    """Squeeze by 1x1, expand by 1x1 and 3x3 side by side."""
-
-    squeeze: int
-    expand: int
-    style: Style
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
-        """(b, h, w, c) -> (b, h, w, 2 * expand)."""
-        x = nn.relu(Conv(self.squeeze, 1, style=self.style, name="squeeze")(x))
-        one = Conv(self.expand, 1, style=self.style, name="expand1x1")(x)
-        three = Conv(self.expand, 3, padding=1, style=self.style, name="expand3x3")(x)
-        return nn.relu(jnp.concatenate([one, three], axis=-1))
+def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
+    """torchvision's names, and the Caffe names of the package `ndf`, whose kernels are HWIO already."""
+    rules = [*layer(r"features\.0", "conv1", conv), *layer(r"classifier\.1", "conv10", conv)]
+    for number, index in zip(range(2, 2 + len(spec.config)), _FIRE_INDICES, strict=True):
+        rules += layer(rf"features\.{index}\.(squeeze|expand1x1|expand3x3)", rf"fire{number}/\1", conv)
+    caffe = [
+        Rule(r"(conv1|conv10)/(kernel|bias)", r"params/\1/\2"),
+        Rule(r"(fire\d)/squeeze1x1/(kernel|bias)", r"params/\1/squeeze/\2"),
+        Rule(r"(fire\d)/(expand1x1|expand3x3)/(kernel|bias)", r"params/\1/\2/\3"),
+    ]
+    # Caffe's names come with Caffe's preprocessing, so the plain model does not take them.
+    return {"torchvision": rules} | ({"caffe": caffe} if spec.channel_order == "bgr" else {})
 
 
-class SqueezeNet(nn.Module):
-    """A convolution, eight fire modules, a 1x1 convolution to the classes, averaged over space.
+_PLAIN = ModelSpec(
+    name="squeezenet1_1",
+    family="squeezenet",
+    config=((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)),
+    feature_dim=512,
+    last_layer="fire9",
+    params=1_235_496,
+    top1=58.18,
+    licence="BSD-3-Clause",
+    sources=(torchvision_url("squeezenet1_1", "b8a52dc0"),),
+)
 
-    Attributes:
-        config: (squeeze, expand) widths of fire2 to fire9; pools come before fire2, fire4 and fire6.
-        classes: number of logits.
-        head: "original" (conv10) or "linear" (a dense layer on the embedding).
-    """
-
-    config: tuple[tuple[int, int], ...]
-    classes: int
-    head: str = "original"
-    style: Style = Style()
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w 3"], tap: Taps) -> Outputs:
-        """Normalised images, (b, h, w, 3), at least 17 pixels on a side -> `Outputs`."""
-        x = tap("conv1", nn.relu(Conv(64, 3, 2, style=self.style, name="conv1")(x)))
-        for number, (squeeze, expand) in enumerate(self.config, start=2):
-            if number in (2, 4, 6):
-                x = ops.max_pool(x, 3, 2, ceil_mode=True)
-            x = tap(f"fire{number}", Fire(squeeze, expand, self.style, name=f"fire{number}")(x))
-        embed = spatial_mean(x)
-        if self.head == "linear":
-            logits = Head(self.classes, name="head")(dropout(embed, 0.5, self.style))
-            return Outputs(embed, logits, logits, tap.maps)
-        x = Conv(self.classes, 1, style=self.style, name="conv10")(dropout(x, 0.5, self.style))
-        x = tap("conv10", x)
-        return Outputs(embed, spatial_mean(x), spatial_mean(nn.relu(x)), tap.maps)
+FAMILY = Family(
+    name="squeezenet",
+    module="tljax.models.modules.squeezenet:SqueezeNet",
+    blocks=("conv1", "fire[23]", "fire[45]", "fire[67]", "fire[89]"),
+    head=("conv10",),
+    min_input_size=17,
+    rules=_rules,
+    networks=(
+        _PLAIN,
+        replace(
+            _PLAIN,
+            name="squeezenet1_1.caffe",
+            top1=57.5,
+            licence="MIT",
+            sources=("package:ndf/example_models/weights/squeezenet_weights.pkl",),
+            sha256="f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
+            input_size=227,
+            crop_pct=227 / 256,
+            mean=(123 / 255, 117 / 255, 104 / 255),
+            std=(1 / 255,) * 3,
+            channel_order="bgr",
+        ),
+    ),
+)

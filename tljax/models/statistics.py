@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import getitem
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -40,7 +42,7 @@ def with_moments(function: Callable) -> Callable[[Mapping[str, Any], Array], tup
         def listen(call, args, kwargs, context):
             if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
                 path = context.module.path
-                stats, params = (_at(variables[name], path) for name in ("batch_stats", "params"))
+                stats, params = (reduce(getitem, path, variables[name]) for name in ("batch_stats", "params"))
                 x = args[0].astype(jnp.float32) - stats["mean"]
                 variance = stats["var"] + context.module.epsilon
                 mean, square = x.mean((1, 2)) / jnp.sqrt(variance), (x * x).mean((1, 2)) / variance
@@ -63,9 +65,3 @@ def narrow(moments: Mapping[str, Moments]) -> dict[str, Moments]:
     widths = [math.inf, *[len(one.scale) for one in moments.values()], math.inf]
     around = zip(widths, widths[1:], widths[2:], strict=False)
     return {name: one for (name, one), (a, b, c) in zip(moments.items(), around, strict=True) if b <= min(a, c)}
-
-
-def _at(tree: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    for name in path:
-        tree = tree[name]
-    return tree

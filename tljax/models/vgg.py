@@ -1,46 +1,84 @@
-"""VGG-16 and VGG-19: Simonyan and Zisserman, 2014 (arXiv 1409.1556), as torchvision and Keras have them."""
+"""VGG-16 and VGG-19: Simonyan and Zisserman, 2014 (arXiv 1409.1556), with the weights of torchvision and of Keras."""
 
-import flax.linen as nn
-import jax
-from jaxtyping import Array, Float
+from typing import Any
 
-from tljax.models import ops
-from tljax.models.layers import Conv, Head, Outputs, Style, Taps, dropout, spatial_mean
+from tljax.models import keras
+from tljax.models.rules import Rule, conv, dense, layer
+from tljax.models.spec import Family, ModelSpec, torchvision_url
+
+_VGG16 = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
+_VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 
 
-class VGG(nn.Module):
-    """Blocks of 3x3 convolutions, each followed by a max pool; then three dense layers on a 7x7 map.
+def dense_of_map(kernel: Any) -> Any:
+    """A dense layer on a 7x7 map of 512 channels, or a convolution in its place: (out, C*H*W) to (H*W*C, out)."""
+    if kernel.ndim == 2:
+        kernel = kernel.reshape(len(kernel), 512, 7, 7)
+    return kernel.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
 
-    Attributes:
-        config: for each block the widths of its convolutions, such as ((64, 64), (128, 128), ...).
-        classes: number of logits.
-        head: "original" (fc6, fc7, fc8) or "linear" (a dense layer on the embedding).
+
+def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
+    """torchvision counts every layer, activations and pooling included; timm turns fc6 and fc7 into convolutions.
+
+    Keras flattens rows, columns, channels, as here.
     """
+    numbers = [(block, n + 1) for block, widths in enumerate(spec.config, start=1) for n in range(len(widths))]
+    if spec.origin == "keras":
+        dense_layers = [keras.weighted(*names) for names in (("fc1", "fc6"), ("fc2", "fc7"), ("predictions", "fc8"))]
+        return keras.rules([keras.weighted(f"block{b}_conv{n}", f"conv{b}_{n}") for b, n in numbers] + dense_layers)
+    features = []
+    for i, (block, n) in enumerate(numbers):  # after each convolution a ReLU, after each block a pooling
+        features += layer(rf"features\.{2 * i + block - 1}", f"conv{block}_{n}", conv)
+    return {
+        "torchvision": [
+            *features,
+            *layer(r"classifier\.0", "fc6", dense_of_map),
+            *layer(r"classifier\.3", "fc7", dense),
+            *layer(r"classifier\.6", "fc8", dense),
+        ],
+        "timm": [
+            *features,
+            *layer(r"pre_logits\.fc1", "fc6", dense_of_map),
+            *layer(r"pre_logits\.fc2", "fc7", dense_of_map),
+            *layer(r"head\.fc", "fc8", dense),
+        ],
+    }
 
-    config: tuple[tuple[int, ...], ...]
-    classes: int
-    head: str = "original"
-    style: Style = Style()
 
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w 3"], tap: Taps) -> Outputs:
-        """Normalised images, (b, h, w, 3), at least 32 pixels on a side -> `Outputs`."""
-        for block, widths in enumerate(self.config, start=1):
-            for i, width in enumerate(widths, start=1):
-                name = f"conv{block}_{i}"
-                x = tap(name, nn.relu(Conv(width, 3, padding=1, style=self.style, name=name)(x)))
-            embed = spatial_mean(x)
-            x = ops.max_pool(x, 2, 2)
-        if self.head == "linear":
-            logits = Head(self.classes, name="head")(dropout(embed, 0.5, self.style))
-        else:
-            logits = self.dense_layers(x)
-        return Outputs(embed, logits, logits, tap.maps)
+def _network(name: str, config: tuple, params: int, top1: float, digest: str) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        family="vgg",
+        config=config,
+        feature_dim=512,
+        last_layer=f"conv5_{len(config[-1])}",
+        params=params,
+        top1=top1,
+        licence="BSD-3-Clause",
+        sources=(f"hub:timm/{name}.tv_in1k", torchvision_url(name, digest)),
+    )
 
-    def dense_layers(self, x: Array) -> Array:
-        """The pooled map, (b, y, x, 512) -> (b, classes)."""
-        x = ops.adaptive_avg_pool(x, 7).astype("float32")
-        x = x.reshape(x.shape[0], -1)
-        for name in ("fc6", "fc7"):
-            x = dropout(jax.nn.relu(Head(4096, name=name)(x)), 0.5, self.style)
-        return Head(self.classes, name="fc8")(x)
+
+def _keras(plain: ModelSpec, md5: str) -> ModelSpec:
+    file = f"{plain.name}/{plain.name}_weights_tf_dim_ordering_tf_kernels.h5"
+    return keras.network(plain, file, md5=md5, top1=71.3, licence="CC-BY-4.0", **keras.CAFFE)
+
+
+_PLAIN = (
+    _network("vgg16", _VGG16, 138_357_544, 71.59, "397923af"),
+    _network("vgg19", _VGG19, 143_667_240, 72.40, "dcbb9e9d"),
+)
+
+FAMILY = Family(
+    name="vgg",
+    module="tljax.models.modules.vgg:VGG",
+    blocks=tuple(rf"conv{n}_\d" for n in range(1, 6)),
+    head=("fc8", "fc7", "fc6"),
+    min_input_size=32,
+    rules=_rules,
+    networks=(
+        *_PLAIN,
+        _keras(_PLAIN[0], "64373286793e3c8b2b4e3219cbf3544b"),
+        _keras(_PLAIN[1], "cbe5617147190e668d6c5d5026f83318"),
+    ),
+)

@@ -8,25 +8,17 @@ import jax
 
 from tljax import trees
 from tljax.errors import InputError
-from tljax.models.spec import ModelSpec
+from tljax.models.spec import ModelSpec, get_family
 
 Label = int | str
 """The depth of a part that trains, or `FROZEN` or `BATCH_STATS`."""
 FROZEN = "frozen"
 BATCH_STATS = "batch_stats"
 
-_BLOCKS = {
-    "vgg": tuple(rf"conv{n}_\d" for n in range(1, 6)),
-    "resnet": ("stem", *(rf"stage{n}_block\d+" for n in range(1, 5))),
-    "mobilenet": ("stem", *(rf"stage{n}_block\d+" for n in range(1, 8)), "top"),
-    "efficientnet_lite": ("stem", *(rf"stage{n}_block\d+" for n in range(1, 8)), "top"),
-    "squeezenet": ("conv1", "fire[23]", "fire[45]", "fire[67]", "fire[89]"),
-}
-
 
 def blocks(spec: ModelSpec) -> tuple[str, ...]:
     """The parts of a backbone from the image upwards, as patterns of the name after `params/`."""
-    return _BLOCKS[spec.family]
+    return get_family(spec.family).blocks
 
 
 def default_freeze(spec: ModelSpec) -> tuple[str, ...]:

@@ -2,36 +2,18 @@
 
 import re
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from tljax.errors import InputError
-from tljax.models.spec import ModelSpec
+from tljax.models.rules import Rule
+from tljax.models.spec import ModelSpec, get_family
 from tljax.trees import flatten, unflatten
-from tljax.weights.rules.table import Rule
 
 _Compiled = tuple[re.Pattern, Rule]
 
 _LISTED = 3
-_HEADS = {"vgg": ("fc8", "fc7", "fc6"), "squeezenet": ("conv10",)}  # the classifier's layers, the last one first
-
-
-def _dense_of_map(kernel: np.ndarray) -> np.ndarray:
-    """A dense layer on a 7x7 map of 512 channels, or a convolution in its place: (out, C*H*W) to (H*W*C, out)."""
-    if kernel.ndim == 2:
-        kernel = kernel.reshape(len(kernel), 512, 7, 7)
-    return kernel.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
-
-
-TRANSFORMS = {
-    "as_is": lambda array: array,
-    "conv": lambda kernel: kernel.transpose(2, 3, 1, 0),  # OIHW to HWIO; depthwise (C, 1, k, k) to (k, k, 1, C)
-    "dense": lambda kernel: kernel.transpose(1, 0),
-    "dense_of_map": _dense_of_map,
-    "depthwise": lambda kernel: kernel.swapaxes(2, 3),  # Keras' (k, k, C, 1) to (k, k, 1, C)
-}
 
 
 def convert(source: Mapping[str, np.ndarray], spec: ModelSpec, abstract: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +64,7 @@ def _match(source: Mapping[str, np.ndarray], rules: list[_Compiled], wanted: dic
             problem = "which another tensor fills already"
         if problem:
             misfits.append((path, f"{name} {array.shape} does not fit {path}, {problem}"))
-        found[path] = None if problem else np.ascontiguousarray(TRANSFORMS[rule.transform](array), np.float32)
+        found[path] = None if problem else np.ascontiguousarray(rule.transform(array), np.float32)
     return found, misfits
 
 
@@ -92,7 +74,7 @@ def _misfit(array: np.ndarray, rule: Rule, leaf: Any) -> str:
     if array.dtype.kind != "f":
         return f"for it holds {array.dtype}"
     try:
-        shape = TRANSFORMS[rule.transform](array).shape
+        shape = rule.transform(array).shape
     except ValueError:
         shape = None
     return "" if shape == tuple(leaf.shape) else f"which is {tuple(leaf.shape)}"
@@ -100,13 +82,9 @@ def _misfit(array: np.ndarray, rule: Rule, leaf: Any) -> str:
 
 def _table(source: Mapping[str, np.ndarray], spec: ModelSpec) -> list[_Compiled]:
     """Of the family's tables, the one that knows most of the names."""
-    tables = import_module(f"tljax.weights.rules.{spec.family}").tables(spec)
+    tables = get_family(spec.family).rules(spec)
     compiled = [[(re.compile(rule.source), rule) for rule in rules] for rules in tables.values()]
-    return max(compiled, key=lambda rules: _known(source, rules))
-
-
-def _known(source: Mapping[str, np.ndarray], rules: list[_Compiled]) -> int:
-    return sum(_first(rules, name)[0] is not None for name in source)
+    return max(compiled, key=lambda rules: sum(_first(rules, name)[0] is not None for name in source))
 
 
 def _first(rules: list[_Compiled], name: str) -> tuple[Rule | None, re.Match | None]:
@@ -125,7 +103,7 @@ def _message(spec: ModelSpec, misfits: list[tuple[str, str]], missing: dict[str,
     shown = [text for _, text in misfits[:_LISTED]] + list(missing.values())[:_LISTED]
     count = len(misfits) + len(missing)
     more = f"; and {count - len(shown)} more" if count > len(shown) else ""
-    heads = tuple(f"params/{layer}/" for layer in _HEADS.get(spec.family, ("head",)))
+    heads = tuple(f"params/{layer}/" for layer in get_family(spec.family).head)
     hint = ""
     if not missing and all(path.startswith(heads[0]) for path, _ in misfits):
         hint = f"; only the classifier differs: {spec.name} has {len(spec.classes)} classes"

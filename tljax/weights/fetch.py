@@ -43,6 +43,10 @@ def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:
         InputError: no source has it (the message says which file, where it would come from, and how to pass one);
             a file that does not match its hash.
     """
+    if not spec.sources:
+        raise InputError(
+            f"{spec.name} has no published weights: pass a file with --weights PATH (weights=PATH in Python)"
+        )
     folder = _folder(cache_dir)
     for source in spec.sources:
         path = _local(source, folder)

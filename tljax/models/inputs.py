@@ -1,0 +1,63 @@
+"""What a network is shown: images in [0, 1], normalised as it was trained; and refusals of anything else."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from tljax.errors import InputError
+from tljax.models.spec import ModelSpec, get_family
+
+_LEAST, _GREATEST = -0.5, 1.5  # room for what is added to an image, and for a resampling that overshoots
+_NORMALISED = "normalised by a mean and a standard deviation: leave that out, for the network does it itself"
+
+
+def normalise(spec: ModelSpec, images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    """Images in [0, 1] as the network was trained on them: mean and std per channel, then the channel order.
+
+    Raises:
+        InputError: another rank, dtype or number of channels; too small for the architecture.
+    """
+    images = jnp.asarray(images)
+    smallest = get_family(spec.family).min_input_size
+    expected = "images must be (b, h, w, 3) float32 RGB in [0, 1]"
+    if images.ndim != 4:
+        raise InputError(f"{expected}: got {images.ndim} axes, shape {images.shape}")
+    if images.shape[-1] != 3:
+        raise InputError(f"{expected}: got {images.shape[-1]} channels, shape {images.shape}")
+    if images.dtype != jnp.float32:
+        raise InputError(f"{expected}: got dtype {images.dtype}")
+    if min(images.shape[1:3]) < smallest:
+        raise InputError(f"{spec.name} needs images of at least {smallest} pixels a side, got {images.shape}")
+    images = (images - jnp.asarray(spec.mean, jnp.float32)) / jnp.asarray(spec.std, jnp.float32)
+    return images[..., ::-1] if spec.channel_order == "bgr" else images
+
+
+def check_range(images: Any) -> None:
+    """Refuses floats far outside [0, 1] where they lie in the memory of a CPU. NaN is passed over.
+
+    Args:
+        images: anything; tracers, arrays on an accelerator and other dtypes are not looked at.
+    Raises:
+        InputError: the least is below -0.5 or the greatest above 1.5; says which of the usual ranges it seems to be,
+            0 to 255 or that of normalised images.
+    """
+    parts = [part for part in _on_cpu(images) if part.size and part.dtype in (np.float32, np.float64)]
+    if not parts:
+        return
+    least, greatest = (float(f.reduce([f.reduce(part, axis=None) for part in parts])) for f in (np.fmin, np.fmax))
+    if least < _LEAST or greatest > _GREATEST:
+        bytes_as_floats = greatest > 4 and least > -greatest / 4  # with some room for noise
+        advice = "like 0 to 255: divide by 255" if bytes_as_floats else _NORMALISED
+        raise InputError(f"images must be in [0, 1], got {least:.4g} to {greatest:.4g}: these look {advice}")
+
+
+def _on_cpu(images: Any) -> list[np.ndarray]:
+    """What this process holds of an array, without a copy; nothing of a tracer, or of an array on an accelerator."""
+    if isinstance(images, np.ndarray):
+        return [images]
+    if not isinstance(images, jax.Array) or isinstance(images, jax.core.Tracer):
+        return []
+    return [np.asarray(shard.data) for shard in images.addressable_shards if shard.device.platform == "cpu"]
