@@ -6,10 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from matplotlib import colormaps
+from PIL import Image
 
 from tljax.report import figures
-from tljax.report.blocks import Bar, Bars, Block, Card, Figure, Heading, Numbers, Picture, Row, Slider, Table, Text
+from tljax.report.blocks import (
+    Bar,
+    Bars,
+    Block,
+    Card,
+    Figure,
+    Heading,
+    Numbers,
+    Picture,
+    Pictures,
+    Row,
+    Slider,
+    Table,
+    Text,
+)
 from tljax.report.page import Section, write_page
 from tljax.report.text import dotted, duration, number, percent
 
@@ -32,16 +48,58 @@ def write_ideal(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     )
 
 
-def write_attack(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
-    """Writes the page of one attacked photo; the record is that of `attack_blocks`.
+def save_attack(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Saves what an attack made of a photo: original, adversarial, difference and side-by-side.png, and the page.
+
+    Args:
+        record: that of `attack_blocks`; model, method and norm where known.
+    Returns:
+        the page, report.html.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the page cannot be written.
+        OSError: a picture cannot be written.
     """
+    pictures = dict(record["pictures"])
+    pictures["difference"] = magnify(pictures["original"], pictures["adversarial"])
+    pictures["side-by-side"] = np.concatenate(list(pictures.values()), axis=1)
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(folder / f"{name}.png")
     title = f"{record['source']['name']} → {record['adversarial']['name']}"
-    norm = _NORMS.get(record.get("norm"), record.get("norm"))
-    subtitle = dotted(record.get("model"), record.get("method"), norm)
-    return write_page(path, title, [Section("Before and after", attack_blocks(record))], subtitle=subtitle)
+    subtitle = dotted(record.get("model"), record.get("method"), _NORMS.get(record.get("norm"), record.get("norm")))
+    sections = [Section("Before and after", attack_blocks(record))]
+    return write_page(folder / "report.html", title, sections, subtitle=subtitle)
+
+
+def save_explanation(
+    folder: Path, photo: UInt8[np.ndarray, "h w 3"], heat: Float[np.ndarray, "h w"], name: str, method: str
+) -> list[str]:
+    """Saves a photo, a heat map of it, and one laid over the other, as PNGs, and report.html.
+
+    Args:
+        heat: (h, w), >= 0, of any unit; see `colour_map`.
+        name: the class that is explained.  method: how, for the page.
+    Returns:
+        the names of the PNGs in the folder.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    colours = colour_map(heat)
+    pictures = {"photo": photo, "heat": colours, "overlay": np.round(0.5 * photo + 0.5 * colours).astype(np.uint8)}
+    for part, picture in pictures.items():
+        Image.fromarray(picture).save(folder / f"{part}.png")
+    title = f"What speaks for {name}"
+    shown = [Picture(picture, f"{title}: the {part}", part) for part, picture in pictures.items()]
+    write_page(folder / "report.html", title, [Section(method, [Pictures(shown, "large")])])
+    return [f"{part}.png" for part in pictures]
+
+
+def colour_map(heat: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A map, >= 0, as colours: dark for nothing, bright for the top half per cent and above."""
+    top = np.quantile(heat, 0.995)
+    scaled = np.clip(heat / (top if top > 0 else 1.0), 0, 1)
+    return np.round(255 * colormaps["inferno"](scaled)[..., :3]).astype(np.uint8)
 
 
 def write_robustness(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:

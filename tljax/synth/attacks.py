@@ -1,13 +1,14 @@
 """Gradient attacks: FGSM, PGD and MI-FGSM, in L∞ or L2, aimed or not, with results that survive an 8-bit file.
 
 Every attack is one function (scores, variables, images, labels, *, eps, ...) -> images. `scores(variables, images)`
-gives (b, classes) logits. The gradient is taken, and success judged, at the image rounded to the 8-bit lattice, while
-the unrounded image is the one that steps; what comes back is the best rounded image met.
+gives (b, classes) logits. The gradient is taken, and success judged, at the image rounded to 8-bit levels, while the
+unrounded image is the one that steps; what comes back is the best rounded image met.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +17,10 @@ from jaxtyping import Array, Float, Int
 
 from tljax.errors import InputError
 from tljax.synth import eight_bit
+from tljax.synth.eight_bit import Images
 from tljax.synth.objectives import cross_entropy, margin
+from tljax.trees import select
 
-Images = Float[Array, "b h w c"]
 Labels = Int[Array, " b"]
 Scores = Callable[[Any, Array], Array]
 Variables = Mapping[str, Any]
@@ -42,8 +44,10 @@ def fgsm(
     Args, Returns and Raises: as `pgd`; `steps` and `key` are taken for symmetry, and not used.
     Source: Goodfellow, Shlens and Szegedy, 2014 (arXiv 1412.6572).
     """
-    images, labels = check(scores, variables, images, labels, eps=eps, norm=norm, steps=steps)
-    return _fgsm(scores, variables, images, labels, eps, norm=norm, targeted=targeted, quantized=quantized)
+    problem = make_problem(
+        scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
+    )
+    return _fgsm(problem)
 
 
 def pgd(
@@ -64,7 +68,7 @@ def pgd(
 
     Args:
         scores: pure function (variables, images) -> (b, classes) logits; `net.scores`.
-        images: (b, h, w, c), float32 in [0, 1]; on the 8-bit lattice if `quantized` is to be exact for L2.
+        images: (b, h, w, c), float32 in [0, 1]; multiples of 1/255 if `quantized` is to be exact for L2.
         labels: (b,), the true classes, which the attack flees; with `targeted` the classes that it seeks.
         eps: the budget, in units of the pixel range: 4 / 255, say.
         norm: "linf" or "l2".
@@ -80,10 +84,10 @@ def pgd(
             fewer than one step.
     Source: Madry et al., 2017 (arXiv 1706.06083).
     """
-    images, labels = check(scores, variables, images, labels, eps=eps, norm=norm, steps=steps)
-    settings = {"norm": norm, "targeted": targeted, "steps": steps, "quantized": quantized}
-    size = 2.5 * eps / steps if step_size is None else step_size
-    return _iterate(scores, variables, images, labels, eps, size, key, momentum=None, **settings)
+    problem = make_problem(
+        scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
+    )
+    return _iterate(problem, 2.5 * eps / steps if step_size is None else step_size, key, steps=steps)
 
 
 def mi_fgsm(
@@ -108,15 +112,101 @@ def mi_fgsm(
     Args, Returns and Raises: otherwise as `pgd`.
     Source: Dong et al., 2017 (arXiv 1710.06081).
     """
-    images, labels = check(scores, variables, images, labels, eps=eps, norm=norm, steps=steps)
-    settings = {"norm": norm, "targeted": targeted, "steps": steps, "quantized": quantized}
-    return _iterate(scores, variables, images, labels, eps, eps / steps, None, momentum=momentum, **settings)
+    problem = make_problem(
+        scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
+    )
+    return _iterate(problem, eps / steps, None, steps=steps, momentum=momentum)
 
 
-def check(
-    scores: Scores, variables: Variables, images: Images, labels: Labels, *, eps: float, norm: str, steps: int
-) -> tuple[Images, Labels]:
-    """Refuses what no attack can use, and returns images and labels as arrays.
+_STATIC = {"static": True}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Problem:
+    """What an attack has to solve; a pytree of arrays, whose other fields are constants of the compiled program.
+
+    Attributes:
+        scores, variables: the network; see `pgd`.
+        images: (b, h, w, c), float32 in [0, 1]: the originals.
+        labels: (b,), the classes to flee, or with `targeted` to seek.
+        eps, norm: the budget.
+        quantized: whether only images that an 8-bit file holds count.
+        loss: what is raised: pure function (logits, labels, targeted) -> (b,).
+    """
+
+    scores: Scores = field(metadata=_STATIC)
+    variables: Variables
+    images: Images
+    labels: Labels
+    eps: Float[Array, ""] | float
+    norm: str = field(metadata=_STATIC)
+    targeted: bool = field(metadata=_STATIC)
+    quantized: bool = field(metadata=_STATIC)
+    loss: Callable = field(metadata=_STATIC)
+
+    def project(self, x: Images) -> Images:
+        """The nearest images within the budget."""
+        return eight_bit.project(x, self.images, self.eps, self.norm)
+
+    def rounded(self, x: Images) -> Images:
+        """The images that count in the place of `x`: at 8-bit levels if `quantized`."""
+        return eight_bit.quantize(x, self.images, self.eps, self.norm) if self.quantized else x
+
+    def random_start(self, key: Array) -> Images:
+        """A point drawn uniformly from the L∞ ball; for L2, a uniform direction and a uniform radius."""
+        noise_key, radius_key = jax.random.split(key)
+        if self.norm == "linf":
+            noise = jax.random.uniform(noise_key, self.images.shape, minval=-self.eps, maxval=self.eps)
+            return self.project(self.images + noise)
+        noise = direction(jax.random.normal(noise_key, self.images.shape), self.norm)
+        radius = self.eps * jax.random.uniform(radius_key, (self.images.shape[0], 1, 1, 1))
+        return self.project(self.images + radius * noise)
+
+    def objective(self, x: Images) -> tuple[Float[Array, ""], tuple[Float[Array, " b"], Float[Array, " b"]]]:
+        """The summed loss, and for each image the loss and the margin, which is positive where the attack succeeds."""
+        logits = self.scores(self.variables, x)
+        loss = self.loss(logits, self.labels, self.targeted)
+        return loss.sum(), (loss, margin(logits, self.labels, targeted=self.targeted))
+
+    def evaluate(self, x: Images) -> tuple[Images, Images, Float[Array, " b"], Float[Array, " b"]]:
+        """The images that `x` are `rounded` to, and there the gradient of the loss, zero where it is not finite, the
+        loss and the margin."""
+        rounded = self.rounded(x)
+        gradient, (loss, gained) = jax.grad(self.objective, has_aux=True)(rounded)
+        return rounded, keep_finite(gradient), loss, gained
+
+
+class Best(NamedTuple):
+    """For each photo the image of the greatest margin met so far."""
+
+    images: Images
+    margin: Float[Array, " b"]
+
+    def meet(self, images: Images, margin: Float[Array, " b"]) -> "Best":
+        """The better ones of these images and those before."""
+        return select(margin > self.margin, Best(images, margin), self)
+
+
+def flee(logits: Float[Array, "b n"], labels: Labels, targeted: bool) -> Float[Array, " b"]:
+    """The cross-entropy of the true class, or with `targeted` minus that of the class that is sought, (b,)."""
+    return cross_entropy(logits, labels) * (-1.0 if targeted else 1.0)
+
+
+def make_problem(
+    scores: Scores,
+    variables: Variables,
+    images: Images,
+    labels: Labels,
+    *,
+    eps: float,
+    norm: str,
+    targeted: bool,
+    quantized: bool,
+    steps: int,
+    loss: Callable = flee,
+) -> Problem:
+    """The problem, after a refusal of what no attack can use.
 
     Raises:
         InputError: see `eight_bit.check_budget`; steps < 1; `labels` not integers of shape (b,), or not classes.
@@ -134,7 +224,7 @@ def check(
         wrong = [int(label) for label in np.asarray(labels) if not 0 <= label < classes]
         if wrong:
             raise InputError(f"no class with index {wrong[0]}: there are {classes}, counted from 0")
-    return images, labels
+    return Problem(scores, variables, images, labels, eps, norm, targeted, quantized, loss)
 
 
 def direction(gradient: Images, norm: str) -> Images:
@@ -145,69 +235,39 @@ def direction(gradient: Images, norm: str) -> Images:
     return gradient / jnp.maximum(eight_bit.norms(gradient), 1e-12)
 
 
-def random_start(key: Array, images: Images, eps: Array, norm: str) -> Images:
-    """A point drawn uniformly from the L∞ ball; for L2, a uniform direction and a uniform radius."""
-    noise_key, radius_key = jax.random.split(key)
-    if norm == "linf":
-        return eight_bit.project(
-            images + jax.random.uniform(noise_key, images.shape, minval=-eps, maxval=eps), images, eps, norm
-        )
-    noise = direction(jax.random.normal(noise_key, images.shape), norm)
-    radius = eps * jax.random.uniform(radius_key, (images.shape[0], 1, 1, 1))
-    return eight_bit.project(images + radius * noise, images, eps, norm)
-
-
 def keep_finite(gradient: Images) -> Images:
     """The gradient, with the images that have a NaN or an infinity in it set to zero: they stay where they are."""
     finite = jnp.isfinite(gradient).all((-3, -2, -1), keepdims=True)
     return jnp.where(finite, gradient, 0.0)
 
 
-@partial(jax.jit, static_argnames=("scores", "norm", "targeted", "quantized"))
-def _fgsm(scores, variables, images, labels, eps, *, norm, targeted, quantized):
-    gradient = jax.grad(lambda x: _loss(scores(variables, x), labels, targeted).sum())(images)
-    moved = eight_bit.project(images + eps * direction(keep_finite(gradient), norm), images, eps, norm)
-    return eight_bit.quantize(moved, images, eps, norm) if quantized else moved
+@jax.jit
+def _fgsm(problem: Problem) -> Images:
+    gradient, _ = jax.grad(problem.objective, has_aux=True)(problem.images)
+    step = problem.eps * direction(keep_finite(gradient), problem.norm)
+    return problem.rounded(problem.project(problem.images + step))
 
 
-@partial(jax.jit, static_argnames=("scores", "norm", "targeted", "steps", "momentum", "quantized"))
-def _iterate(scores, variables, images, labels, eps, size, key, *, norm, targeted, steps, momentum, quantized):
+@partial(jax.jit, static_argnames=("steps", "momentum"))
+def _iterate(problem: Problem, size, key: Array | None, *, steps: int, momentum: float | None = None) -> Images:
     """The loop of PGD (momentum None: random start, best image) and MI-FGSM (from the original, last image)."""
-
-    def rounded(x):
-        return eight_bit.quantize(x, images, eps, norm) if quantized else x
-
-    def objective(x):
-        logits = scores(variables, x)
-        return _loss(logits, labels, targeted).sum(), margin(logits, labels, targeted=targeted)
-
-    def better(best, x, gained):
-        kept, kept_margin = best
-        won = gained > kept_margin
-        return jnp.where(won[:, None, None, None], x, kept), jnp.where(won, gained, kept_margin)
 
     def step(state, _):
         x, velocity, best = state
-        judged = rounded(x)
-        gradient, gained = jax.grad(objective, has_aux=True)(judged)
-        gradient = keep_finite(gradient)
+        rounded, gradient, _, gained = problem.evaluate(x)
         if momentum is not None:
             scale = jnp.abs(gradient).mean((-3, -2, -1), keepdims=True)
             velocity = momentum * velocity + gradient / jnp.maximum(scale, 1e-30)
             gradient = velocity
-        moved = eight_bit.project(x + size * direction(gradient, norm), images, eps, norm)
-        return (moved, velocity, better(best, judged, gained)), None
+        moved = problem.project(x + size * direction(gradient, problem.norm))
+        return (moved, velocity, best.meet(rounded, gained)), None
 
-    start = images if key is None else random_start(key, images, eps, norm)
-    best = rounded(images), jnp.full(images.shape[:1], -jnp.inf)
+    images = problem.images
+    start = images if key is None else problem.random_start(key)
+    best = Best(problem.rounded(images), jnp.full(images.shape[:1], -jnp.inf))
     (x, _, best), _ = jax.lax.scan(step, (start, jnp.zeros_like(images), best), length=steps)
-    last = rounded(x)
+    last = problem.rounded(x)
     if momentum is not None:
         return last
-    return better(best, last, objective(last)[1])[0]
-
-
-def _loss(logits: Array, labels: Labels, targeted: bool) -> Float[Array, " b"]:
-    """What an attack raises: the cross-entropy of the true class, or minus that of the target."""
-    loss = cross_entropy(logits, labels)
-    return -loss if targeted else loss
+    _, (_, gained) = problem.objective(last)
+    return best.meet(last, gained).images
