@@ -78,13 +78,12 @@ class Demo(Command):
 
 
 def _name_the_cat(net: Any, track: Track) -> dict[str, Any]:
-    from tljax.data.images import decode
+    from tljax.data.png import read_png
     from tljax.data.sources import image_source
 
     path = _bundled(_CHELSEA)
-    found = named(net, image_source([path]), track, index=True)
-    with open(path, "rb") as file:
-        return {"image": decode(file.read()), "top": found["images"][0]["top"]}
+    result = named(net, image_source([path]), track, index=True)
+    return {"image": read_png(path), "top": result["images"][0]["top"]}
 
 
 def _features_against_pixels(net: Any, task: str, track: Track) -> dict[str, Any]:

@@ -211,17 +211,13 @@ def _ordinal(rank: int) -> str:
 
 
 def _attack_numbers(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    eps, norm = record.get("eps"), record.get("norm", "linf")
-    linf, l2 = record["adversarial"].get("linf"), record["adversarial"].get("l2")
-    tiles = []
-    if linf is not None:
-        allowed = f"of {255 * eps:.3g}/255 allowed" if eps and norm == "linf" else "of any pixel"
-        tiles.append(("Greatest change", f"{255 * linf:.3g}/255", allowed))
-    if l2 is not None:
-        allowed = f"of {eps:.3g} allowed" if eps and norm == "l2" else "L2 distance"
-        tiles.append(("Total change", f"{l2:.3g}", allowed))
-    if record.get("steps"):
-        tiles.append(("Steps", number(record["steps"]), ""))
-    if record.get("seconds") is not None:
-        tiles.append(("Time", duration(record["seconds"]), ""))
-    return tiles
+    eps, norm, change = record.get("eps"), record.get("norm", "linf"), record["adversarial"]
+    largest = f"of {255 * eps:.3g}/255 allowed" if eps and norm == "linf" else "of any pixel"
+    total = f"of {eps:.3g} allowed" if eps and norm == "l2" else "L2 distance"
+    tiles = [
+        ("Greatest change", change.get("linf"), lambda linf: f"{255 * linf:.3g}/255", largest),
+        ("Total change", change.get("l2"), lambda l2: f"{l2:.3g}", total),
+        ("Steps", record.get("steps"), number, ""),
+        ("Time", record.get("seconds"), duration, ""),
+    ]
+    return [(name, show(value), note) for name, value, show, note in tiles if value is not None]

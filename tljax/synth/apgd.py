@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
-from tljax.synth.attacks import Best, Images, Labels, Problem, Scores, Variables, direction, make_problem
+from tljax.synth.eight_bit import Images
 from tljax.synth.objectives import dlr_loss, targeted_dlr_loss
+from tljax.synth.problem import Best, Labels, Problem, Scores, Variables, direction, make_problem
 from tljax.trees import select
 
 _MOMENTUM = 0.75

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, UInt8
 
 from tljax.errors import InputError
 from tljax.models.network import Network
-from tljax.synth.attacks import Images, Labels, Scores
+from tljax.synth.eight_bit import Images
 from tljax.synth.objectives import own_score
+from tljax.synth.problem import Labels, Scores
 
 Maps = Float[Array, "b h w"]
 

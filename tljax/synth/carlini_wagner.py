@@ -9,8 +9,9 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from tljax.errors import InputError
-from tljax.synth.attacks import Images, Labels, Problem, Scores, Variables, keep_finite, make_problem
+from tljax.synth.eight_bit import Images
 from tljax.synth.objectives import margin
+from tljax.synth.problem import Labels, Problem, Scores, Variables, keep_finite, make_problem
 from tljax.trees import select
 
 _EDGE = 1 - 1e-5  # keeps arctanh finite at black and white
