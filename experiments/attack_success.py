@@ -12,11 +12,9 @@ needs less than half of the length that PGD uses. It takes 200 gradients for eac
 that 100 photos take on 2 CPU cores. The small preset takes half a minute.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,14 +23,16 @@ import numpy as np
 
 from experiments import program
 from tljax import progress, synth
-from tljax.commands.networks import default_judges, load_network, read_png, save_png
 from tljax.data.loader import batches
+from tljax.data.png import through_png
 from tljax.data.sources import image_source
 from tljax.files import write_folder
 from tljax.report.blocks import Table, Text
 from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import percent
+from tljax.synth import default_judges
+from tljax.transfer.run import load_network
 
 QUESTION = "How often does each attack succeed within the same budget?"
 TARGETED = {
@@ -132,7 +132,7 @@ def one_attack(
     start = time.perf_counter()
     made = in_batches(run, images, labels, config.batch_size)
     seconds = time.perf_counter() - start
-    saved = through_png(made)
+    saved = np.stack([through_png(image) for image in np.asarray(synth.to_bytes(made))])
     seen = top_classes(net, saved, config.batch_size)
     change = (saved.astype(float) - images) / 255
     won = seen == labels if options.get("targeted") else seen != labels
@@ -181,14 +181,6 @@ def parts(values: np.ndarray, size: int) -> list[np.ndarray]:
 def as_floats(images: np.ndarray) -> jax.Array:
     """uint8 -> float32 in [0, 1]."""
     return jnp.asarray(images, jnp.float32) / 255
-
-
-def through_png(images: np.ndarray) -> np.ndarray:
-    """What is read back after the images were saved."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image.png"
-        pixels = np.asarray(synth.to_bytes(images))
-        return np.stack([read_png(save_png(path, image)) for image in pixels])
 
 
 def sections(document: dict[str, Any]) -> list[Section]:

@@ -31,7 +31,6 @@ import numpy as np
 import tljax
 from experiments import program
 from tljax import metrics, progress, trees
-from tljax.commands.networks import default_judges
 from tljax.data.images import decode
 from tljax.data.loader import batches
 from tljax.data.source import Source
@@ -45,6 +44,7 @@ from tljax.report.experiment import write_experiment
 from tljax.report.measures import interval
 from tljax.report.page import Section
 from tljax.report.text import duration, spread
+from tljax.synth import default_judges
 from tljax.transfer import extract, fit_probe, predict_probs
 from tljax.transfer.config import make_config
 from tljax.transfer.finetuning import finetune

@@ -19,11 +19,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from experiments import program
 from tljax import progress, synth
-from tljax.commands.networks import default_judges, load_network
 from tljax.data.loader import batches
 from tljax.data.sources import image_source
 from tljax.files import write_folder
@@ -32,6 +30,8 @@ from tljax.report.blocks import Figure, Text
 from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import percent
+from tljax.synth import default_judges, uncropped
+from tljax.transfer.run import load_network
 
 QUESTION = "Does an adversarial image made on one network fool another?"
 
@@ -130,9 +130,7 @@ def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: C
 
 def answers(net: Any, images: np.ndarray) -> np.ndarray:
     """The most likely class of each uint8 image, brought to the network's resolution without a crop."""
-    size = net.spec.input_size
-    if images.shape[1] != size:
-        images = np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.BICUBIC)) for i in images])
+    images = np.stack([uncropped(image, net.spec) for image in images])
     return np.asarray(net.scores(net.variables, jnp.asarray(images, jnp.float32) / 255).argmax(-1))
 
 

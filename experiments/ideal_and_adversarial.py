@@ -26,12 +26,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from PIL import Image
 
 from experiments import program
 from tljax import progress, synth
-from tljax.commands.attack import at_resolution, top_class
-from tljax.commands.networks import default_judges, file_stem, load_network, read_png, save_png
+from tljax.data.images import read_photo
+from tljax.data.png import file_stem, read_png, save_png
 from tljax.errors import InputError
 from tljax.files import write_folder
 from tljax.models.network import Network
@@ -40,7 +39,8 @@ from tljax.report.blocks import Figure, Picture, Pictures, Table, Text
 from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import percent
-from tljax.synth.goals import PixelGoal
+from tljax.synth import PixelObjective, default_judges, top_class
+from tljax.transfer.run import load_network
 
 QUESTION = "What does a network's ideal cat look like, and what does another network say?"
 CAT, ZEBRA, RETRIEVER = 284, 340, 207
@@ -131,14 +131,14 @@ def from_photo(net: Network, config: Config, track: progress.Track) -> list[dict
     path, target = config.photo, CAT
     if not path:
         path, target = str(Path(find_spec("skimage").origin).parent / "data" / "chelsea.png"), RETRIEVER
-    original = at_resolution(net, path)
+    original = read_photo(path, net.spec)
     seen, _ = top_class(net, original)
     if seen == target:
         raise InputError(f'the network already sees "{net.spec.classes[target]}" in "{path}": give another --photo')
     floats = jnp.asarray(original[None], jnp.float32) / 255
-    goal = PixelGoal((net.scores,), None, replace(PLAIN, contrast=1.0))
+    objective = PixelObjective((net.scores,), None, replace(PLAIN, contrast=1.0))
     moved = synth.ascend(
-        goal,
+        objective,
         floats - 0.5,
         optimiser=optax.sgd(config.photo_rate),
         steps=config.photo_steps,
@@ -156,7 +156,7 @@ def from_photo(net: Network, config: Config, track: progress.Track) -> list[dict
         key=jax.random.key(config.seed),
     )
     start, goal_name = net.spec.classes[seen], net.spec.classes[target]
-    lesson, ours = (np.asarray(synth.to_bytes(images))[0] for images in (goal.images(moved.params), attacked))
+    lesson, ours = (np.asarray(synth.to_bytes(images))[0] for images in (objective.images(moved.params), attacked))
     words = f"{start} to {goal_name}"
     return [
         {"title": f"the photo of {start}", "way": "photo", "class": target, "image": original},
@@ -169,7 +169,7 @@ def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], out: Path) -> l
     """Saves each picture as PNG and asks every network about its file: the steps with file, said and change."""
     classes = next(iter(nets.values())).spec.classes
     files = [save_png(out / f"{i}-{file_stem(step['title'])}.png", step["image"]) for i, step in enumerate(steps)]
-    said = [asked(nets, read_png(file), step["class"]) for step, file in zip(steps, files, strict=True)]
+    said = synth.judge(nets, [read_png(file) for file in files], [str(step["class"]) for step in steps])
     photo = next(step["image"] for step in steps if step["way"] == "photo").astype(float)
     judged = []
     for step, file, answers in zip(steps, files, said, strict=True):
@@ -186,17 +186,6 @@ def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], out: Path) -> l
             }
         )
     return judged
-
-
-def asked(nets: dict[str, Network], image: np.ndarray, target: int) -> dict[str, dict[str, float]]:
-    """What each network says of an image, brought to its resolution without a crop: probability and rank of a class."""
-    answers = {}
-    for name, net in nets.items():
-        size = net.spec.input_size
-        seen = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
-        probs = jax.nn.softmax(net.apply(net.variables, jnp.asarray(seen[None], jnp.float32) / 255)[0])
-        answers[name] = {"prob": float(probs[target]), "rank": 1 + int((probs > probs[target]).sum())}
-    return answers
 
 
 def findings(document: dict[str, Any]) -> list[str]:

@@ -25,14 +25,15 @@ import numpy as np
 
 from experiments import program
 from tljax import progress
-from tljax.commands.networks import default_judges, file_stem, load_network, opinions, read_png, save_png
+from tljax.data.png import file_stem, read_png, save_png
 from tljax.files import write_folder
 from tljax.report import figures, synth_page
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import percent
-from tljax.synth import PixelRecipe, dream, to_bytes
+from tljax.synth import PixelRecipe, default_judges, dream, judge_ideals, to_bytes
+from tljax.transfer.run import load_network
 
 QUESTION = "Do other networks recognise an ideal image?"
 CLASSES = (284, 281, 340, 207, 292, 130, 963, 9, 417, 604, 386, 984, 985, 291, 96, 388, 949, 701, 973, 1)
@@ -124,17 +125,9 @@ def one_way(way: str, config: Config, out: Path, track: progress.Track) -> dict[
     folder.mkdir()
     files = [save_png(folder / f"{file_stem(n)}.png", image) for n, image in zip(names, pixels, strict=True)]
     judges = {name: load_network(name) for name in config.judges or default_judges(makers)}
-    own, others = (opinions(group, files, [str(c) for c in config.classes]) for group in (nets, judges))
-    images = [
-        {
-            "class": name,
-            "file": str(Path(file).relative_to(out)),
-            "prob": float(np.mean([opinion["prob"] for opinion in mine.values()])),
-            "judges": judged,
-            "image": read_png(file),
-        }
-        for name, file, mine, judged in zip(names, files, own, others, strict=True)
-    ]
+    images = judge_ideals(nets, judges, [read_png(file) for file in files], [str(c) for c in config.classes])
+    for image, name, file in zip(images, names, files, strict=True):
+        image |= {"class": name, "file": str(Path(file).relative_to(out))}
     return {"makers": list(makers), "seconds": seconds, "images": images}
 
 

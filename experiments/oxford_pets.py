@@ -23,7 +23,6 @@ import numpy as np
 
 from experiments import program
 from tljax import metrics, progress
-from tljax.commands.networks import default_judges, load_network
 from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
@@ -34,7 +33,9 @@ from tljax.report.experiment import write_experiment
 from tljax.report.measures import interval, top_confusions
 from tljax.report.page import Section
 from tljax.report.text import percent, spread
+from tljax.synth import default_judges
 from tljax.transfer import extract, fit_probe, predict_probs
+from tljax.transfer.run import load_network
 
 QUESTION = "How many breeds can a frozen network tell apart, and from how few photos?"
 CATS = (

@@ -96,11 +96,9 @@ def test_ideal_refuses(capsys, tmp_path, arguments, said):
 
 @pytest.mark.slow
 def test_a_gradient_that_is_not_finite_stops_with_its_step_and_the_last_picture(capsys, tmp_path, monkeypatch):
-    from tljax.commands import ideal
-
     net = tljax.load_pretrained(MODEL)
     broken = net.replace(variables=jax.tree.map(lambda leaf: leaf * np.nan, net.variables))
-    monkeypatch.setattr(ideal, "load_network", lambda name, folded=True: broken if name == MODEL else net)
+    monkeypatch.setattr("tljax.transfer.run.load_network", lambda name, folded=True: broken if name == MODEL else net)
     small = ("--size", "64", "--steps", "2")
     said = refused(capsys, "ideal", "zebra", "--model", MODEL, "--judge", "other", "--out", tmp_path / "d", *small)
     assert "not finite at step 0" in said

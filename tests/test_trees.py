@@ -45,3 +45,10 @@ def test_partition_and_combine():
     assert rest["params"]["head"] == {"kernel": None}
     assert trees.combine(chosen, rest) == TREE
     assert trees.combine({"a": jnp.zeros(2)}, {"a": None})["a"].shape == (2,)
+
+
+def test_select_row_by_row():
+    new, old = ({"a": jnp.full((2, 3), x), "b": jnp.full(2, x)} for x in (1.0, 0.0))
+    mixed = trees.select(jnp.array([True, False]), new, old)
+    assert mixed["a"].tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert mixed["b"].tolist() == [1, 0]

@@ -14,12 +14,6 @@ def untracked(items: Iterable, description: str = "", total: int | None = None) 
     return items
 
 
-def track(items: Iterable, description: str, total: int | None = None, *, quiet: bool = False) -> Iterator:
-    """Yields `items` and shows how many have passed, on stderr; see `tracking` for several loops in one command."""
-    with tracking(quiet=quiet) as show:
-        yield from show(items, description, total)
-
-
 @contextmanager
 def tracking(*, quiet: bool = False, stream: TextIO | None = None, every: float = 5.0) -> Iterator[Track]:
     """Gives a `track(items, description, total=None)` whose display is gone when the block ends, also by an error.

@@ -5,6 +5,8 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from tljax.errors import InputError
 
@@ -82,3 +84,12 @@ def combine(*trees: Tree) -> Tree:
         return next((leaf for leaf in leaves if leaf is not None), None)
 
     return jax.tree.map(first, *trees, is_leaf=lambda leaf: leaf is None)
+
+
+def select(rows: Bool[Array, " n"], new: Tree, old: Tree) -> Tree:
+    """Two trees of arrays mixed along each leaf's first axis: `new` where `rows` is true, `old` elsewhere.
+
+    Args:
+        rows: (n,), bool.  new, old: trees of one structure, whose leaves are (n, ...).
+    """
+    return jax.tree.map(lambda a, b: jnp.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)

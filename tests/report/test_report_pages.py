@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tljax.report import demo_page, run_page, synth_page
 from tljax.report.blocks import Bars, Card, Figure, Numbers, Pictures, Row, Slider, Table, Text
@@ -159,7 +160,8 @@ def test_ideal_page_shows_judges_apart_from_the_maker(tmp_path):
 
 
 def test_attack_page_compares_exact_pictures(tmp_path):
-    text = synth_page.write_attack(tmp_path / "p.html", attack()).read_text(encoding="utf-8")
+    text = synth_page.save_attack(tmp_path, attack()).read_text(encoding="utf-8")
+    assert np.asarray(Image.open(tmp_path / "side-by-side.png")).shape == (PHOTO.shape[0], 3 * PHOTO.shape[1], 3)
     assert "<title>golden retriever → Siamese cat</title>" in text
     assert "of 4/255 allowed" in text
     assert "image/jpeg" not in text

@@ -26,7 +26,7 @@ def test_it_finds_nearly_the_least_distance_on_a_linear_model():
     assert (distances <= least_distances() * 1.1 + 1e-3).all()
 
 
-def test_rounded_successes_are_on_the_lattice_succeed_and_cost_little():
+def test_rounded_successes_are_at_8_bit_levels_succeed_and_cost_little():
     found = synth.cw_l2(linear, VARIABLES, IMAGES, LABELS)
     saved = levels(found).astype(np.float32) / np.float32(255)
     np.testing.assert_allclose(found, saved, atol=1e-6)

@@ -7,7 +7,7 @@ from tests.synth.toy import levels, tiny_norm, tiny_norm_variables
 from tljax import synth
 from tljax.errors import InputError
 from tljax.models.statistics import Moments
-from tljax.synth.goals import likeness, strangeness
+from tljax.synth.objectives import batch_norm_matching, similarity
 
 KEY = jax.random.key(0)
 STILL = synth.Transforms(shift=0.0, zoom=(1.0, 1.0), rotate=0.0, flip=False, noise=0.0, tint=0.0)
@@ -77,22 +77,22 @@ def test_variants_follow_each_other_and_differ():
     assert colours(VARIABLES, images).argmax(-1).tolist() == [0] * 3 + [2] * 3
     apart = synth.Recipe(0.3, total_variation=0.0, diversity=50.0)
     others = synth.ideal(colours, VARIABLES, [0, 2], variants=3, recipe=apart, **OPTIONS)
-    assert float(likeness(others, 3).mean()) < float(likeness(images, 3).mean())
+    assert float(similarity(others, 3).mean()) < float(similarity(images, 3).mean())
 
 
-def test_likeness_of_known_images():
+def test_similarity_of_known_images():
     ramp = jnp.broadcast_to(jnp.linspace(0, 1, 32)[:, None, None], (32, 32, 3))
     pair = jnp.stack([ramp, 0.5 + ramp / 4, ramp, 1 - ramp])
-    np.testing.assert_allclose(likeness(pair, 2), [1, 1, -1, -1], atol=1e-3)
+    np.testing.assert_allclose(similarity(pair, 2), [1, 1, -1, -1], atol=1e-3)
 
 
-def test_strangeness_by_hand():
+def test_batch_norm_matching_by_hand():
     usual = Moments(jnp.array([[1.0], [-1.0]]), jnp.array([[1.0], [1.0]]), jnp.array([0.4]))
     odd = Moments(jnp.array([[2.0], [2.0]]), jnp.array([[13.0], [13.0]]), jnp.array([0.4]))
-    assert float(strangeness({"a": usual})) == pytest.approx(0)
+    assert float(batch_norm_matching({"a": usual})) == pytest.approx(0)
     # mean 2, deviation sqrt(13 - 4) = 3; weight (0.4 / 0.5)^2; half of it, as there are two layers
-    assert float(strangeness({"a": usual, "b": odd})) == pytest.approx((4 + 4) * 0.64 / 2, rel=1e-5)
-    assert float(strangeness({})) == 0
+    assert float(batch_norm_matching({"a": usual, "b": odd})) == pytest.approx((4 + 4) * 0.64 / 2, rel=1e-5)
+    assert float(batch_norm_matching({})) == 0
 
 
 def test_a_gradient_that_is_not_finite_stops_the_image_at_that_step():
@@ -113,8 +113,10 @@ def test_batch_norm_pulls_the_images_to_what_it_remembers():
     variables = tiny_norm_variables()
     usual = variables["batch_stats"]["norm"]["mean"]
 
-    def mean_colour(usualness):
-        recipe = synth.Recipe(0.3, usualness=usualness, total_variation=0.0, transforms=STILL, stages=((1.0, 1.0),))
+    def mean_colour(weight):
+        recipe = synth.Recipe(
+            0.3, batch_norm_matching=weight, total_variation=0.0, transforms=STILL, stages=((1.0, 1.0),)
+        )
         images = synth.ideal(tiny_norm, variables, [0], recipe=recipe, **OPTIONS)
         return np.asarray(images.mean((0, 1, 2)))
 
@@ -141,3 +143,9 @@ def test_bad_input_is_refused_in_one_line(change, words):
     with pytest.raises(InputError, match=words) as error:
         synth.ideal(colours, VARIABLES, classes, **options)
     assert "\n" not in str(error.value)
+
+
+def test_the_old_name_of_a_weight_is_taken_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="batch_norm_matching"):
+        old = synth.Recipe(usualness=3.0)
+    assert old == synth.Recipe(batch_norm_matching=3.0)

@@ -31,7 +31,7 @@ def curved_variables(classes=4, seed=1):
 
 
 def photos(n=4, seed=0, low=60, high=196):
-    """Random images on the 8-bit lattice, away from black and white."""
+    """Random images at 8-bit levels, away from black and white."""
     levels = np.random.default_rng(seed).integers(low, high, (n, *SHAPE))
     return levels.astype(np.float32) / np.float32(255)
 

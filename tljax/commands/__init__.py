@@ -3,13 +3,11 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
 from tljax.progress import Track, tracking
-
-Option = Annotated
 
 
 @dataclass(frozen=True, kw_only=True)

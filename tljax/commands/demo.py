@@ -1,17 +1,13 @@
 """`demo`: what is installed, shown at work."""
 
 import os
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tljax.commands import Command, start_jax
-from tljax.commands.attack import Attack
-from tljax.commands.networks import default_judges, load_network, opinions, save_png
 from tljax.commands.photos import named
 from tljax.files import check_out, replacing
 from tljax.progress import Track
@@ -74,21 +70,20 @@ class Demo(Command):
             features, pixels = (100 * result[task][name] for name in ("features", "pixels"))
             lines.append(f"{task}: {features:.1f} % on the network's features, {pixels:.1f} % on raw pixels")
         for image in result["ideal"]:
-            said = ", ".join(f"{judge} ranks it {opinion['rank']}" for judge, opinion in image["judges"].items())
-            lines.append(f"an ideal {image['class']}" + (f": {said}" if said else ""))
+            ranks = ", ".join(f"{judge} ranks it {opinion['rank']}" for judge, opinion in image["judges"].items())
+            lines.append(f"an ideal {image['class']}" + (f": {ranks}" if ranks else ""))
         after = result["attack"]["adversarial"]
         lines.append(f"the same cat, changed by at most {255 * after['linf']:.0f}/255: {after['name']}")
         return "\n".join([*lines, f"{result['seconds']:.0f} s; report: {result['report']}"])
 
 
 def _name_the_cat(net: Any, track: Track) -> dict[str, Any]:
-    from tljax.data.images import decode
+    from tljax.data.png import read_png
     from tljax.data.sources import image_source
 
     path = _bundled(_CHELSEA)
-    found = named(net, image_source([path]), track, index=True)
-    with open(path, "rb") as file:
-        return {"image": decode(file.read()), "top": found["images"][0]["top"]}
+    result = named(net, image_source([path]), track, index=True)
+    return {"image": read_png(path), "top": result["images"][0]["top"]}
 
 
 def _features_against_pixels(net: Any, task: str, track: Track) -> dict[str, Any]:
@@ -125,27 +120,25 @@ def _dreams(net: Any, track: Track) -> list[dict[str, Any]]:
     """The ideal images, with the opinions of their maker and of the other networks that are here."""
     import jax
 
-    from tljax.synth import dream, to_bytes
+    from tljax.synth import default_judges, dream, judge_ideals, to_bytes
+    from tljax.transfer.run import load_network
 
     made = dream(net.scores, net.variables, _DREAMS, key=jax.random.key(0), track=track)
-    names = [net.spec.classes[c] for c in _DREAMS]
     judges = {name: load_network(name) for name in default_judges([net.spec.name])}
-    with tempfile.TemporaryDirectory() as folder:
-        pixels = np.asarray(to_bytes(made.images))
-        files = [save_png(Path(folder) / f"{i}.png", image) for i, image in enumerate(pixels)]
-        own, others = (opinions(nets, files, names, track=track) for nets in ({"": net}, judges))
-    return [
-        {"class": name, "prob": mine[""]["prob"], "judges": judged, "image": image}
-        for name, mine, judged, image in zip(names, own, others, pixels, strict=True)
-    ]
+    names = [net.spec.classes[c] for c in _DREAMS]
+    return judge_ideals({net.spec.name: net}, judges, np.asarray(to_bytes(made.images)), names, track=track)
 
 
 def _fool(net: Any) -> dict[str, Any]:
     """The bundled cat, changed until the network sees a dog."""
-    from tljax.models.network import for_inference
+    import jax
 
-    attack = Attack(image=_bundled(_CHELSEA), out="", target=str(_TARGET))
-    return attack.on(for_inference(net))
+    from tljax.data.images import read_photo
+    from tljax.models.network import for_inference
+    from tljax.synth import attack_photo
+
+    photo = read_photo(_bundled(_CHELSEA), net.spec)
+    return attack_photo(for_inference(net), photo, target=_TARGET, key=jax.random.key(0))
 
 
 def _raw_pixels(image: np.ndarray) -> np.ndarray:

@@ -1,15 +1,11 @@
 """`explain`: which parts of a photo a network's answer hangs on."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import tyro
 
 from tljax.commands import Command, start_jax
-from tljax.commands.attack import at_resolution, top_class
-from tljax.commands.networks import chosen_network, save_png
 from tljax.errors import match_name
 from tljax.files import check_out, replacing
 from tljax.progress import Track
@@ -43,21 +39,22 @@ class Explain(Command):
         """See `Command`."""
         out = check_out(self.out, overwrite=self.overwrite)
         start_jax()
+        from tljax.data.images import read_photo
+        from tljax.report import synth_page
+        from tljax.synth.attribution import heat_map
+        from tljax.synth.judging import top_class
+        from tljax.transfer.run import chosen_network
+
         _, net = chosen_network(self.model, self.run)
-        image = at_resolution(net, self.image)
-        c = top_class(net, image)[0] if self.class_ is None else match_name(self.class_, net.spec.classes)
-        heat = self._heat(net, image, c)
+        photo = read_photo(self.image, net.spec)
+        c = top_class(net, photo)[0] if self.class_ is None else match_name(self.class_, net.spec.classes)
+        name = net.spec.classes[c]
         with replacing(out) as folder:
             folder.mkdir()
-            colours = colour_map(heat)
-            overlay = np.round(0.5 * image + 0.5 * colours).astype(np.uint8)
-            pictures = {"photo": image, "heat": colours, "overlay": overlay}
-            names = [save_png(folder / f"{name}.png", picture) for name, picture in pictures.items()]
-            _write_page(folder, f"What speaks for {net.spec.classes[c]}", self.method, pictures)
-        files = [str(out / name.rsplit("/", 1)[-1]) for name in names]
+            names = synth_page.save_explanation(folder, photo, heat_map(net, photo, c, self.method), name, self.method)
         return {
-            "files": files,
-            "class": net.spec.classes[c],
+            "files": [str(out / name) for name in names],
+            "class": name,
             "method": self.method,
             "report": str(out / "report.html"),
         }
@@ -67,35 +64,3 @@ class Explain(Command):
         return "\n".join(
             [f"what speaks for {result['class']} ({result['method']}):", *result["files"], result["report"]]
         )
-
-    def _heat(self, net: Any, image: np.ndarray, c: int) -> np.ndarray:
-        import jax.numpy as jnp
-
-        from tljax import synth
-
-        images, labels = jnp.asarray(image[None], jnp.float32) / 255, jnp.asarray([c])
-        if self.method == "grad_cam":
-            layer = net.spec.last_layer
-            heat = synth.grad_cam(net.scores, net.intermediates, net.variables, images, labels, layer=layer)
-        elif self.method == "saliency":
-            heat = synth.saliency(net.scores, net.variables, images, labels)
-        else:
-            heat = jnp.abs(synth.integrated_gradients(net.scores, net.variables, images, labels).sum(-1))
-        return np.asarray(heat)[0]
-
-
-def colour_map(heat: np.ndarray) -> np.ndarray:
-    """A map (h, w), >= 0, as uint8 colours (h, w, 3): dark for nothing, bright for the top half per cent and above."""
-    from matplotlib import colormaps
-
-    top = np.quantile(heat, 0.995)
-    scaled = np.clip(heat / (top if top > 0 else 1.0), 0, 1)
-    return np.round(255 * colormaps["inferno"](scaled)[..., :3]).astype(np.uint8)
-
-
-def _write_page(folder: Path, title: str, method: str, pictures: dict[str, np.ndarray]) -> None:
-    from tljax.report.blocks import Picture, Pictures
-    from tljax.report.page import Section, write_page
-
-    shown = [Picture(image, f"{title}: the {name}", name) for name, image in pictures.items()]
-    write_page(folder / "report.html", title, [Section(method, [Pictures(shown, "large")])])

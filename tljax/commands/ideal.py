@@ -9,15 +9,6 @@ import numpy as np
 import tyro
 
 from tljax.commands import Command, start_jax
-from tljax.commands.networks import (
-    chosen_network,
-    default_judges,
-    file_stem,
-    load_network,
-    opinions,
-    read_png,
-    save_png,
-)
 from tljax.errors import InputError, match_name
 from tljax.files import check_out, replacing
 from tljax.progress import Track
@@ -67,19 +58,29 @@ class Ideal(Command):
         out = check_out(self.out, overwrite=self.overwrite)
         self._check()
         start_jax()
+        from tljax.report import synth_page
+        from tljax.transfer.run import load_network
+
         makers = self._makers()
         names, wanted = self._wanted(makers)
         judges = {name: load_network(name) for name in self._judges(makers)}
         for name, net in judges.items():
-            for asked in names if self.layer is None else ():
-                _known(asked, name, net)
+            for wanted_name in names if self.layer is None else ():
+                _check_known(wanted_name, name, net)
         start = time.perf_counter()
         made = self._make(makers, wanted, track)
         seconds = time.perf_counter() - start
+        each = [name for name in names for _ in range(self.variants)]
         with replacing(out) as folder:
             folder.mkdir()
-            images, stopped = self._save(folder, names, made, makers, judges, track)
-            self._report(folder, images, makers, seconds)
+            images = self._save(folder, each, made.images, makers, judges, track)
+            record = {"images": images, "model": ", ".join(makers), "method": self.method, "seconds": seconds}
+            synth_page.write_ideal(folder / "report.html", {**record, "steps": len(made.ascent.values)})
+        stopped = [
+            f"{name}: the gradient was not finite at step {step}"
+            for name, step in zip(each, made.ascent.stopped, strict=True)
+            if step is not None
+        ]
         for image in images:
             image["file"] = str(out / image["file"])
             image.pop("image")
@@ -91,8 +92,8 @@ class Ideal(Command):
         """A line for each picture."""
         lines = []
         for image in result["images"]:
-            said = ", ".join(f"{j} {100 * o['prob']:.1f} % (rank {o['rank']})" for j, o in image["judges"].items())
-            lines.append(f"{image['class']}: {image['file']}" + (f"; judges: {said}" if said else ""))
+            judges = ", ".join(f"{j} {100 * o['prob']:.1f} % (rank {o['rank']})" for j, o in image["judges"].items())
+            lines.append(f"{image['class']}: {image['file']}" + (f"; judges: {judges}" if judges else ""))
         return "\n".join([*lines, *result["stopped"], f"{result['seconds']:.0f} s; report: {result['report']}"])
 
     def _check(self) -> None:
@@ -106,11 +107,15 @@ class Ideal(Command):
             raise InputError("--run takes the place of --model: give one of them")
 
     def _makers(self) -> dict[str, Any]:
+        from tljax.transfer.run import chosen_network, load_network
+
         if self.run is not None:
             return dict([chosen_network(self.model, self.run, folded=False)])
         return {name: load_network(name, folded=False) for name in self.model.split(",")}
 
     def _judges(self, makers: dict[str, Any]) -> list[str]:
+        from tljax.synth import default_judges
+
         if self.judge is not None:
             same = [name for name in self.judge if name in makers]
             if same:
@@ -144,53 +149,31 @@ class Ideal(Command):
             variants=self.variants,
             track=track,
         )
-        return jax.block_until_ready(made)  # the time is told
+        return jax.block_until_ready(made)  # to measure the time
 
-    def _save(self, folder: Path, names: list[str], made: Any, makers: Any, judges: Any, track: Track) -> tuple:
-        from tljax.synth import to_bytes
+    def _save(self, folder: Path, each: list[str], made: Any, makers: Any, judges: Any, track: Track) -> list:
+        """Saves the pictures, named after their classes, and asks the networks about what is read back."""
+        from tljax.data.png import file_stem, read_png, save_png
+        from tljax.synth import judge_ideals, to_bytes
 
-        each = [name for name in names for _ in range(self.variants)]
-        stems = [f"{file_stem(name)}-{i + 1}" if self.variants > 1 else file_stem(name) for i, name in _numbered(each)]
+        counts = [f"-{each[: i + 1].count(name)}" if self.variants > 1 else "" for i, name in enumerate(each)]
+        stems = [file_stem(name) + count for name, count in zip(each, counts, strict=True)]
         stems = [stem if stems.count(stem) == 1 else f"{stem}-{i}" for i, stem in enumerate(stems)]
-        pixels = np.asarray(to_bytes(made.images))
+        pixels = np.asarray(to_bytes(made))
         files = [save_png(folder / f"{stem}.png", image) for stem, image in zip(stems, pixels, strict=True)]
+        saved = [read_png(file) for file in files]
         if self.layer is None:
-            own, others = (opinions(nets, files, each, track=track) for nets in (makers, judges))
+            images = judge_ideals(makers, judges, saved, each, track=track)
         else:
-            own, others = [{} for _ in files], [{} for _ in files]
-        images = [
-            {
-                "class": name,
-                "file": Path(file).name,
-                "prob": float(np.mean([o["prob"] for o in mine.values()])) if mine else None,
-                "judges": judged,
-                "image": read_png(file),
-            }
-            for name, file, mine, judged in zip(each, files, own, others, strict=True)
-        ]
-        stopped = [
-            f"{name}: the gradient was not finite at step {step}"
-            for name, step in zip(each, made.ascent.stopped, strict=True)
-            if step is not None
-        ]
-        return images, stopped
-
-    def _report(self, folder: Path, images: list, makers: dict[str, Any], seconds: float) -> None:
-        from tljax.report import synth_page
-
-        steps = self.steps or {"fourier": 256, "pixel": 1000}[self.method]
-        shown = [{**image, "prob": image["prob"] or 0.0} for image in images]
-        record = {"images": shown, "model": ", ".join(makers), "method": self.method, "steps": steps}
-        synth_page.write_ideal(folder / "report.html", {**record, "seconds": seconds})
+            images = [
+                {"class": name, "image": image, "prob": None, "judges": {}}
+                for name, image in zip(each, saved, strict=True)
+            ]
+        return [{**image, "file": Path(file).name} for image, file in zip(images, files, strict=True)]
 
 
-def _known(asked: str, name: str, net: Any) -> None:
+def _check_known(wanted: str, name: str, net: Any) -> None:
     try:
-        match_name(asked, net.spec.classes)
+        match_name(wanted, net.spec.classes)
     except InputError as error:
         raise InputError(f"{name} cannot judge: {error}") from None
-
-
-def _numbered(names: list[str]) -> list[tuple[int, str]]:
-    """Each name with how many equal ones came before it."""
-    return [(names[:i].count(name), name) for i, name in enumerate(names)]

@@ -2,7 +2,9 @@
 
 import io
 import math
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -113,6 +115,20 @@ def preprocess(image: UInt8[np.ndarray, "h w 3"], spec: ModelSpec) -> UInt8[np.n
     rows = Image.fromarray(image[first:last])
     rows = rows.resize((size, last - first), filter_, box=(x_from, 0, x_to, last - first))
     return np.asarray(rows.resize((size, size), filter_, box=(0, y_from - first, size, y_to - first)))
+
+
+def read_photo(path: str | os.PathLike, spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:
+    """A photo as a network sees it; see `preprocess`.
+
+    Raises:
+        InputError: no file, or one that cannot be decoded; names it.
+    """
+    if not os.path.isfile(path):
+        raise InputError(f'no photo "{path}"')
+    try:
+        return preprocess(decode(Path(path).read_bytes()), spec)
+    except DecodeError as error:
+        raise InputError(f'"{path}": {error}') from None
 
 
 def _crop_bounds(side: int, resized: int, size: int) -> tuple[float, float]:

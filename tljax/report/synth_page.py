@@ -6,10 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from matplotlib import colormaps
+from PIL import Image
 
 from tljax.report import figures
-from tljax.report.blocks import Bar, Bars, Block, Card, Figure, Heading, Numbers, Picture, Row, Slider, Table, Text
+from tljax.report.blocks import (
+    Bar,
+    Bars,
+    Block,
+    Card,
+    Figure,
+    Heading,
+    Numbers,
+    Picture,
+    Pictures,
+    Row,
+    Slider,
+    Table,
+    Text,
+)
 from tljax.report.page import Section, write_page
 from tljax.report.text import dotted, duration, number, percent
 
@@ -32,16 +48,58 @@ def write_ideal(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     )
 
 
-def write_attack(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
-    """Writes the page of one attacked photo; the record is that of `attack_blocks`.
+def save_attack(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Saves what an attack made of a photo: original, adversarial, difference and side-by-side.png, and the page.
+
+    Args:
+        record: that of `attack_blocks`; model, method and norm where known.
+    Returns:
+        the page, report.html.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the page cannot be written.
+        OSError: a picture cannot be written.
     """
+    pictures = dict(record["pictures"])
+    pictures["difference"] = magnify(pictures["original"], pictures["adversarial"])
+    pictures["side-by-side"] = np.concatenate(list(pictures.values()), axis=1)
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(folder / f"{name}.png")
     title = f"{record['source']['name']} → {record['adversarial']['name']}"
-    norm = _NORMS.get(record.get("norm"), record.get("norm"))
-    subtitle = dotted(record.get("model"), record.get("method"), norm)
-    return write_page(path, title, [Section("Before and after", attack_blocks(record))], subtitle=subtitle)
+    subtitle = dotted(record.get("model"), record.get("method"), _NORMS.get(record.get("norm"), record.get("norm")))
+    sections = [Section("Before and after", attack_blocks(record))]
+    return write_page(folder / "report.html", title, sections, subtitle=subtitle)
+
+
+def save_explanation(
+    folder: Path, photo: UInt8[np.ndarray, "h w 3"], heat: Float[np.ndarray, "h w"], name: str, method: str
+) -> list[str]:
+    """Saves a photo, a heat map of it, and one laid over the other, as PNGs, and report.html.
+
+    Args:
+        heat: (h, w), >= 0, of any unit; see `colour_map`.
+        name: the class that is explained.  method: how, for the page.
+    Returns:
+        the names of the PNGs in the folder.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    colours = colour_map(heat)
+    pictures = {"photo": photo, "heat": colours, "overlay": np.round(0.5 * photo + 0.5 * colours).astype(np.uint8)}
+    for part, picture in pictures.items():
+        Image.fromarray(picture).save(folder / f"{part}.png")
+    title = f"What speaks for {name}"
+    shown = [Picture(picture, f"{title}: the {part}", part) for part, picture in pictures.items()]
+    write_page(folder / "report.html", title, [Section(method, [Pictures(shown, "large")])])
+    return [f"{part}.png" for part in pictures]
+
+
+def colour_map(heat: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A map, >= 0, as colours: dark for nothing, bright for the top half per cent and above."""
+    top = np.quantile(heat, 0.995)
+    scaled = np.clip(heat / (top if top > 0 else 1.0), 0, 1)
+    return np.round(255 * colormaps["inferno"](scaled)[..., :3]).astype(np.uint8)
 
 
 def write_robustness(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
@@ -153,17 +211,13 @@ def _ordinal(rank: int) -> str:
 
 
 def _attack_numbers(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    eps, norm = record.get("eps"), record.get("norm", "linf")
-    linf, l2 = record["adversarial"].get("linf"), record["adversarial"].get("l2")
-    tiles = []
-    if linf is not None:
-        allowed = f"of {255 * eps:.3g}/255 allowed" if eps and norm == "linf" else "of any pixel"
-        tiles.append(("Greatest change", f"{255 * linf:.3g}/255", allowed))
-    if l2 is not None:
-        allowed = f"of {eps:.3g} allowed" if eps and norm == "l2" else "L2 distance"
-        tiles.append(("Total change", f"{l2:.3g}", allowed))
-    if record.get("steps"):
-        tiles.append(("Steps", number(record["steps"]), ""))
-    if record.get("seconds") is not None:
-        tiles.append(("Time", duration(record["seconds"]), ""))
-    return tiles
+    eps, norm, change = record.get("eps"), record.get("norm", "linf"), record["adversarial"]
+    largest = f"of {255 * eps:.3g}/255 allowed" if eps and norm == "linf" else "of any pixel"
+    total = f"of {eps:.3g} allowed" if eps and norm == "l2" else "L2 distance"
+    tiles = [
+        ("Greatest change", change.get("linf"), lambda linf: f"{255 * linf:.3g}/255", largest),
+        ("Total change", change.get("l2"), lambda l2: f"{l2:.3g}", total),
+        ("Steps", record.get("steps"), number, ""),
+        ("Time", record.get("seconds"), duration, ""),
+    ]
+    return [(name, show(value), note) for name, value, show, note in tiles if value is not None]

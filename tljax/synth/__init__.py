@@ -6,35 +6,58 @@ from tljax.synth.attacks import fgsm, mi_fgsm, pgd
 from tljax.synth.attribution import grad_cam, integrated_gradients, saliency
 from tljax.synth.carlini_wagner import cw_l2
 from tljax.synth.eight_bit import quantize, to_bytes
-from tljax.synth.goals import PixelRecipe, Recipe
 from tljax.synth.ideal import Ideal, dream, ideal
-from tljax.synth.objectives import cross_entropy, dlr_loss, margin, targeted_dlr_loss, total_variation
+from tljax.synth.judging import default_judges, judge, judge_ideals, probabilities, top_class, uncropped
+from tljax.synth.objectives import (
+    FourierObjective,
+    PixelObjective,
+    batch_norm_matching,
+    cross_entropy,
+    dlr_loss,
+    margin,
+    similarity,
+    targeted_dlr_loss,
+    total_variation,
+)
+from tljax.synth.photo_attack import attack_photo
+from tljax.synth.recipes import PixelRecipe, Recipe
 from tljax.synth.transforms import Transforms, random_transform
 
 __all__ = [
     "Ascent",
+    "FourierObjective",
     "Ideal",
+    "PixelObjective",
     "PixelRecipe",
     "Recipe",
     "Transforms",
     "apgd_ce",
     "apgd_dlr",
     "ascend",
+    "attack_photo",
+    "batch_norm_matching",
     "cross_entropy",
     "cw_l2",
+    "default_judges",
     "dlr_loss",
     "dream",
     "fgsm",
     "grad_cam",
     "ideal",
     "integrated_gradients",
+    "judge",
+    "judge_ideals",
     "margin",
     "mi_fgsm",
     "pgd",
+    "probabilities",
     "quantize",
     "random_transform",
     "saliency",
+    "similarity",
     "targeted_dlr_loss",
     "to_bytes",
+    "top_class",
     "total_variation",
+    "uncropped",
 ]

@@ -1,17 +1,18 @@
 """Auto-PGD: projected gradient ascent with momentum that halves its own step where it stops gaining."""
 
-from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
-from tljax.synth import eight_bit
-from tljax.synth.attacks import Images, Labels, Scores, Variables, check, direction, keep_finite, random_start
-from tljax.synth.objectives import cross_entropy, dlr_loss, margin, targeted_dlr_loss
+from tljax.synth.eight_bit import Images
+from tljax.synth.objectives import dlr_loss, targeted_dlr_loss
+from tljax.synth.problem import Best, Labels, Problem, Scores, Variables, direction, make_problem
+from tljax.trees import select
 
 _MOMENTUM = 0.75
 _GAINING = 0.75  # share of steps since the last checkpoint that must have raised the loss
@@ -41,9 +42,10 @@ def apgd_ce(
     Returns, Raises: as `attacks.pgd`.
     Source: Croce and Hein, 2020 (arXiv 2003.01690).
     """
-    images, labels = check(scores, variables, images, labels, eps=eps, norm=norm, steps=steps)
-    settings = {"norm": norm, "targeted": targeted, "steps": steps, "quantized": quantized}
-    return _restarted(scores, variables, images, labels, eps, key, restarts=restarts, loss="ce", **settings)
+    problem = make_problem(
+        scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
+    )
+    return _restarted(problem, key, steps=steps, restarts=restarts)
 
 
 def apgd_dlr(
@@ -70,16 +72,18 @@ def apgd_dlr(
         InputError: fewer than three classes (four with `targeted`); otherwise as `attacks.pgd`.
     Source: Croce and Hein, 2020 (arXiv 2003.01690).
     """
-    images, labels = check(scores, variables, images, labels, eps=eps, norm=norm, steps=steps)
-    classes, needed = jax.eval_shape(scores, variables, images).shape[-1], 4 if targeted else 3
+    problem = make_problem(
+        scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps,
+        loss=_dlr,
+    )  # fmt: skip
+    classes, needed = jax.eval_shape(scores, variables, problem.images).shape[-1], 4 if targeted else 3
     if classes < needed:
         raise InputError(f"apgd_dlr needs at least {needed} classes here, and this network has {classes}: use apgd_ce")
-    settings = {"norm": norm, "targeted": targeted, "steps": steps, "quantized": quantized}
-    return _restarted(scores, variables, images, labels, eps, key, restarts=restarts, loss="dlr", **settings)
+    return _restarted(problem, key, steps=steps, restarts=restarts)
 
 
 def checkpoints(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """After which steps the step size is reconsidered, and over how many steps each time.
+    """The steps after which the step size may be halved, and over how many steps each looks back.
 
     Returns:
         (steps,) bool, and (steps,) int: the steps since the checkpoint before, 0 where there is none.
@@ -94,82 +98,93 @@ def checkpoints(steps: int) -> tuple[np.ndarray, np.ndarray]:
     return marks, windows
 
 
-@partial(jax.jit, static_argnames=("scores", "norm", "targeted", "steps", "restarts", "quantized", "loss"))
-def _restarted(
-    scores, variables, images, labels, eps, key, *, norm, targeted, steps, restarts, quantized, loss
-) -> Images:
-    objective = _make_objective(scores, variables, labels, targeted, loss)
-    judge = partial(eight_bit.quantize, originals=images, eps=eps, norm=norm) if quantized else lambda x: x
+class _Point(NamedTuple):
+    """Where a run is, or was.
 
+    Attributes:
+        images: not rounded.
+        gradient, loss: at what `images` are rounded to; loss is (b,).
+    """
+
+    images: Images
+    gradient: Images
+    loss: Float[Array, " b"]
+
+
+class _State(NamedTuple):
+    """What a run carries from step to step.
+
+    Attributes:
+        point: where it is.
+        previous: the images of the step before, which give the momentum.
+        top: the point of the highest loss so far; where a step size is halved, the run goes on from there.
+        step_size: (b,), in units of the pixel range; halved at checkpoints where the loss stopped rising.
+        risen: (b,), how many steps since the last checkpoint raised the loss.
+        halved: (b,), whether the last checkpoint halved the step size.
+        checkpoint_loss: (b,), the highest loss at the last checkpoint.
+        best: the images of the greatest margin so far, of this run and those before.
+    """
+
+    point: _Point
+    previous: Images
+    top: _Point
+    step_size: Float[Array, " b"]
+    risen: Int[Array, " b"]
+    halved: Bool[Array, " b"]
+    checkpoint_loss: Float[Array, " b"]
+    best: Best
+
+
+@partial(jax.jit, static_argnames=("steps", "restarts"))
+def _restarted(problem: Problem, key: Array, *, steps: int, restarts: int) -> Images:
     def restart(best, index):
-        start = random_start(jax.random.fold_in(key, index), images, eps, norm)
-        return _run(objective, judge, start, images, eps, norm, steps, best), None
+        start = problem.random_start(jax.random.fold_in(key, index))
+        return _run(problem, start, steps, best), None
 
-    best = judge(images), jnp.full(images.shape[:1], -jnp.inf)
-    return jax.lax.scan(restart, best, jnp.arange(restarts))[0][0]
-
-
-def _make_objective(scores, variables, labels, targeted: bool, loss: str) -> Callable:
-    """x -> (summed loss to raise, (loss, margin) per image)."""
-
-    def objective(x):
-        logits = scores(variables, x)
-        if loss == "ce":
-            value = cross_entropy(logits, labels) * (-1.0 if targeted else 1.0)
-        elif targeted:
-            own = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-            value = targeted_dlr_loss(logits, jnp.where(own, -jnp.inf, logits).argmax(-1), labels)
-        else:
-            value = dlr_loss(logits, labels)
-        return value.sum(), (value, margin(logits, labels, targeted=targeted))
-
-    return objective
+    best = Best(problem.rounded(problem.images), jnp.full(problem.images.shape[:1], -jnp.inf))
+    return jax.lax.scan(restart, best, jnp.arange(restarts))[0].images
 
 
-def _run(objective, judge, start, images, eps, norm, steps, best):
-    """One run of Auto-PGD; `best` is (image, margin) met before, and what is returned."""
+def _dlr(logits: Float[Array, "b n"], labels: Labels, targeted: bool) -> Float[Array, " b"]:
+    if not targeted:
+        return dlr_loss(logits, labels)
+    others = jnp.where(jax.nn.one_hot(labels, logits.shape[-1], dtype=bool), -jnp.inf, logits)
+    return targeted_dlr_loss(logits, others.argmax(-1), labels)
 
-    def evaluate(x):
-        judged = judge(x)
-        gradient, (value, gained) = jax.grad(objective, has_aux=True)(judged)
-        return judged, keep_finite(gradient), value, gained
 
-    def better(best, judged, gained):
-        won = gained > best[1]
-        return jnp.where(_wide(won), judged, best[0]), jnp.where(won, gained, best[1])
+def _run(problem: Problem, start: Images, steps: int, best: Best) -> Best:
+    """One run of Auto-PGD; `best` is what was met before."""
+
+    def visit(images, best):
+        rounded, gradient, loss, margin = problem.evaluate(images)
+        return _Point(images, gradient, loss), best.meet(rounded, margin)
 
     def step(state, plan):
-        x, before, gradient, value, top, size, count, reduced, best = state
-        mark, window, pull = plan
-        ahead = eight_bit.project(x + _wide(size) * direction(gradient, norm), images, eps, norm)
-        moved = x + pull * (ahead - x) + (1 - pull) * (x - before)
-        moved = eight_bit.project(moved, images, eps, norm)
-        judged, gradient, new, gained = evaluate(moved)
-        best, count = better(best, judged, gained), count + (new > value)
-        risen = new > top[2]
-        top = (
-            jnp.where(_wide(risen), moved, top[0]),
-            jnp.where(_wide(risen), gradient, top[1]),
-            jnp.where(risen, new, top[2]),
+        checkpoint, window, momentum = plan
+        x = state.point.images
+        stride = state.step_size[:, None, None, None] * direction(state.point.gradient, problem.norm)
+        ahead = problem.project(x + stride)
+        moved = problem.project(x + momentum * (ahead - x) + (1 - momentum) * (x - state.previous))
+        point, best = visit(moved, state.best)
+        top = select(point.loss > state.top.loss, point, state.top)
+        risen = state.risen + (point.loss > state.point.loss)
+        stuck = (risen <= _GAINING * window) | (~state.halved & (state.checkpoint_loss >= top.loss))
+        halve = checkpoint & stuck
+        state = _State(
+            point=select(halve, top, point),
+            previous=select(halve, top.images, x),
+            top=top,
+            step_size=jnp.where(halve, state.step_size / 2, state.step_size),
+            risen=jnp.where(checkpoint, 0, risen),
+            halved=jnp.where(checkpoint, halve, state.halved),
+            checkpoint_loss=jnp.where(checkpoint, top.loss, state.checkpoint_loss),
+            best=best,
         )
-        was_reduced, top_then = reduced
-        stuck = (count <= _GAINING * window) | (~was_reduced & (top_then >= top[2]))
-        halve = mark & stuck
-        after = jnp.where(_wide(halve), top[0], moved)
-        before = jnp.where(_wide(halve), top[0], x)
-        gradient, value = jnp.where(_wide(halve), top[1], gradient), jnp.where(halve, top[2], new)
-        reduced = jnp.where(mark, halve, was_reduced), jnp.where(mark, top[2], top_then)
-        size, count = jnp.where(halve, size / 2, size), jnp.where(mark, 0, count)
-        return (after, before, gradient, value, top, size, count, reduced, best), None
+        return state, None
 
-    marks, windows = checkpoints(steps)
-    pulls = np.where(np.arange(steps) == 0, 1.0, _MOMENTUM).astype(np.float32)
-    judged, gradient, value, gained = evaluate(start)
-    top, size = (start, gradient, value), jnp.full_like(value, 2 * eps)
-    count, reduced = jnp.zeros(value.shape, jnp.int32), (jnp.ones(value.shape, bool), value)
-    state = (start, start, gradient, value, top, size, count, reduced, better(best, judged, gained))
-    return jax.lax.scan(step, state, (marks, windows, pulls))[0][-1]
-
-
-def _wide(x: Float[Array, " b"]) -> Float[Array, "b 1 1 1"]:
-    return x[:, None, None, None]
+    point, best = visit(start, best)
+    zeros = jnp.zeros(point.loss.shape, jnp.int32)
+    size = jnp.full_like(point.loss, 2 * problem.eps)
+    state = _State(point, start, point, size, zeros, jnp.ones(zeros.shape, bool), point.loss, best)
+    momenta = np.where(np.arange(steps) == 0, 1.0, _MOMENTUM).astype(np.float32)
+    return jax.lax.scan(step, state, (*checkpoints(steps), momenta))[0].best

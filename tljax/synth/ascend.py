@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 from tljax.distributed import sharding
 from tljax.errors import InputError
 from tljax.progress import Track, untracked
+from tljax.trees import select
 
 Objective = Callable[..., Float[Array, " n"]]
 
@@ -51,17 +52,17 @@ def ascend(
     chunk: int = 16,
     track: Track = untracked,
 ) -> Ascent:
-    """Takes `steps` steps up the summed objective: chunks of a loop on the device, no word between.
+    """Takes `steps` steps up the summed objective: loops on the device, of `chunk` steps each.
 
     Args:
-        objective: pure (params, key, *args) -> (n,), one value for each image, each hanging on its own part of
-            `params` only. A hashable one that compares by value is compiled once for all calls.
+        objective: pure (params, key, *args) -> (n,), one value for each image, each a function of its own part
+            of `params` only. A hashable one that compares by value is compiled once for all calls.
         params: tree of arrays whose leading axis counts the images.
         optimiser: elementwise (SGD, Adam, ...): an image that stopped must not move the others.
         key: step i gets `fold_in(key, i)`.
         args: trees of arrays handed to the objective.
         resume: goes on from here instead of `params`, counting steps from its end.
-        chunk: steps between two signs of progress.
+        chunk: steps between two reports of progress.
         track: (items, description, total) -> items; is called with the chunks.
     Raises:
         InputError: fewer than one step.
@@ -101,16 +102,11 @@ def _chunk(objective, optimiser, chunk, carry, start, stop, key, args):
         for leaf in jax.tree.leaves(gradient):
             finite &= jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(1)
         alive &= finite
-        uphill = jax.tree.map(lambda g: jnp.where(_wide(alive, g), -g, 0), gradient)
+        uphill = select(alive, jax.tree.map(jnp.negative, gradient), jax.tree.map(jnp.zeros_like, gradient))
         updates, opt_state = optimiser.update(uphill, opt_state, params)
-        moved = optax.apply_updates(params, updates)
-        params = jax.tree.map(lambda new, old: jnp.where(_wide(alive, new), new, old), moved, params)
+        params = select(alive, optax.apply_updates(params, updates), params)
         return (params, opt_state, alive), all_values.at[row].set(values), all_finite.at[row].set(finite)
 
-    told = jnp.zeros((chunk, n)), jnp.ones((chunk, n), bool)
-    carry, values, finite = jax.lax.fori_loop(0, jnp.minimum(chunk, stop - start), step, (carry, *told))
+    history = jnp.zeros((chunk, n)), jnp.ones((chunk, n), bool)
+    carry, values, finite = jax.lax.fori_loop(0, jnp.minimum(chunk, stop - start), step, (carry, *history))
     return carry, (values, finite)
-
-
-def _wide(mask: Array, like: Array) -> Array:
-    return mask.reshape(-1, *[1] * (like.ndim - 1))

@@ -7,15 +7,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, UInt8
 
 from tljax.errors import InputError
+from tljax.models.network import Network
+from tljax.synth.eight_bit import Images
 from tljax.synth.objectives import own_score
+from tljax.synth.problem import Labels, Scores
 
-Images = Float[Array, "b h w c"]
-Labels = Int[Array, " b"]
 Maps = Float[Array, "b h w"]
-Scores = Callable[[Any, Array], Array]
 
 
 @partial(jax.jit, static_argnames="scores")
@@ -25,7 +25,7 @@ def saliency(scores: Scores, variables: Any, images: Images, labels: Labels) -> 
     Args:
         scores: pure function (variables, images) -> (b, classes); `net.scores`.
         images: (b, h, w, c), float32 in [0, 1].
-        labels: (b,), the classes asked about.
+        labels: (b,), the classes that are explained.
     Returns:
         (b, h, w), >= 0, in score per unit of the pixel range.
     Source: Simonyan, Vedaldi and Zisserman, 2013 (arXiv 1312.6034).
@@ -95,6 +95,29 @@ def grad_cam(
     cam = jax.nn.relu(jnp.sum(gradient.mean((1, 2), keepdims=True) * maps[layer], -1))
     cam = jax.image.resize(cam, (cam.shape[0], *images.shape[1:3]), "linear")
     return cam / jnp.maximum(cam.max((1, 2), keepdims=True), 1e-12)
+
+
+def heat_map(
+    net: Network, photo: UInt8[np.ndarray, "h w 3"], label: int, method: str = "grad_cam"
+) -> Float[np.ndarray, "h w"]:
+    """One number for each pixel of a photo: how much of the label's score hangs on it.
+
+    Args:
+        photo: uint8, at the network's resolution.
+        method: "grad_cam" (of the last convolutional layer), "saliency", or "integrated_gradients" (absolute sums over
+            the channels).
+    Returns:
+        (h, w), >= 0, in the units of the method.
+    """
+    images, labels = jnp.asarray(photo[None], jnp.float32) / 255, jnp.asarray([label])
+    if method == "grad_cam":
+        layer = net.spec.last_layer
+        heat = grad_cam(net.scores, net.intermediates, net.variables, images, labels, layer=layer)
+    elif method == "saliency":
+        heat = saliency(net.scores, net.variables, images, labels)
+    else:
+        heat = jnp.abs(integrated_gradients(net.scores, net.variables, images, labels).sum(-1))
+    return np.asarray(heat)[0]
 
 
 @partial(jax.jit, static_argnames="scores")

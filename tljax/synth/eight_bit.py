@@ -35,6 +35,19 @@ def check_budget(eps: float, norm: str) -> None:
         raise InputError(f"eps {eps:g} is below half an 8-bit step ({0.5 / LEVELS:.5f}): nothing would be left of it")
 
 
+def parse_budget(text: str) -> float:
+    """A number such as "0.03" or "4/255".
+
+    Raises:
+        InputError: not a number.
+    """
+    top, _, bottom = text.strip().partition("/")
+    try:
+        return float(top) / (float(bottom) if bottom else 1.0)
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f'"{text}" is no budget: give a number such as 4/255 or 0.02') from None
+
+
 def to_bytes(images: Images) -> Array:
     """Images in [0, 1] as uint8, rounded to the nearest level: what is written into a PNG."""
     return jnp.clip(jnp.round(images * LEVELS), 0, LEVELS).astype(jnp.uint8)
@@ -56,7 +69,7 @@ def project(images: Images, originals: Images, eps: Array, norm: str) -> Images:
 
 
 def quantize(images: Images, originals: Images, eps: float | Array, norm: str = "linf") -> Images:
-    """`images` on the 8-bit lattice k / 255, still within `eps` of `originals` and in [0, 1].
+    """`images` at the 8-bit levels k / 255, still within `eps` of `originals` and in [0, 1].
 
     L∞ rounds to the nearest level in the budget. L2 would lose most of a small change to rounding, or gain by it:
     there the levels nearer to the original are taken, except for the fractions above a threshold, which is as low as
@@ -64,7 +77,7 @@ def quantize(images: Images, originals: Images, eps: float | Array, norm: str = 
 
     Args:
         images: (b, h, w, c), float32 in [0, 1]; what is farther than `eps` is brought back first.
-        originals: (b, h, w, c), float32 in [0, 1]. On the lattice, for L2: otherwise rounding can cost more than `eps`.
+        originals: (b, h, w, c), float32 in [0, 1]. For L2 at 8-bit levels: else rounding can cost more than `eps`.
         eps: radius, in units of the pixel range.
         norm: "linf" or "l2".
     Returns:

@@ -1,7 +1,8 @@
-"""Ideal images: what a network sees when it is surest of a class, or when a channel answers most."""
+"""Ideal images: those that raise a network's score of a class, or the activation of a channel, as far as it goes."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,15 +13,16 @@ from jaxtyping import Array, Float
 from tljax.distributed import sharding
 from tljax.errors import InputError
 from tljax.progress import Track, untracked
-from tljax.synth import image_params
+from tljax.synth import fourier
 from tljax.synth.ascend import Ascent, ascend
-from tljax.synth.goals import FourierGoal, PixelGoal, PixelRecipe, Recipe
+from tljax.synth.objectives import FourierObjective, PixelObjective
+from tljax.synth.recipes import PixelRecipe, Recipe
 
-Images = Float[Array, "n h w 3"]
+_RECIPES = {"fourier": Recipe, "pixel": PixelRecipe}
 
 
 class Ideal(NamedTuple):
-    """Images with the story of how they were made.
+    """Images, and how they were made.
 
     Attributes:
         images: (n, size, size, 3), float32 in [0, 1].
@@ -28,11 +30,11 @@ class Ideal(NamedTuple):
             was left as it was.
     """
 
-    images: Images
+    images: Float[Array, "n h w 3"]
     ascent: Ascent
 
 
-def ideal(scores: Any, variables: Any, classes: Sequence[int], **options: Any) -> Images:
+def ideal(scores: Any, variables: Any, classes: Sequence[int], **options: Any) -> Float[Array, "n h w 3"]:
     """Makes images, one for each class, that networks are surest of: all in one batch.
 
     Args, Raises: as `dream`, which also returns how each image came about.
@@ -68,7 +70,7 @@ def dream(
         size: side of the images, in pixels; even.
         layer: maximise the mean of these channels of this layer instead of class scores.
         variants: images of each class, which are kept apart from each other.
-        recipe: weights and rates.
+        recipe: weights and rates; by default those of the method.
         track: shows progress.
     Returns:
         `Ideal`; the variants of one class follow each other.
@@ -77,51 +79,42 @@ def dream(
     """
     networks = tuple(scores) if isinstance(scores, Sequence) else (scores,)
     weights = tuple(variables) if isinstance(scores, Sequence) else (variables,)
-    recipe = recipe or _recipe(method)
+    if recipe is None:
+        if method not in _RECIPES:
+            raise InputError(f'no method "{method}": it is "fourier" or "pixel"')
+        recipe = _RECIPES[method]()
     _check(networks, weights, classes, size, layer, variants)
     if steps is not None and steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
     targets = jnp.repeat(jnp.asarray(classes, jnp.int32), variants)
     mesh = sharding.local_mesh(dividing=len(targets))
     weights, targets = sharding.replicate(mesh, weights), sharding.spread(mesh, targets)
-    if isinstance(recipe, PixelRecipe):
-        steps = 1000 if steps is None else steps
-        return _pixel(networks, weights, targets, mesh, key, steps, size, layer, recipe, track)
-    steps = 256 if steps is None else steps
-    return _fourier(networks, weights, targets, mesh, key, steps, size, layer, variants, recipe, track)
-
-
-def _fourier(networks, weights, targets, mesh, key, steps, size, layer, variants, recipe, track) -> Ideal:
     start_key, step_key = jax.random.split(key)
-    params = sharding.spread(mesh, image_params.init_spectrum(start_key, len(targets), size))
+    climb = partial(ascend, key=step_key, args=(weights, targets), track=track)
+    if isinstance(recipe, PixelRecipe):
+        pixels = sharding.spread(mesh, jax.random.normal(start_key, (len(targets), size, size, 3)))
+        objective = PixelObjective(networks, layer, recipe)
+        optimiser, steps = _sgd(recipe.learning_rate), 1000 if steps is None else steps
+        ascent = climb(objective, pixels, optimiser=optimiser, steps=steps)
+        return Ideal(jnp.clip(objective.images(ascent.params), 0, 1), ascent)
+    spectrum = sharding.spread(mesh, fourier.init_spectrum(start_key, len(targets), size))
+    objective = FourierObjective(networks, layer, variants, size, recipe)
+    ascent = _by_stages(climb, objective, spectrum, 256 if steps is None else steps)
+    return Ideal(fourier.fourier_images(ascent.params), ascent)
+
+
+def _by_stages(climb: Callable, objective: FourierObjective, spectrum: fourier.Spectrum, steps: int) -> Ascent:
+    """`climb`s through the sizes of the recipe's stages."""
+    recipe, size = objective.recipe, objective.size
     optimiser, ascent, done, share = _adam(recipe.learning_rate, steps), None, 0, 0.0
     for part, scale in recipe.stages:
         share += part
-        goal = FourierGoal(networks, layer, variants, 2 * round(size * scale / 2), recipe)
         until = round(steps * share)
         if until > done:
-            ascent = ascend(
-                goal, params, optimiser=optimiser, steps=until - done, key=step_key, args=(weights, targets),
-                resume=ascent, track=track,
-            )  # fmt: skip
+            at_size = replace(objective, size=2 * round(size * scale / 2))
+            ascent = climb(at_size, spectrum, optimiser=optimiser, steps=until - done, resume=ascent)
         done = max(done, until)
-    return Ideal(image_params.fourier_images(ascent.params), ascent)
-
-
-def _pixel(networks, weights, targets, mesh, key, steps, size, layer, recipe, track) -> Ideal:
-    start_key, step_key = jax.random.split(key)
-    pixels = sharding.spread(mesh, jax.random.normal(start_key, (len(targets), size, size, 3)))
-    goal, optimiser = PixelGoal(networks, layer, recipe), _sgd(recipe.learning_rate)
-    ascent = ascend(goal, pixels, optimiser=optimiser, steps=steps, key=step_key, args=(weights, targets), track=track)
-    return Ideal(jnp.clip(goal.images(ascent.params), 0, 1), ascent)
-
-
-def _recipe(method: str) -> Recipe | PixelRecipe:
-    if method == "fourier":
-        return Recipe()
-    if method == "pixel":
-        return PixelRecipe()
-    raise InputError(f'no method "{method}": it is "fourier" or "pixel"')
+    return ascent
 
 
 def _check(networks, weights, classes, size, layer, variants) -> None:

@@ -1,8 +1,16 @@
-"""What an image is asked to be: losses and scores, one number per image."""
+"""What is maximised, one number for each image: scores and losses, what makes images natural, and the sums of these."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from tljax.models.statistics import Moments, narrow, with_moments
+from tljax.synth import fourier
+from tljax.synth.recipes import PixelRecipe, Recipe
+from tljax.synth.transforms import random_transform
 
 
 def total_variation(images: Float[Array, "b h w c"]) -> Float[Array, " b"]:
@@ -36,11 +44,6 @@ def own_score(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Ar
     return jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
 
 
-def best_other(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
-    """The highest logit of any class but the label, (b,)."""
-    return _others(logits, labels).max(-1)
-
-
 def margin(logits: Float[Array, "b n"], labels: Int[Array, " b"], *, targeted: bool = False) -> Float[Array, " b"]:
     """How far an attack has come: positive exactly when it succeeds.
 
@@ -49,7 +52,7 @@ def margin(logits: Float[Array, "b n"], labels: Int[Array, " b"], *, targeted: b
     Returns:
         (b,): the best other logit minus the label's; with `targeted` its negative.
     """
-    lead = own_score(logits, labels) - best_other(logits, labels)
+    lead = own_score(logits, labels) - _others(logits, labels).max(-1)
     return lead if targeted else -lead
 
 
@@ -83,6 +86,117 @@ def targeted_dlr_loss(
     return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
+def channel_mean(maps: Float[Array, "b y x c"], channels: Int[Array, " b"]) -> Float[Array, " b"]:
+    """The mean over space of one channel of each image's map, (b,)."""
+    return own_score(maps.mean((1, 2)), channels)
+
+
+def batch_norm_matching(moments: dict[str, Moments]) -> Float[Array, ""]:
+    """How far mean and deviation of the batch's activations are from those that batch norm remembers of training.
+
+    Squared, in units of the remembered deviation, averaged over channels (those that are scaled down count less) and
+    layers; 0 without batch norm.
+
+    Source: Yin et al., "Dreaming to distill", 2020 (arXiv 1912.08795).
+    """
+    if not moments:
+        return jnp.zeros(())
+    share = jnp.concatenate([jnp.full(len(scale), 1 / (len(scale) * len(moments))) for *_, scale in moments.values()])
+    means, squares, scales = (jnp.concatenate(column, -1) for column in zip(*moments.values(), strict=True))
+    mean, square = means.mean(0), squares.mean(0)
+    deviation = jnp.sqrt(jnp.maximum(square - mean**2, 1e-8))
+    return jnp.sum(share * (scales / (scales + 0.1)) ** 2 * (mean**2 + (deviation - 1) ** 2))
+
+
+def similarity(images: Float[Array, "n h w 3"], variants: int) -> Float[Array, " n"]:
+    """For each image, the mean cosine of its coarse form (an eighth of the size) with those of its fellow variants.
+
+    Args:
+        images: (n, h, w, 3), square; the variants of one class follow each other.
+        variants: how many images each class has, at least 2.
+    Returns:
+        (n,), from -1 to 1.
+    """
+    n, size = images.shape[:2]
+    coarse = jax.image.resize(images, (n, size // 8, size // 8, 3), "linear").reshape(
+        -1, variants, 3 * (size // 8) ** 2
+    )
+    coarse -= coarse.mean(-1, keepdims=True)
+    coarse /= jnp.sqrt(jnp.sum(coarse**2, -1, keepdims=True) + 1e-6)
+    cosines = jnp.einsum("cid,cjd->cij", coarse, coarse) * (1 - jnp.eye(variants))
+    return cosines.sum(-1).reshape(n) / (variants - 1)
+
+
+@dataclass(frozen=True)
+class FourierObjective:
+    """What `method="fourier"` maximises at one size: (spectrum, key, variables of the networks, targets) -> (n,).
+
+    Equal ones compare equal, so that a compiled loop is found again.
+
+    Attributes:
+        networks: `scores` of each network, or its `intermediates` where a layer is given.
+        layer: the mean of a channel of this layer is maximised, instead of a class's score.
+        variants: images of each target.
+        size: side of the images, in pixels.
+        recipe: the weights.
+    """
+
+    networks: tuple[Callable, ...]
+    layer: str | None
+    variants: int
+    size: int
+    recipe: Recipe
+
+    def __call__(self, spectrum, key, weights, targets) -> Float[Array, " n"]:
+        """What each image is worth under one random transformation."""
+        recipe = self.recipe
+        images = fourier.fourier_images(spectrum, self.size)
+        total = -recipe.total_variation * total_variation(images) / images[0].size
+        if self.variants > 1:
+            total -= recipe.diversity * similarity(images, self.variants)
+        for number, (function, variables) in enumerate(zip(self.networks, weights, strict=True)):
+            own_key = jax.random.split(jax.random.fold_in(key, number))[0]  # split, as a seed's images hang on it
+            transformed = random_transform(images, recipe.transforms, key=own_key)
+            output, moments = with_moments(function)(variables, transformed)
+            if self.layer is None:
+                value = recipe.score * own_score(output, targets)
+            else:
+                value = channel_mean(output[self.layer], targets)
+            penalty = recipe.batch_norm_matching * batch_norm_matching(narrow(moments))
+            total += (value - penalty) / len(self.networks)
+        return total
+
+
+@dataclass(frozen=True)
+class PixelObjective:
+    """What `method="pixel"` maximises: (pixels, key, variables of the networks, targets) -> (n,).
+
+    Attributes:
+        networks, layer, recipe: as in `FourierObjective`.
+    """
+
+    networks: tuple[Callable, ...]
+    layer: str | None
+    recipe: PixelRecipe
+
+    def images(self, pixels: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
+        """The images of these pixels: mid-grey plus `recipe.contrast` times them; not clipped."""
+        return 0.5 + self.recipe.contrast * pixels
+
+    def __call__(self, pixels, key, weights, targets) -> Float[Array, " n"]:
+        """What each image is worth; `key` is not used."""
+        del key
+        total = -self.recipe.total_variation * total_variation(pixels)
+        for function, variables in zip(self.networks, weights, strict=True):
+            output = function(variables, self.images(pixels))
+            if self.layer is None:
+                total -= self.recipe.cross_entropy / len(self.networks) * cross_entropy(output, targets)
+            else:
+                total += channel_mean(output[self.layer], targets)
+        return total
+
+
 def _others(logits: Array, labels: Array) -> Array:
+    """The logits, with that of the label at minus infinity."""
     own = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     return jnp.where(own, -jnp.inf, logits)

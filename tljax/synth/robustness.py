@@ -14,6 +14,7 @@ from tljax.distributed import sharding
 from tljax.errors import InputError, match_name
 from tljax.models.network import Network
 from tljax.progress import Track, untracked
+from tljax.synth.photo_attack import ATTACKS
 
 
 def robust_accuracy(
@@ -69,18 +70,12 @@ def _survivors(
     net: Network, images: Any, labels: Any, mask: Any, budgets: Sequence[float], method: str, steps: int, key: Any
 ) -> list[int]:
     """For each budget, how many of the photos in `mask` are still classified rightly."""
-    from tljax import synth
-
     labels, images = jnp.asarray(labels), jnp.asarray(images, jnp.float32) / 255
     standing, counts = mask.copy(), []
     for number, eps in enumerate(budgets):
         if standing.any():
-            attacked = images
-            if eps > 0:
-                attack = getattr(synth, method)
-                own_key = jax.random.fold_in(key, number)
-                attacked = attack(net.scores, net.variables, images, labels, eps=eps, steps=steps, key=own_key)
-            seen = net.scores(net.variables, attacked).argmax(-1)
-            standing &= np.asarray(seen == labels)
+            settings = {"eps": eps, "steps": steps, "key": jax.random.fold_in(key, number)}
+            attacked = ATTACKS[method](net.scores, net.variables, images, labels, **settings) if eps > 0 else images
+            standing &= np.asarray(net.scores(net.variables, attacked).argmax(-1) == labels)
         counts.append(int(standing.sum()))
     return counts

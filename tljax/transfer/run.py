@@ -1,5 +1,6 @@
 """A finished RUN: read back as a network, and measured on other photos."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 from tljax import metrics
 from tljax.data.sources import open_source
 from tljax.errors import InputError, match_name
-from tljax.models.network import Network, abstract_variables, make_network
-from tljax.models.spec import get_spec
+from tljax.models.network import Network, abstract_variables, for_inference, make_network
+from tljax.models.spec import get_spec, list_models
 from tljax.progress import Track, untracked
 from tljax.transfer.checkpoint import restore
 from tljax.transfer.config_file import read_classes, read_run
@@ -105,3 +106,29 @@ def _match(name: str, classes: tuple[str, ...]) -> int:
             f'no class named "{name}": the RUN has {", ".join(classes[:8])}{", …" if len(classes) > 8 else ""}'
         )
     return match_name(name, classes)
+
+
+def load_network(name: str, *, folded: bool = True) -> Network:
+    """A RUN folder where there is one of that name, a pretrained model otherwise.
+
+    Args:
+        folded: batch norm is folded into the convolutions: faster, but its statistics are gone.
+
+    Raises:
+        InputError: as `load_run` and `load_pretrained`.
+    """
+    is_run = name not in list_models() and Path(name).is_dir()
+    net = load_run(name) if is_run else load_pretrained(name)
+    return for_inference(net) if folded else net
+
+
+def chosen_network(model: str, run: str | None, *, folded: bool = True) -> tuple[str, Network]:
+    """The network of a RUN where one is given, else the pretrained `model`, with the name it goes by.
+
+    Raises:
+        InputError: no such RUN; as `load_network`.
+    """
+    name = model if run is None else run
+    if run is not None and not Path(run).is_dir():
+        raise InputError(f'no run "{run}": name a folder that `tljax train` wrote')
+    return os.path.basename(os.path.normpath(name)), load_network(name, folded=folded)

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tljax.synth.image_params import COLOURS, fourier_images, high_frequencies, init_spectrum
+from tljax.synth.fourier import COLOURS, fourier_images, init_spectrum
 
 
 def test_images_start_as_faint_noise_around_grey():
@@ -32,11 +32,3 @@ def test_a_smaller_size_shows_the_same_image():
     spectrum = init_spectrum(key, 1, 64, scale=1.0).at[:, 8:-7].set(0).at[:, :, 8:].set(0)  # nothing above 8 cycles
     large, small = fourier_images(spectrum), fourier_images(spectrum, 32)
     np.testing.assert_allclose(large[:, ::2, ::2], small, atol=1e-4)
-
-
-def test_high_frequencies_weigh_the_fine_and_not_the_flat():
-    flat = jnp.zeros((1, 32, 17, 3, 2)).at[0, 0, 0].set(1.0)
-    coarse = jnp.zeros((1, 32, 17, 3, 2)).at[0, 0, 2].set(1.0)
-    fine = jnp.zeros((1, 32, 17, 3, 2)).at[0, 0, 16].set(1.0)
-    assert float(high_frequencies(flat)[0]) == 0
-    np.testing.assert_allclose(high_frequencies(fine) / high_frequencies(coarse), 64, rtol=1e-5)

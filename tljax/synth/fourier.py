@@ -1,4 +1,4 @@
-"""Ways to write an image as numbers to optimise: pixels, or a Fourier spectrum with decorrelated colours."""
+"""The Fourier parametrisation of images: a spectrum with decorrelated colours, which gradient ascent then moves."""
 
 import jax
 import jax.numpy as jnp
@@ -48,11 +48,3 @@ def fourier_images(spectrum: Spectrum, size: int | None = None) -> Float[Array, 
     # by planes: as a matrix product this takes as long as the transform
     mixed = [sum(plain[..., i] * COLOURS[k, i] for i in range(3)) for k in range(3)]
     return jax.nn.sigmoid(jnp.stack(mixed, -1))
-
-
-def high_frequencies(spectrum: Spectrum) -> Float[Array, " n"]:
-    """The mean squared coefficient, weighed by squared frequency (1 at the finest): what is seen as grain."""
-    size, half = spectrum.shape[1:3]
-    squared = np.fft.fftfreq(size)[:, None] ** 2 + np.fft.rfftfreq(size)[None, :half] ** 2
-    weights = (4 * squared).astype(np.float32)[..., None, None]
-    return jnp.mean(weights * spectrum**2, (1, 2, 3, 4))

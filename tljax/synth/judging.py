@@ -1,0 +1,103 @@
+"""What networks say of made pictures, shown whole: those that had no part in the making above all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from tljax.data.images import preprocess
+from tljax.data.png import Picture
+from tljax.errors import match_name
+from tljax.models.network import Network, for_inference
+from tljax.models.spec import ModelSpec, get_spec, list_models
+from tljax.progress import Track, untracked
+from tljax.weights.fetch import cached
+
+_BATCH = 32
+
+
+def default_judges(makers: Sequence[str]) -> list[str]:
+    """The pretrained models whose weights are on this machine, but for the makers."""
+    return [name for name in list_models() if name not in makers and cached(get_spec(name))]
+
+
+def uncropped(image: Picture, spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:
+    """A square picture at a network's resolution, whole: resized as the spec says, but without its crop.
+
+    `tljax classify` cuts a margin off photos; a picture made at a network's resolution is all picture, and one that
+    holds for its exact pixels alone would already lose its maker by that cut.
+
+    Args:
+        image: uint8 (h, w, 3); of one that is not square, the middle.
+    Returns:
+        uint8 (s, s, 3), s = `spec.input_size`; the picture itself where it has that size.
+    """
+    return preprocess(image, replace(spec, crop_pct=1.0))
+
+
+def probabilities(net: Network, images: Sequence[Picture]) -> Float[np.ndarray, "n c"]:
+    """The probability of each class for each picture, `uncropped`; (n, classes) float32."""
+    net, rows = for_inference(net), [np.zeros((0, len(net.spec.classes)), np.float32)]
+    for start in range(0, len(images), _BATCH):
+        batch = np.stack([uncropped(image, net.spec) for image in images[start : start + _BATCH]])
+        rows.append(np.asarray(jax.nn.softmax(net.apply(net.variables, jnp.asarray(batch, jnp.float32) / 255))))
+    return np.concatenate(rows)
+
+
+def top_class(net: Network, image: Picture) -> tuple[int, float]:
+    """The most likely class of a picture, `uncropped`, and its probability."""
+    (probs,) = probabilities(net, [image])
+    return int(probs.argmax()), float(probs.max())
+
+
+def judge(
+    nets: Mapping[str, Network], images: Sequence[Picture], classes: Sequence[str], *, track: Track = untracked
+) -> list[dict[str, dict[str, float]]]:
+    """How likely each network finds the class that each picture is meant to show.
+
+    Args:
+        nets: name -> network.
+        images: uint8 (h, w, 3) each, of any size; `uncropped` for each network.
+        classes: one for each picture, by name or index.
+    Returns:
+        for each picture {network: {"prob": of the class, "rank": 1 where it comes first}}.
+
+    Raises:
+        InputError: a network does not know one of the classes.
+    """
+    opinions: list[dict[str, dict[str, float]]] = [{} for _ in images]
+    for name, net in track(nets.items(), "judges", len(nets)):
+        wanted = [match_name(own, net.spec.classes) for own in classes]
+        for probs, c, opinion in zip(probabilities(net, images), wanted, opinions, strict=True):
+            opinion[name] = {"prob": float(probs[c]), "rank": int(1 + np.sum(probs > probs[c]))}
+    return opinions
+
+
+def judge_ideals(
+    makers: Mapping[str, Network],
+    judges: Mapping[str, Network],
+    images: Sequence[Picture],
+    classes: Sequence[str],
+    *,
+    track: Track = untracked,
+) -> list[dict[str, Any]]:
+    """What the makers of ideal pictures and other networks say of them, as `report.synth_page.ideal_blocks` takes it.
+
+    Args, Raises: as `judge`; no network is both maker and judge.
+    Returns:
+        for each picture {class, image, prob: the mean of its makers', judges: {network: {prob, rank}}}.
+    """
+    opinions = judge({**makers, **judges}, images, classes, track=track)
+    return [
+        {
+            "class": name,
+            "image": image,
+            "prob": float(np.mean([opinion.pop(maker)["prob"] for maker in makers])),
+            "judges": opinion,
+        }
+        for name, image, opinion in zip(classes, images, opinions, strict=True)
+    ]

@@ -1,0 +1,109 @@
+"""One photo attacked, and what the network says of the 8-bit file that is left."""
+
+import inspect
+import time
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, UInt8
+
+from tljax.data.png import through_png
+from tljax.errors import InputError, match_name
+from tljax.models.network import Network
+from tljax.synth.apgd import apgd_ce, apgd_dlr
+from tljax.synth.attacks import fgsm, mi_fgsm, pgd
+from tljax.synth.carlini_wagner import cw_l2
+from tljax.synth.eight_bit import check_budget, to_bytes
+from tljax.synth.judging import top_class
+
+ATTACKS = {attack.__name__: attack for attack in (pgd, fgsm, mi_fgsm, cw_l2, apgd_ce, apgd_dlr)}
+_BUDGETS = {"linf": 4 / 255, "l2": 1.0}
+
+
+def attack_photo(
+    net: Network,
+    photo: UInt8[np.ndarray, "s s 3"],
+    *,
+    key: Array,
+    target: str | int | None = None,
+    method: str = "pgd",
+    norm: str | None = None,
+    eps: float | None = None,
+    steps: int | None = None,
+) -> dict[str, Any]:
+    """Changes a photo until the network takes it for something else, and reports what it says of the PNG, read back.
+
+    Args:
+        photo: uint8, at the network's resolution.
+        key: of the random start.
+        target: the class that the network shall see, by name or index; None for any other than it sees now.
+        method: a name in `ATTACKS`.
+        norm, eps: see `choose_budget`.
+        steps: gradients taken; by default as many as the attack takes by itself.
+    Returns:
+        source: {name, prob}; adversarial: {name, prob, linf, l2}, distances in [0, 1] units between 8-bit pictures;
+        success; target, if given; method, norm, eps, steps, seconds, size (h, w); pictures: {original, adversarial},
+        uint8.
+
+    Raises:
+        InputError: an unknown class, one that the network sees already; see also `choose_budget` and `attacks.pgd`.
+    """
+    norm, eps = choose_budget(method, norm, eps)
+    attack, classes = ATTACKS[method], net.spec.classes
+    if steps is None:
+        steps = inspect.signature(attack).parameters["steps"].default
+    before, prob = top_class(net, photo)
+    label = before if target is None else match_name(target, classes)
+    if target is not None and label == before:
+        raise InputError(f'the network already sees "{classes[label]}" ({prob:.2f}): give another target')
+    start = time.perf_counter()
+    made = attack(
+        net.scores,
+        net.variables,
+        jnp.asarray(photo[None], jnp.float32) / 255,
+        jnp.asarray([label]),
+        eps=eps,
+        norm=norm,
+        targeted=target is not None,
+        steps=steps,
+        key=key,
+    )
+    saved = through_png(np.asarray(to_bytes(made))[0])
+    seconds = time.perf_counter() - start
+    after, prob_after = top_class(net, saved)
+    change = (saved.astype(np.float64) - photo) / 255
+    distances = {"linf": float(np.abs(change).max()), "l2": float(np.sqrt((change**2).sum()))}
+    return {
+        "source": {"name": classes[before], "prob": prob},
+        "adversarial": {"name": classes[after], "prob": prob_after, **distances},
+        "success": after != before if target is None else after == label,
+        "steps": steps,
+        **({} if target is None else {"target": classes[label]}),
+        "eps": eps,
+        "norm": norm,
+        "method": method,
+        "seconds": seconds,
+        "size": list(photo.shape[:2]),
+        "pictures": {"original": photo, "adversarial": saved},
+    }
+
+
+def choose_budget(method: str, norm: str | None = None, eps: float | None = None) -> tuple[str, float | None]:
+    """The norm and the budget that an attack takes where these are not given.
+
+    Returns:
+        norm: "l2" for cw_l2, else "linf"; eps: 4/255 for "linf", 1 for "l2", and None for cw_l2, which seeks the
+        smallest change.
+
+    Raises:
+        InputError: cw_l2 with another norm; a budget that is not usable (see `eight_bit.check_budget`).
+    """
+    norm = norm or ("l2" if method == "cw_l2" else "linf")
+    if method == "cw_l2" and norm != "l2":
+        raise InputError("cw_l2 measures change in the norm l2")
+    if method == "cw_l2" and eps is None:
+        return norm, None
+    eps = _BUDGETS[norm] if eps is None else eps
+    check_budget(eps, norm)
+    return norm, eps
