@@ -1,11 +1,13 @@
 """Outputs are written whole or not at all."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from tljax.errors import InputError
-from tljax.files import check_out, replacing, write_folder
+from tljax.files import check_out, read_regular, replacing, write_folder, write_json, write_text
 
 
 def test_replacing_a_file(tmp_path):
@@ -43,6 +45,53 @@ def test_replacing_a_folder(tmp_path):
     assert os.listdir(tmp_path) == ["run"]
 
 
+def test_a_text_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    out = tmp_path / "a.txt"
+    write_text(out, "\udcff ä\n")
+    assert out.read_bytes() == b"\\udcff \xc3\xa4\n"
+    write_json(tmp_path / "a.json", {"ä": [1]})
+    assert (tmp_path / "a.json").read_bytes() == b'{\n  "\xc3\xa4": [\n    1\n  ]\n}\n'
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    for write, path in ((write_text, out), (write_json, tmp_path / "a.json")):
+        before = path.read_bytes()
+        with pytest.raises(OSError, match="No space"):
+            write(path, "new")
+        assert path.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "a.txt"]
+
+
+WITHOUT = """
+import os, sys
+sys.modules["fcntl"] = None
+del os.O_NONBLOCK
+from tljax.files import read_regular
+from tljax.transfer.run_folder import run_folder
+with run_folder(sys.argv[1], overwrite=False) as folder:
+    (folder / "config.json").write_text("{}")
+assert read_regular(sys.argv[1] + "/config.json", most=9) == b"{}"
+"""
+
+
+def test_what_windows_lacks_is_not_needed(tmp_path):
+    done = subprocess.run([sys.executable, "-c", WITHOUT, str(tmp_path / "run")], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_read_regular(tmp_path):
+    (tmp_path / "a").write_bytes(b"12")
+    assert read_regular(tmp_path / "a", most=2) == b"12"
+    with pytest.raises(OSError, match="larger"):
+        read_regular(tmp_path / "a", most=1)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        read_regular(tmp_path / "pipe", most=2)
+
+
 def test_check_out(tmp_path):
     (tmp_path / "there.csv").touch()
     with pytest.raises(InputError, match="--overwrite"):
@@ -64,5 +113,6 @@ def test_write_folder_replaces_only_when_asked(tmp_path):
     with pytest.raises(InputError, match="not replaced"):
         write_folder(out, overwrite=True)
     assert os.listdir(out) == ["old"]
+    assert check_out(out, overwrite=True, marker="old") == out
     (out / "report.html").touch()
     assert os.listdir(write_folder(out, overwrite=True)) == []

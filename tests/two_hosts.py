@@ -1,4 +1,4 @@
-"""What two processes compute together, for `test_hosts.py`: `python -m tests.two_hosts OUT PORT PROCESS`."""
+"""What two processes compute together, for `test_join.py`: `python -m tests.two_hosts OUT PORT PROCESS`."""
 
 import sys
 import time

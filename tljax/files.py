@@ -1,12 +1,14 @@
 """Files that are written whole or not at all, and read only where reading them ends."""
 
 import contextlib
+import json
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tljax.errors import InputError
 
@@ -31,12 +33,24 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(part, path)
 
 
-def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "") -> Path:
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes UTF-8, whole or not at all; what UTF-8 cannot say, of a file's odd name, is written with a backslash."""
+    with replacing(path) as part:
+        part.write_text(text, "utf-8", errors="backslashreplace", newline="\n")
+
+
+def write_json(path: str | os.PathLike, document: Any) -> None:
+    """Writes JSON for people, indented, as `write_text` does."""
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "", marker: str = PAGE) -> Path:
     """Refuses, before any work, an output that exists or cannot be written.
 
     Args:
         overwrite: an existing file or folder may be replaced.
         suffix: what the name of a file must end with, "" for anything.
+        marker: the file without which a folder is something else, and is never replaced.
 
     Raises:
         InputError: it exists and may not be replaced, it is a folder of something else, it has another suffix, or its
@@ -49,9 +63,9 @@ def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "") -> 
         raise InputError(f'"{path}" exists: pass --overwrite to replace it, or another name')
     if suffix and path.is_dir():
         raise InputError(f'"{path}" is a folder: name a {suffix} file')
-    if path.is_dir() and any(path.iterdir()) and not (path / PAGE).is_file():
+    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
         raise InputError(
-            f'"{path}" has no {PAGE}, so it was not written by tljax and is not replaced: give another name'
+            f'"{path}" has no {marker}, so it was not written by tljax and is not replaced: give another name'
         )
     try:
         made = _missing_parents(path.parent)
@@ -83,7 +97,8 @@ def read_regular(path: str | os.PathLike, *, most: int) -> bytes:
     Raises:
         OSError: it is missing, no regular file, or larger than `most` bytes.
     """
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+    waits_for_none = getattr(os, "O_NONBLOCK", 0)  # Windows has neither it nor such pipes
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | waits_for_none)) as file:
         state = os.fstat(file.fileno())
         if not stat.S_ISREG(state.st_mode):
             raise OSError("it is no regular file")

@@ -3,9 +3,10 @@
 import os
 import platform
 import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from tljax.versions import versions
 
 PACKAGES = ("tljax", "jax", "jaxlib", "flax", "torch", "torchvision", "keras", "numpy", "pillow")
 
@@ -19,7 +20,7 @@ def describe(threads: int) -> dict[str, Any]:
         "dtype": "float32",
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": versions(),
+        "versions": versions(PACKAGES),
     }
 
 
@@ -30,14 +31,3 @@ def processor() -> str:
     name = re.search(r"model name\s*: (.+)", told)
     wide = next((flag for flag in ("avx512f", "avx2", "avx", "asimd") if re.search(rf"\b{flag}\b", told)), "")
     return " ".join(filter(None, [name[1] if name else platform.processor() or platform.machine(), wide]))
-
-
-def versions() -> dict[str, str]:
-    """Of the installed packages."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

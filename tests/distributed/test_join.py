@@ -18,6 +18,7 @@ import pytest
 from tests.photos import make_photos
 from tests.two_hosts import compute
 from tljax.distributed.join import joined
+from tljax.distributed.watch import SILENCE
 from tljax.errors import InputError
 from tljax.transfer.run import load_run
 
@@ -84,6 +85,41 @@ def test_two_processes_of_two_devices_compute_what_one_computes(tmp_path):
 def test_arguments_that_do_not_fit(arguments, complaint):
     with pytest.raises(InputError, match=complaint), joined(*arguments):
         pass
+
+
+MEETING = """
+import sys, time
+from tljax.distributed import join
+process = int(sys.argv[1])
+assert join.processes() == (0, 1)
+with join.joined("127.0.0.1:" + sys.argv[2], 2, process):
+    assert join.processes() == (process, 2)
+    assert join.first() == (process == 0)
+    for turn in range(3):
+        time.sleep(0.3 * (turn % 2 == process))
+        before = time.time()
+        join.meet("again")
+        print(before, time.time())
+    for number in range(9):
+        join.meet("step")
+        if join.stops_at(number, asked=process == 1 and number >= 3):
+            print(number)
+            time.sleep(float(sys.argv[3]) * (process == 0))
+            sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("writing", [0, pytest.param(SILENCE + 5, marks=pytest.mark.slow)])
+def test_two_meet_again_and_again_and_stop_at_the_same_step(writing):
+    """On whichever JAX is installed: `join` and `watch` use its store, which has no public name."""
+    both = start_two("-c", MEETING, "{process}", "{port}", writing)
+    (code, said, complaint), (other, answer, trouble) = ends(both)
+    assert (code, other, complaint, trouble) == (0, 0, "", "")
+    *times, step = ([float(word) for word in line.split()] for line in said.splitlines())
+    *others, at = ([float(word) for word in line.split()] for line in answer.splitlines())
+    assert step == at == [5]
+    for (came, left), (also, gone) in zip(times, others, strict=True):
+        assert max(came, also) <= min(left, gone)
 
 
 @pytest.mark.slow

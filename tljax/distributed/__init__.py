@@ -1,1 +1,1 @@
-"""Several devices and several processes: `sharding`, `join`, and what processes tell each other (`collectives`)."""
+"""Several devices and processes: `sharding`, `join`, `watch`, and what processes tell each other (`collectives`)."""

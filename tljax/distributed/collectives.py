@@ -18,7 +18,6 @@ from tljax.errors import InputError
 Tree = Any
 
 _BLOCK = 1 << 22
-_meetings = 0
 
 
 def alone() -> bool:
@@ -74,9 +73,8 @@ def file_from_first(path: Path) -> None:
     """Makes a file what it is in process 0; an absent one stays absent there, and is empty elsewhere."""
     if alone():
         return
-    own = join.first()
-    content = _send(path.read_bytes() if own and path.exists() else b"")
-    if not own:
+    content = _send(path.read_bytes() if join.first() and path.exists() else b"")
+    if not join.first():
         path.write_bytes(content)
 
 
@@ -96,8 +94,8 @@ def arrays_from_first(tree: Tree) -> Tree:
 
 def _gather(content: bytes) -> list[bytes]:
     """The bytes of each process."""
-    _meet()
-    lengths = [_whole(pair) for pair in multihost_utils.process_allgather(_halves(len(content)))]
+    join.meet("exchange")  # those that still read photos: a collective would give up after a while
+    lengths = [int.from_bytes(row.tobytes()) for row in multihost_utils.process_allgather(_length(content))]
     parts = [bytearray() for _ in lengths]
     for block in _blocks(content, max(lengths)):
         for part, row in zip(parts, multihost_utils.process_allgather(block), strict=True):
@@ -107,8 +105,8 @@ def _gather(content: bytes) -> list[bytes]:
 
 def _send(content: bytes) -> bytes:
     """The bytes of process 0."""
-    _meet()
-    length = _whole(multihost_utils.broadcast_one_to_all(_halves(len(content))))
+    join.meet("exchange")  # those that still read photos: a collective would give up after a while
+    length = int.from_bytes(multihost_utils.broadcast_one_to_all(_length(content)).tobytes())
     parts = [multihost_utils.broadcast_one_to_all(block).tobytes() for block in _blocks(content, length)]
     return b"".join(parts)[:length]
 
@@ -120,17 +118,6 @@ def _blocks(content: bytes, length: int) -> Iterator[np.ndarray]:
         yield np.frombuffer(content[start : start + size].ljust(size, b"\0"), np.uint8)
 
 
-def _halves(number: int) -> np.ndarray:
-    """A number that may need more than the 32 bits that JAX's integers have by default."""
-    return np.asarray(divmod(number, 1 << 30), np.int32)
-
-
-def _whole(halves: np.ndarray) -> int:
-    return (int(halves[0]) << 30) + int(halves[1])
-
-
-def _meet() -> None:
-    """Waits for those that still read photos: a collective would give up after a while."""
-    global _meetings
-    _meetings += 1
-    join.meet(f"exchange/{_meetings}")
+def _length(content: bytes) -> np.ndarray:
+    """As eight bytes, since JAX's integers have 32 bits by default."""
+    return np.frombuffer(len(content).to_bytes(8), np.uint8)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tljax.files import PAGE
+from tljax.files import PAGE, write_text
 from tljax.report.blocks import Figure, Text
 from tljax.report.page import Section, write_page
 
@@ -35,7 +35,7 @@ def write_experiment(
         InputError: the page cannot be written.
     """
     folder = Path(folder)
-    (folder / "results.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(folder / "results.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     for stem, drawing in drawings.items():
         drawing.figure.savefig(folder / f"{stem}.png", dpi=130, facecolor="white")
     found = Section("What it found", [Text(finding) for finding in findings])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tljax.errors import InputError
-from tljax.files import replacing
+from tljax.files import write_text
 from tljax.report.blocks import Block
 from tljax.report.render import render
 from tljax.report.text import clean, escape
@@ -78,8 +78,7 @@ def write_page(path: str | os.PathLike, title: str, sections: Sequence[Section],
     """
     text = page(title, sections, subtitle=subtitle)
     try:
-        with replacing(path) as part:
-            part.write_text(text, encoding="utf-8", newline="\n")
+        write_text(path, text)
     except OSError as error:
         raise InputError(f'cannot write "{clean(path)}": {error.strerror or error}') from error
     return Path(path)

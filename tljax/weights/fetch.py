@@ -1,18 +1,19 @@
 """Finds the weight file of a model: an installed package, the hub, a URL. Imports no jax."""
 
+import contextlib
 import hashlib
 import importlib.util
 import math
 import os
 import re
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import platformdirs
 
 from tljax.errors import InputError
+from tljax.files import replacing, write_text
 from tljax.models.spec import ModelSpec
 
 _HUB_FILE = "model.safetensors"
@@ -135,14 +136,11 @@ def _from_url(url: str, spec: ModelSpec, folder: Path) -> Path:
     """Downloads to a temporary name and moves it into place once its hash is right."""
     target = folder / _file_name(url)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-            part = Path(scratch) / target.name
+        with replacing(target) as part:
             _download(url, part)
             wrong = _mismatch(part, _known_hash(url, spec))
             if wrong:
                 raise _Unavailable(f"{target.name} from {url} ({wrong})")
-            os.replace(part, target)
     except OSError as error:
         raise _Unavailable(f"{target.name} from {url} ({_reason(error)})") from None
     return target
@@ -186,13 +184,8 @@ def _checked(path: Path, source: str, spec: ModelSpec, folder: Path) -> Path:
         raise InputError(f'"{path}" is not what {source} should give: {wrong}; {way_out}')
     if known:
         return path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = record.with_suffix(f".{os.getpid()}.part")
-        part.write_text(weights_digest(path) + "\n")
-        os.replace(part, record)
-    except OSError:  # a cache that cannot be written only costs the check
-        pass
+    with contextlib.suppress(OSError):  # a cache that cannot be written only costs the check
+        write_text(record, weights_digest(path) + "\n")
     return path
 
 
