@@ -136,7 +136,7 @@ class Features(SharedCommand):
 
         net = load_pretrained(self.model, self.weights)
         collectives.check_same(photos=fingerprint(source), weights=variables_digest(net.variables))
-        features = extract(net, source, cache=True, skip=True, track=track)
+        features = extract(net, source, batch_size=16, cache=True, skip=True, track=track)
         if not len(features.values):
             raise InputError(none_left(features.skipped))
         if not first:

@@ -44,7 +44,7 @@ def extract(
     net: Network,
     photos: Photos,
     *,
-    batch_size: int = 16,
+    batch_size: int = 32,
     cache: bool | str | Path | None = None,
     skip: bool = False,
     track: Track = untracked,
@@ -55,7 +55,8 @@ def extract(
 
     Args:
         photos: a uint8 array (n, h, w, 3), a list of paths, a `Source`, ... (see `data.sources.photo_source`).
-        batch_size: photos at once, at least; the last batch is padded. More are no faster on a CPU, and take memory.
+        batch_size: photos at once, at least; the last batch is padded. More than 16 are no faster on a CPU, and take
+            memory; another number may change the last bits.
         cache: a folder, where features are kept and found again, or True for the folder `features` in tljax's cache
             folder; None writes nothing. Each of several processes has files of its own there.
         skip: leave photos out that cannot be read; `Features.index` says which are there.
