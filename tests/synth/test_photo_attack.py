@@ -55,4 +55,6 @@ def test_norms_and_budgets_by_default():
     assert choose_budget("cw_l2") == ("l2", None)
     with pytest.raises(InputError, match="cw_l2 measures"):
         choose_budget("cw_l2", "linf")
+    with pytest.raises(InputError, match='no attack named "pdg": there are pgd, '):
+        choose_budget("pdg")
     assert set(photo_attack.ATTACKS) <= set(synth.__all__)

@@ -108,6 +108,8 @@ def heat_map(
             the channels).
     Returns:
         (h, w), >= 0, in the units of the method.
+    Raises:
+        InputError: an unknown method.
     """
     images, labels = jnp.asarray(photo[None], jnp.float32) / 255, jnp.asarray([label])
     if method == "grad_cam":
@@ -115,8 +117,10 @@ def heat_map(
         heat = grad_cam(net.scores, net.intermediates, net.variables, images, labels, layer=layer)
     elif method == "saliency":
         heat = saliency(net.scores, net.variables, images, labels)
-    else:
+    elif method == "integrated_gradients":
         heat = jnp.abs(integrated_gradients(net.scores, net.variables, images, labels).sum(-1))
+    else:
+        raise InputError(f'no method "{method}": it is "grad_cam", "saliency" or "integrated_gradients"')
     return np.asarray(heat)[0]
 
 

@@ -97,8 +97,11 @@ def choose_budget(method: str, norm: str | None = None, eps: float | None = None
         smallest change.
 
     Raises:
-        InputError: cw_l2 with another norm; a budget that is not usable (see `eight_bit.check_budget`).
+        InputError: an unknown method; cw_l2 with another norm; a budget that is not usable: see
+            `eight_bit.check_budget`.
     """
+    if method not in ATTACKS:
+        raise InputError(f'no attack named "{method}": there are {", ".join(ATTACKS)}')
     norm = norm or ("l2" if method == "cw_l2" else "linf")
     if method == "cw_l2" and norm != "l2":
         raise InputError("cw_l2 measures change in the norm l2")
