@@ -86,12 +86,12 @@ class Family:
         name: what `ModelSpec.family` refers to.
         module: a Flax module class, or its place as "package.module:Class", which is imported when a network is first
             built. It is called with (config, number of classes, head, `Execution`); its `__call__` takes normalised
-            images (b, h, w, 3) and `Taps`, and returns `Outputs`. With the head "linear", logits come of
+            images (b, h, w, 3) and `Taps`, and returns `Outputs`. If the head is "linear", the logits are those of
             `Head(classes, name="head")` on the embedding.
-        blocks: the top-level layers from the image upwards, without the classifier, as patterns of their names: what
-            fine-tuning freezes first, and what a learning rate of its own.
-        rules: from a specification the rules of each origin of weights, such as {"torchvision": [...]}; a file is read
-            by those that know most of its names.
+        blocks: the top-level layers from the image upwards, without the classifier, as patterns of their names.
+            Fine-tuning freezes the first half of them, and gives each of the others a learning rate.
+        rules: a function of a specification that gives the rules of each origin of weights, such as
+            {"torchvision": [...]}; a file is read by those that know most of its names.
         networks: the specifications.
         head: the top-level layers of the original classifier, the last one first.
         min_input_size: of an image, in pixels a side.
