@@ -17,10 +17,10 @@ CLASSES = ("blue", "red")
 
 def make_run(folder: Path, *, mode: str = "linear_probe", image_size: int = 64) -> Path:
     """A RUN of the small SqueezeNet with a random head; its checkpoint holds the head alone, or everything."""
+    from tljax.files import write_json
     from tljax.models.spec import get_spec
     from tljax.transfer.checkpoint import save
     from tljax.transfer.head import run_spec
-    from tljax.transfer.run_folder import write_json
     from tljax.weights.fetch import fetch, weights_digest
     from tljax.weights.load import load_pretrained
 

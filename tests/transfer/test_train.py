@@ -21,8 +21,9 @@ from tljax.transfer.config import TrainConfig, make_config
 from tljax.transfer.config_file import config_from_file
 from tljax.transfer.finetuning import make_plan
 from tljax.transfer.history import NotFinite
+from tljax.transfer.pipeline import tiny_defaults
 from tljax.transfer.run import evaluate, load_run
-from tljax.transfer.training import tiny_defaults, train
+from tljax.transfer.training import train
 from tljax.weights.load import load_pretrained
 
 SMALL = {"model": "squeezenet1_1.caffe", "image_size": 64, "batch_size": 4}

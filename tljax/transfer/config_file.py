@@ -7,7 +7,6 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tljax.models.spec import ModelSpec, get_spec
 from tljax.transfer.config import TrainConfig, with_options
 from tljax.transfer.features import Features
 from tljax.transfer.run_folder import CLASSES, CONFIG
+from tljax.versions import versions
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 _FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
@@ -79,7 +79,7 @@ def describe(
         "data": data,
         "data_sha256": hashlib.sha256(text).hexdigest(),
         "options": recorded_options(config),
-        "versions": {"python": platform.python_version(), "tljax": __version__, **_versions()},
+        "versions": {"python": platform.python_version(), "tljax": __version__, **versions(_PACKAGES)},
         "git_commit": git_commit(),
         "devices": [device.device_kind for device in jax.devices()],
         "platform": f"{platform.system()} {platform.machine()}",
@@ -248,13 +248,3 @@ def read_json(path: str | Path, *, run: str | Path | None = None) -> Any:
 
 def _absolute(path: str | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().absolute())
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "unknown"
-    return versions

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tljax.transfer.run_folder import write_text
+from tljax.files import write_text
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ or is not there, and what is needed to go on is in OUT.partial.
 
 import contextlib
 import csv
-import json
 import os
 import shutil
 import tempfile
@@ -118,18 +117,6 @@ def scratch_folder() -> Iterator[Path]:
 def partial_folder(path: Path) -> Path:
     """Where the RUN at `path` is written."""
     return path.with_name(f"{path.name or 'run'}.partial")
-
-
-def write_json(path: Path, document: Any) -> None:
-    """JSON for people: indented, UTF-8; written under another name, then renamed."""
-    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text that is there whole or not at all, whenever the process is killed."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, "utf-8", errors="backslashreplace")
-    part.replace(path)
 
 
 def write_skipped(path: Path, skipped: Sequence[Any]) -> None:
