@@ -38,11 +38,11 @@ from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.files import write_folder
+from tljax.metrics import interval
 from tljax.models.network import Network
 from tljax.report import comparison, run_page
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.experiment import write_experiment
-from tljax.report.measures import interval
 from tljax.report.page import Section
 from tljax.report.text import duration, spread
 from tljax.transfer import extract, fit_probe, predict_probs

@@ -28,10 +28,10 @@ from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.files import write_folder
+from tljax.metrics import interval, top_confusions
 from tljax.report import comparison, figures
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.experiment import write_experiment
-from tljax.report.measures import interval, top_confusions
 from tljax.report.page import Section
 from tljax.report.text import percent, spread
 from tljax.transfer import extract, fit_probe, predict_probs

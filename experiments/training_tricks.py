@@ -36,10 +36,10 @@ from tljax import progress
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.files import write_folder
+from tljax.metrics import interval
 from tljax.report import comparison
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.experiment import write_experiment
-from tljax.report.measures import interval
 from tljax.report.page import Section
 from tljax.report.text import duration, spread
 

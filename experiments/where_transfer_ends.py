@@ -44,12 +44,12 @@ from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.files import write_folder
+from tljax.metrics import interval
 from tljax.models.network import Network
 from tljax.models.statistics import with_moments
 from tljax.report import comparison
 from tljax.report.blocks import Card, Figure, Row, Table, Text
 from tljax.report.experiment import write_experiment
-from tljax.report.measures import interval
 from tljax.report.page import Section
 from tljax.report.text import percent, spread
 from tljax.transfer import fit_probe, predict_probs

@@ -19,7 +19,7 @@ from experiments.where_transfer_ends import (
     stratified,
     widened,
 )
-from tljax.report.measures import interval
+from tljax.metrics import interval
 from tljax.transfer import fit_probe, predict_probs
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tljax.report.measures import interval
+from tljax.metrics import interval
 from tljax.report.style import BLUE, GREEN, INK, MUTED, ORANGE, new_figure, style
 from tljax.report.text import shorten
 
