@@ -29,20 +29,19 @@ import jax
 import numpy as np
 
 import tljax
-from experiments import program
-from tljax import metrics, progress, trees
+from experiments import Experiment, Results, program
+from tljax import metrics, trees
 from tljax.commands.networks import default_judges
 from tljax.data.images import decode
 from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
-from tljax.files import write_folder
 from tljax.metrics import interval
 from tljax.models.network import Network
+from tljax.progress import Track, untracked
 from tljax.report import comparison, run_page
 from tljax.report.blocks import Figure, Table, Text
-from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import duration, spread
 from tljax.transfer import extract, fit_probe, predict_probs
@@ -52,7 +51,6 @@ from tljax.transfer.freeze import finetune_rules, label_variables, trainable_lab
 from tljax.transfer.prediction import predict
 from tljax.transfer.run import run_spec, with_head
 
-QUESTION = "Cats or dogs: how good are frozen features, and when is fine-tuning worth it?"
 Arm = Literal["700", "all", "tuned", "few"]
 FEW, FEW_FIRST, FEW_AT_ONCE = "few photos, probe", "few photos, probe first, then tuned", "few photos, all at once"
 TRIED = "700 photos, 100 to test"
@@ -90,34 +88,24 @@ class Config:
     """Few photos, one network, two seeds: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Trains, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Trains every arm on every backbone."""
     models = list(config.models) or default_judges(())
     if config.small:
         config = replace(config, arms=("all", "few"), seeds=2, few=12, few_epochs=1, test=12, batch_size=4)
         models = models[-1:]
-    out = write_folder(config.out, overwrite=True)
     source = open_source(config.data)
     if config.small:
         source = some_photos(source, 60)
-    document: dict[str, Any] = {"config": asdict(config), "models": models, "backbones": {}}
+    results: dict[str, Any] = {"config": asdict(config), "models": models, "backbones": {}}
     pages: list[Section] = []
-    with progress.tracking() as track:
-        for number, name in enumerate(models):
-            net = tljax.load_pretrained(name)
-            found, curves, shown = one_backbone(net, source, config, main=number == 0, track=track)
-            document["backbones"][name] = found
-            if number == 0:
-                document["curves"], pages = curves, shown
-    write_experiment(
-        out,
-        QUESTION,
-        document,
-        findings=findings(document),
-        drawings=drawings(document),
-        sections=[*sections(document), *pages],
-    )
-    return document
+    for number, name in enumerate(models):
+        net = tljax.load_pretrained(name)
+        found, curves, shown = one_backbone(net, source, config, main=number == 0, track=track)
+        results["backbones"][name] = found
+        if number == 0:
+            results["curves"], pages = curves, shown
+    return results, [*sections(results), *pages]
 
 
 def some_photos(source: Source, count: int) -> Source:
@@ -127,7 +115,7 @@ def some_photos(source: Source, count: int) -> Source:
 
 
 def one_backbone(
-    net: Network, source: Source, config: Config, *, main: bool, track: progress.Track
+    net: Network, source: Source, config: Config, *, main: bool, track: Track
 ) -> tuple[dict[str, Any], dict[str, Any], list[Section]]:
     """Accuracies and costs of one backbone; for the main one also curves and what the page shows of it."""
     start = time.perf_counter()
@@ -173,7 +161,7 @@ def one_backbone(
 class Counted:
     """A `track` that counts the photos that pass."""
 
-    def __init__(self, track: progress.Track):
+    def __init__(self, track: Track):
         self.track, self.photos = track, 0
 
     def __call__(self, items: Any, description: str, total: int) -> Any:
@@ -260,7 +248,7 @@ class Lab:
             shares = {"train": np.sort(self.index[train]), "val": np.sort(self.index[test])}
             made = finetune(
                 with_head(self.net, spec, head), self.source, shares, options, folder,
-                tiny=False, track=progress.untracked, asked=threading.Event(),
+                tiny=False, track=untracked, asked=threading.Event(),
             )  # fmt: skip
             lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
             curve = [line["val_accuracy"] for line in lines if "val_accuracy" in line]
@@ -317,14 +305,14 @@ def picture(source: Source, i: int) -> np.ndarray:
     return decode(data) if isinstance(data, bytes) else data
 
 
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
     lines = []
-    for name, found in document["backbones"].items():
+    for name, found in results["backbones"].items():
         said = [f"{arm} {spread(*interval(values))}" for arm, values in found["accuracy"].items()]
         lines.append(f"{name}, {found['photos']:,} photos: {'; '.join(said)}.")
-    accuracy = document["backbones"][document["models"][0]]["accuracy"]
-    few = document["config"]["few"]
+    accuracy = results["backbones"][results["models"][0]]["accuracy"]
+    few = results["config"]["few"]
     pairs = {
         f"On {few} photos, probe first, then tuned, less all at once under a random head": (FEW_FIRST, FEW_AT_ONCE),
         f"On {few} photos, probe first, then tuned, less the probe alone": (FEW_FIRST, FEW),
@@ -338,20 +326,18 @@ def findings(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+def drawings(results: Results) -> dict[str, Figure]:
     """The figures, from what results.json holds."""
-    first = document["models"][0]
-    rows = dict(document["backbones"][first]["accuracy"])
-    for name in document["models"][1:]:
-        accuracy = document["backbones"][name]["accuracy"]
+    first = results["models"][0]
+    rows = dict(results["backbones"][first]["accuracy"])
+    for name in results["models"][1:]:
+        accuracy = results["backbones"][name]["accuracy"]
         arm = ALL if ALL in accuracy else next(iter(accuracy))
         rows[f"{name}: {arm}"] = accuracy[arm]
     alt = f"Accuracy over seeds; of {first} where no network is named"
     made = {"arms": Figure(comparison.dots(rows, xlabel="accuracy"), alt)}
     lines = {
-        arm: (np.arange(1, len(runs[0]) + 1), np.array(runs))
-        for arm, runs in document["curves"].items()
-        if arm != TUNED
+        arm: (np.arange(1, len(runs[0]) + 1), np.array(runs)) for arm, runs in results["curves"].items() if arm != TUNED
     }
     if lines:
         figure = comparison.curves(lines, xlabel="epoch", title="Accuracy on photos not trained on")
@@ -361,10 +347,10 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
     return made
 
 
-def sections(document: dict[str, Any]) -> list[Section]:
+def sections(results: Results) -> list[Section]:
     """What the page shows besides the main backbone's own sections."""
     rows, costs = [], []
-    for name, found in document["backbones"].items():
+    for name, found in results["backbones"].items():
         rows += [(name, arm, spread(*interval(values))) for arm, values in found["accuracy"].items()]
         times, trainable = found["seconds"], found["trainable"]
         words = f"features of {times['features computed']:,} photos"
@@ -385,5 +371,7 @@ def sections(document: dict[str, Any]) -> list[Section]:
     ]
 
 
+EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)
+
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

@@ -28,21 +28,19 @@ import numpy as np
 import optax
 from PIL import Image
 
-from experiments import program
-from tljax import progress, synth
+from experiments import Experiment, Results, program
+from tljax import synth
 from tljax.commands.attack import at_resolution, top_class
 from tljax.commands.networks import default_judges, file_stem, load_network, read_png, save_png
 from tljax.errors import InputError
-from tljax.files import write_folder
 from tljax.models.network import Network
+from tljax.progress import Track
 from tljax.report import figures, synth_page
 from tljax.report.blocks import Figure, Picture, Pictures, Table, Text
-from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import percent
 from tljax.synth.goals import PixelGoal
 
-QUESTION = "What does a network's ideal cat look like, and what does another network say?"
 CAT, ZEBRA, RETRIEVER = 284, 340, 207
 PLAIN = synth.PixelRecipe(cross_entropy=1.0, total_variation=0.0)
 
@@ -75,34 +73,23 @@ class Config:
     """Few steps on small pictures, one judge: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Makes, judges, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Makes every picture, and asks every network."""
     names = list(config.judges) or default_judges([config.model])
     if config.small:
         config = replace(config, pixel_steps=4, fourier_steps=2, photo_steps=4, size=64)
         if names:  # the smallest one makes, and this one judges
             config, names = replace(config, model=names[-1]), [config.model]
-    out = write_folder(config.out, overwrite=True)
     net = load_network(config.model, folded=False)
     start = time.perf_counter()
-    with progress.tracking() as track:
-        steps = from_noise(net, config, track) + from_photo(net, config, track)
+    steps = from_noise(net, config, track) + from_photo(net, config, track)
     seconds = time.perf_counter() - start
-    judged = judge(steps, {config.model: net, **{name: load_network(name) for name in names}}, out)
-    document = {"config": asdict(config), "judges": names, "steps": judged, "seconds": seconds}
-    pictures = {step["file"]: read_png(out / step["file"]) for step in judged}
-    write_experiment(
-        out,
-        QUESTION,
-        document,
-        findings=findings(document),
-        drawings=drawings(document),
-        sections=sections(document, pictures),
-    )
-    return document
+    judged = judge(steps, {config.model: net, **{name: load_network(name) for name in names}}, folder)
+    results = {"config": asdict(config), "judges": names, "steps": judged, "seconds": seconds}
+    return results, sections(results, folder)
 
 
-def from_noise(net: Network, config: Config, track: progress.Track) -> list[dict[str, Any]]:
+def from_noise(net: Network, config: Config, track: Track) -> list[dict[str, Any]]:
     """The lesson's three pictures from noise, and ours: {title, way, class, image (uint8)} each."""
     made = []
     for title, way, classes, options in (
@@ -126,7 +113,7 @@ def from_noise(net: Network, config: Config, track: progress.Track) -> list[dict
     return made
 
 
-def from_photo(net: Network, config: Config, track: progress.Track) -> list[dict[str, Any]]:
+def from_photo(net: Network, config: Config, track: Track) -> list[dict[str, Any]]:
     """The photo, what the lesson's way makes of it, and what PGD within 4/255 does."""
     path, target = config.photo, CAT
     if not path:
@@ -165,10 +152,10 @@ def from_photo(net: Network, config: Config, track: progress.Track) -> list[dict
     ]
 
 
-def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], out: Path) -> list[dict[str, Any]]:
+def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Saves each picture as PNG and asks every network about its file: the steps with file, said and change."""
     classes = next(iter(nets.values())).spec.classes
-    files = [save_png(out / f"{i}-{file_stem(step['title'])}.png", step["image"]) for i, step in enumerate(steps)]
+    files = [save_png(folder / f"{i}-{file_stem(step['title'])}.png", step["image"]) for i, step in enumerate(steps)]
     said = [asked(nets, read_png(file), step["class"]) for step, file in zip(steps, files, strict=True)]
     photo = next(step["image"] for step in steps if step["way"] == "photo").astype(float)
     judged = []
@@ -199,10 +186,10 @@ def asked(nets: dict[str, Network], image: np.ndarray, target: int) -> dict[str,
     return answers
 
 
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
-    lines, maker = [], document["config"]["model"]
-    for step in document["steps"]:
+    lines, maker = [], results["config"]["model"]
+    for step in results["steps"]:
         own = step["said"][maker]
         others = "; ".join(
             f"{name} {percent(answer['prob'])}, rank {answer['rank']}"
@@ -216,20 +203,21 @@ def findings(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+def drawings(results: Results) -> dict[str, Figure]:
     """The figure, from what results.json holds."""
-    names = [document["config"]["model"], *document["judges"]]
-    values = np.array([[step["said"][name]["prob"] for name in names] for step in document["steps"]])
-    titles = [f"{step['title']} [{step['way']}]" for step in document["steps"]]
+    names = [results["config"]["model"], *results["judges"]]
+    values = np.array([[step["said"][name]["prob"] for name in names] for step in results["steps"]])
+    titles = [f"{step['title']} [{step['way']}]" for step in results["steps"]]
     figure = figures.transfer_matrix(values, titles, names, letters=70, ylabel="")
     return {"opinions": Figure(figure, "The probability of the wanted class, by picture and by network")}
 
 
-def sections(document: dict[str, Any], pictures: dict[str, np.ndarray]) -> list[Section]:
+def sections(results: Results, folder: Path) -> list[Section]:
     """What the page shows besides."""
-    maker = document["config"]["model"]
+    pictures = {step["file"]: read_png(folder / step["file"]) for step in results["steps"]}
+    maker = results["config"]["model"]
     shown, by_class = [], {}
-    for step in document["steps"]:
+    for step in results["steps"]:
         by_class.setdefault(step["class"] if step["title"].startswith("noise") else "photo", []).append(step)
     for name, steps in by_class.items():
         title = "From a photo" if name == "photo" else f"{name}, from noise"
@@ -248,7 +236,7 @@ def sections(document: dict[str, Any], pictures: dict[str, np.ndarray]) -> list[
         shown.append(Section(title, blocks))
     rows = [
         (step["title"], name, percent(answer["prob"]), answer["rank"])
-        for step in document["steps"]
+        for step in results["steps"]
         for name, answer in step["said"].items()
     ]
     words = Text(f"Made on {maker}; rank 1 is the network's first answer of 1,000.")
@@ -260,5 +248,7 @@ def said(step: dict[str, Any], maker: str) -> str:
     return f"{percent(step['said'][maker]['prob'])} says its maker"
 
 
+EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)
+
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

@@ -3,7 +3,7 @@
     python -m experiments.summary                  from experiments/results/*.json
     python -m experiments.summary --collect out    takes over out/*/results.json first
 
-An experiment says what it found by its functions `findings` and `drawings`, which see nothing but its results.
+An experiment says what it found by `findings` and `drawings`, which see nothing but its results.
 """
 
 import importlib

@@ -37,19 +37,18 @@ import jax.numpy as jnp
 import numpy as np
 
 import tljax
-from experiments import program
-from tljax import metrics, progress
+from experiments import Experiment, Results, program
+from tljax import metrics
 from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
-from tljax.files import write_folder
 from tljax.metrics import interval
 from tljax.models.network import Network
 from tljax.models.statistics import with_moments
+from tljax.progress import Track, untracked
 from tljax.report import comparison
 from tljax.report.blocks import Card, Figure, Row, Table, Text
-from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import percent, spread
 from tljax.transfer import fit_probe, predict_probs
@@ -58,7 +57,6 @@ from tljax.transfer.finetuning import finetune
 from tljax.transfer.prediction import predict
 from tljax.transfer.run import run_spec, with_head
 
-QUESTION = "Where does transfer end?"
 PIXELS, FINETUNED, CHOSEN = "pixels", "fine-tuned", "stage chosen by folds"
 RANDOM = "random "
 OWN = "the set brings its own test pictures, so seeds vary only the folds, and intervals say nothing of other pictures"
@@ -101,33 +99,23 @@ class Config:
     """Digits only, few of them, two seeds: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Measures, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Measures every representation of every set."""
     if config.small:
         config = replace(config, data=config.data[-1:], sizes=(40,), seeds=2, limit=120, every=8)
-    out = write_folder(config.out, overwrite=True)
     net = tljax.load_pretrained(config.model)
     if config.small:
         net = net.replace(spec=replace(net.spec, input_size=TINY_SIZE))
-    results = {}
-    with progress.tracking() as track:
-        for data in config.data:
-            source = open_source(data)
-            tuned = config.finetune if data in (config.finetune_data or config.data) else ()
-            results[Path(source.name).name] = one_set(net, source, replace(config, finetune=tuned), track)
-    document = {"config": asdict(config), "sets": results}
-    write_experiment(
-        out,
-        QUESTION,
-        document,
-        findings=findings(document),
-        drawings=drawings(document),
-        sections=sections(document),
-    )
-    return document
+    sets = {}
+    for data in config.data:
+        source = open_source(data)
+        tuned = config.finetune if data in (config.finetune_data or config.data) else ()
+        sets[Path(source.name).name] = one_set(net, source, replace(config, finetune=tuned), track)
+    results = {"config": asdict(config), "sets": sets}
+    return results, sections(results)
 
 
-def one_set(net: Network, source: Source, config: Config, track: progress.Track) -> dict[str, Any]:
+def one_set(net: Network, source: Source, config: Config, track: Track) -> dict[str, Any]:
     """Accuracies of every representation of one set, and its distance from photographs."""
     began = time.perf_counter()
     chosen = np.flatnonzero(source.labels >= 0)
@@ -164,7 +152,7 @@ def one_set(net: Network, source: Source, config: Config, track: progress.Track)
 
 
 def looked_at(
-    net: Network, source: Source, chosen: np.ndarray, config: Config, track: progress.Track
+    net: Network, source: Source, chosen: np.ndarray, config: Config, track: Track
 ) -> tuple[dict[str, np.ndarray], list[str], dict[str, float]]:
     """Every representation of the pictures, (n, d) each with their "index"; the stages; the distance by layer."""
     nets = {"": tljax.for_inference(net)}
@@ -316,7 +304,7 @@ def tune(net: Network, source: Source, config: Config, size: int, seed: int) -> 
         folder.mkdir()
         shares = {"train": train, "val": test[:1]}  # nothing is chosen on it
         never = threading.Event()  # asked to stop
-        made = finetune(head, source, shares, options, folder, tiny=tiny, track=progress.untracked, asked=never)
+        made = finetune(head, source, shares, options, folder, tiny=tiny, track=untracked, asked=never)
     probs, index, _ = predict(made, source, test, batch_size=config.batch_size)
     return metrics.accuracy(probs.argmax(1), source.labels[index])
 
@@ -326,10 +314,10 @@ def gathered(runs: Sequence[dict[str, float]]) -> dict[str, list[float]]:
     return {key: [run[key] for run in runs] for key in runs[0]}
 
 
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
     lines = []
-    for name, found in document["sets"].items():
+    for name, found in results["sets"].items():
         stage = max(set(found["chosen"]), key=found["chosen"].count)
         arms = "; ".join(
             f"{arm}{f' (most often {stage})' if arm == CHOSEN else ''} {spread(*interval(values))}"
@@ -340,7 +328,7 @@ def findings(document: dict[str, Any]) -> list[str]:
         lines.append(f"{name}, {found['train']} training pictures{own}: {arms}.")
         paired = "; ".join(f"{words} {points(values)}" for words, values in pairs(found).items())
         lines.append(f"{name}, paired, in points: {paired}.")
-    measured = {name: far(found) for name, found in document["sets"].items() if found["distance"]}
+    measured = {name: far(found) for name, found in results["sets"].items() if found["distance"]}
     if measured:
         order = ", ".join(f"{name} {measured[name]:.2f}" for name in sorted(measured, key=measured.get))
         lines.append(f"Frechet distance from ImageNet's photos, mean over batch norms, in squared deviations: {order}.")
@@ -386,10 +374,10 @@ def far(found: dict[str, Any]) -> float:
     return float(np.mean(list(found["distance"].values())))
 
 
-def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+def drawings(results: Results) -> dict[str, Figure]:
     """The figures, from what results.json holds."""
     sizes, depths = {}, {}
-    for name, found in document["sets"].items():
+    for name, found in results["sets"].items():
         lines = {}
         for title in found["by_size"][str(found["train"])]:
             values = np.array([of[title] for of in found["by_size"].values()])
@@ -413,7 +401,7 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
             )
         }
         depths[name][PIXELS] = (places, np.array([by_stage[PIXELS]] * len(places)).T)
-    ticks = [stage.split("_block")[0] for stage in next(iter(document["sets"].values()))["stages"]]
+    ticks = [stage.split("_block")[0] for stage in next(iter(results["sets"].values()))["stages"]]
     return {
         "sizes": Figure(
             comparison.curves(sizes, xlabel="training pictures", log=True),
@@ -426,10 +414,10 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
     }
 
 
-def sections(document: dict[str, Any]) -> list[Section]:
+def sections(results: Results) -> list[Section]:
     """What the page shows besides."""
     made = []
-    for name, found in document["sets"].items():
+    for name, found in results["sets"].items():
         own, pixels = found.get("own split"), np.array(found["by_stage"][PIXELS])
         rows = [
             (key, spread(*interval(values)), points(values - pixels) if key != PIXELS else "")
@@ -455,5 +443,7 @@ def sections(document: dict[str, Any]) -> list[Section]:
     return made
 
 
+EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)
+
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
 import experiments.benchmark as benchmark
+from experiments import command
 from experiments.benchmark import page, turns
 from experiments.benchmark.machine import describe
 from experiments.benchmark.rows import (
@@ -140,7 +140,7 @@ def write(out: Path, document: dict[str, Any]) -> None:
     """Everything that OUT holds."""
     with replacing(out / "table.md") as part:
         part.write_text(page.markdown(document), encoding="utf-8")
-    page.write(out, benchmark.QUESTION, document)
+    page.write(out, benchmark.__doc__.splitlines()[0], document)
 
 
 # --- what all processes share ------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def weight_file(model: str, scratch: Path) -> str:
     """The installed package's weights, or random ones with the names and shapes of torchvision's."""
     from safetensors.numpy import save_file
 
-    from tests.golden.draw import draw_state
+    from experiments.benchmark.draw import draw_state
     from tljax.models.spec import get_spec
     from tljax.weights.fetch import fetch
 
@@ -193,4 +193,4 @@ def some_photos(data: str, count: int, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(page.markdown(main(tyro.cli(Config, description=benchmark.__doc__))))
+    command(lambda config: page.markdown(main(config)), Config, benchmark.__doc__)

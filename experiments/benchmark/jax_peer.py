@@ -16,9 +16,9 @@ import numpy as np
 import optax
 
 import tljax
+from experiments.benchmark.draw import draw_images
 from experiments.benchmark.rows import FLAX, OURS, Row
 from experiments.benchmark.worker import Context, Work
-from tests.golden.draw import draw_images
 from tljax.data.sources import open_source
 from tljax.models.network import Network
 from tljax.transfer import training

@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from experiments.benchmark import reference
+from experiments.benchmark.draw import draw_images
 from experiments.benchmark.rows import COMPILE, Row
 from experiments.benchmark.worker import Context, Work
-from tests.golden import reference
-from tests.golden.draw import draw_images
 from tljax.weights.read import read_weights
 
 CHECKED = 2
