@@ -77,13 +77,13 @@ def run(experiment: Experiment, config: Any) -> Results:
 def program(experiment: Experiment) -> None:
     """Runs an experiment as a command, as fast as `tljax` itself, and prints what it found; see `command`."""
 
-    def found(config: Any) -> str:
+    def main(config: Any) -> str:
         if experiment.compiles:
             keep_large_pages()
             keep_compiled()
         return "\n".join(experiment.findings(run(experiment, config)))
 
-    command(found, experiment.config, experiment.text)
+    command(main, experiment.config, experiment.text)
 
 
 def command(main: Callable[[Any], str], config: type, text: str) -> None:

@@ -80,10 +80,10 @@ def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Sect
         targeted = {"fgsm": TARGETED["fgsm"], "pgd": {"eps": 4 / 255, "steps": 5}}
         untargeted = {"pgd": {"steps": 3}}
     net = load_network(config.model)
-    images, seen = photographs(net, config)
+    images, first_guesses = photographs(net, config)
     rng = np.random.default_rng(config.seed)
     classes = len(net.spec.classes)
-    targets = (seen + rng.integers(1, classes, len(seen))) % classes
+    targets = (first_guesses + rng.integers(1, classes, len(first_guesses))) % classes
     rows = {}
     for name, options in track(targeted.items(), "targeted attacks", len(targeted)):
         count = config.l2_count if options.get("norm") == "l2" else config.count
@@ -92,9 +92,9 @@ def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Sect
     standing = {}
     for name, options in track(untargeted.items(), "untargeted attacks", len(untargeted)):
         options = {**options, "eps": config.eps}
-        standing[name] = 1 - one_attack(net, images, seen, name, options, config)["success"]
+        standing[name] = 1 - one_attack(net, images, first_guesses, name, options, config)["success"]
     if not config.small:
-        standing |= foolbox_peer(net, images, seen, config, untargeted["pgd"]["steps"])
+        standing |= foolbox_peer(net, images, first_guesses, config, untargeted["pgd"]["steps"])
     results = {"config": config.__dict__, "targeted": rows, "untargeted still right": standing}
     return results, sections(results)
 
@@ -110,8 +110,8 @@ def photographs(net: Any, config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 def top_classes(net: Any, images: np.ndarray, batch_size: int) -> np.ndarray:
     """The most likely class of each uint8 image."""
-    found = [net.scores(net.variables, as_floats(part)).argmax(-1) for part in parts(images, batch_size)]
-    return np.concatenate([np.asarray(c) for c in found])
+    classes = [net.scores(net.variables, as_floats(part)).argmax(-1) for part in parts(images, batch_size)]
+    return np.concatenate([np.asarray(c) for c in classes])
 
 
 def one_attack(
@@ -128,9 +128,9 @@ def one_attack(
     made = in_batches(run, images, labels, config.batch_size)
     seconds = time.perf_counter() - start
     saved = through_png(made)
-    seen = top_classes(net, saved, config.batch_size)
+    answers = top_classes(net, saved, config.batch_size)
     change = (saved.astype(float) - images) / 255
-    won = seen == labels if options.get("targeted") else seen != labels
+    won = answers == labels if options.get("targeted") else answers != labels
     l2 = np.sqrt((change**2).sum((1, 2, 3)))
     result = {
         "photos": len(images),

@@ -101,8 +101,8 @@ def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Sect
     pages: list[Section] = []
     for number, name in enumerate(models):
         net = tljax.load_pretrained(name)
-        found, curves, shown = one_backbone(net, source, config, main=number == 0, track=track)
-        results["backbones"][name] = found
+        measured, curves, shown = one_backbone(net, source, config, main=number == 0, track=track)
+        results["backbones"][name] = measured
         if number == 0:
             results["curves"], pages = curves, shown
     return results, [*sections(results), *pages]
@@ -148,14 +148,14 @@ def one_backbone(
             times[name] = runs[0][name]["seconds"]
             curves[name] = [run[name]["curve"] for run in runs]
     trainable = {"probe": (net.spec.feature_dim + 1) * len(source.classes), "tuned": lab.trainable(None)}
-    found = {
+    measured = {
         "photos": len(features.index),
         "skipped": len(features.skipped),
         "accuracy": accuracy,
         "seconds": times,
         "trainable": {**trainable, "all at once": lab.trainable(())},
     }
-    return found, {name: runs for name, runs in curves.items() if runs[0]}, pages
+    return measured, {name: runs for name, runs in curves.items() if runs[0]}, pages
 
 
 class Counted:
@@ -273,8 +273,8 @@ class Lab:
         labels = source.labels[self.index[test]]
         sure = np.where(probs.argmax(1) != labels, probs.max(1), 0)
         worst = [row for row in np.argsort(-sure)[:8] if sure[row]]
-        seen = next(iter(batches(source, self.index[test[:1]], net.spec, batch_size=1))).images
-        maps = net.intermediates(net.variables, seen.astype(np.float32) / 255)
+        images = next(iter(batches(source, self.index[test[:1]], net.spec, batch_size=1))).images
+        maps = net.intermediates(net.variables, images.astype(np.float32) / 255)
         names = list(maps)
         shown = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, 4).astype(int))]
         record = {
@@ -283,7 +283,7 @@ class Lab:
             "labels": labels,
             "l2": probe.l2,
             "l2_path": probe.path,
-            "photo": seen[0],
+            "photo": images[0],
             "feature_maps": [(name, np.asarray(maps[name][0])) for name in shown],
             "wrong": [
                 {
@@ -308,9 +308,9 @@ def picture(source: Source, i: int) -> np.ndarray:
 def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
     lines = []
-    for name, found in results["backbones"].items():
-        said = [f"{arm} {spread(*interval(values))}" for arm, values in found["accuracy"].items()]
-        lines.append(f"{name}, {found['photos']:,} photos: {'; '.join(said)}.")
+    for name, measured in results["backbones"].items():
+        accuracies = [f"{arm} {spread(*interval(values))}" for arm, values in measured["accuracy"].items()]
+        lines.append(f"{name}, {measured['photos']:,} photos: {'; '.join(accuracies)}.")
     accuracy = results["backbones"][results["models"][0]]["accuracy"]
     few = results["config"]["few"]
     pairs = {
@@ -350,9 +350,9 @@ def drawings(results: Results) -> dict[str, Figure]:
 def sections(results: Results) -> list[Section]:
     """What the page shows besides the main backbone's own sections."""
     rows, costs = [], []
-    for name, found in results["backbones"].items():
-        rows += [(name, arm, spread(*interval(values))) for arm, values in found["accuracy"].items()]
-        times, trainable = found["seconds"], found["trainable"]
+    for name, measured in results["backbones"].items():
+        rows += [(name, arm, spread(*interval(values))) for arm, values in measured["accuracy"].items()]
+        times, trainable = measured["seconds"], measured["trainable"]
         words = f"features of {times['features computed']:,} photos"
         costs.append((name, words, duration(times["features"]), ""))
         for arm, seconds in times.items():

@@ -91,10 +91,10 @@ def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: C
     fooled, counted = dict.fromkeys(nets, 0), dict.fromkeys(nets, 0)
     for number, batch in enumerate(batches(source, np.sort(chosen), net.spec, batch_size=config.batch_size)):
         clean = batch.images[batch.mask]
-        seen = {name: answers(judge, clean) for name, judge in nets.items()}
+        before = {name: answers(judge, clean) for name, judge in nets.items()}
         classes = len(net.spec.classes)
-        targets = (seen[maker] + 1 + np.random.default_rng([config.seed, number]).integers(0, classes - 1)) % classes
-        labels = targets if targeted else seen[maker]
+        targets = (before[maker] + 1 + np.random.default_rng([config.seed, number]).integers(0, classes - 1)) % classes
+        labels = targets if targeted else before[maker]
         made = getattr(synth, method)(
             net.scores,
             net.variables,
@@ -107,9 +107,9 @@ def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: C
         )
         pixels = np.asarray(synth.to_bytes(made))
         for name, judge in nets.items():
-            now = answers(judge, pixels)
-            alike = seen[name] == seen[maker]
-            fooled[name] += int((now == targets).sum() if targeted else (alike & (now != seen[name])).sum())
+            after = answers(judge, pixels)
+            alike = before[name] == before[maker]
+            fooled[name] += int((after == targets).sum() if targeted else (alike & (after != before[name])).sum())
             counted[name] += len(clean) if targeted else int(alike.sum())
     return [fooled[name] / counted[name] if counted[name] else None for name in nets]
 

@@ -97,7 +97,7 @@ def from_noise(net: Network, config: Config, track: Track) -> list[dict[str, Any
         ("pixels + total variation", "the lesson's", (CAT, ZEBRA), {"method": "pixel", "steps": config.pixel_steps}),
         ("Fourier", "ours", (CAT, ZEBRA), {"steps": config.fourier_steps}),
     ):
-        found = synth.dream(
+        dreamt = synth.dream(
             net.scores,
             net.variables,
             classes,
@@ -106,7 +106,7 @@ def from_noise(net: Network, config: Config, track: Track) -> list[dict[str, Any
             track=track,
             **options,
         )
-        for target, image in zip(classes, np.asarray(synth.to_bytes(found.images)), strict=True):
+        for target, image in zip(classes, np.asarray(synth.to_bytes(dreamt.images)), strict=True):
             made.append(
                 {"title": f"noise to {net.spec.classes[target]}, {title}", "way": way, "class": target, "image": image}
             )
@@ -119,8 +119,8 @@ def from_photo(net: Network, config: Config, track: Track) -> list[dict[str, Any
     if not path:
         path, target = str(Path(find_spec("skimage").origin).parent / "data" / "chelsea.png"), RETRIEVER
     original = at_resolution(net, path)
-    seen, _ = top_class(net, original)
-    if seen == target:
+    first_guess, _ = top_class(net, original)
+    if first_guess == target:
         raise InputError(f'the network already sees "{net.spec.classes[target]}" in "{path}": give another --photo')
     floats = jnp.asarray(original[None], jnp.float32) / 255
     goal = PixelGoal((net.scores,), None, replace(PLAIN, contrast=1.0))
@@ -142,24 +142,24 @@ def from_photo(net: Network, config: Config, track: Track) -> list[dict[str, Any
         targeted=True,
         key=jax.random.key(config.seed),
     )
-    start, goal_name = net.spec.classes[seen], net.spec.classes[target]
+    name, wanted = net.spec.classes[first_guess], net.spec.classes[target]
     lesson, ours = (np.asarray(synth.to_bytes(images))[0] for images in (goal.images(moved.params), attacked))
-    words = f"{start} to {goal_name}"
+    words = f"{name} to {wanted}"
     return [
-        {"title": f"the photo of {start}", "way": "photo", "class": target, "image": original},
+        {"title": f"the photo of {name}", "way": "photo", "class": target, "image": original},
         {"title": f"{words}, gradient descent", "way": "the lesson's", "class": target, "image": lesson},
         {"title": f"{words}, PGD within 4/255", "way": "ours", "class": target, "image": ours},
     ]
 
 
 def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Saves each picture as PNG and asks every network about its file: the steps with file, said and change."""
+    """Saves each picture as PNG and asks every network about its file: the steps with file, opinions and change."""
     classes = next(iter(nets.values())).spec.classes
     files = [save_png(folder / f"{i}-{file_stem(step['title'])}.png", step["image"]) for i, step in enumerate(steps)]
-    said = [asked(nets, read_png(file), step["class"]) for step, file in zip(steps, files, strict=True)]
+    opinions = [opinions_on(nets, read_png(file), step["class"]) for step, file in zip(steps, files, strict=True)]
     photo = next(step["image"] for step in steps if step["way"] == "photo").astype(float)
     judged = []
-    for step, file, answers in zip(steps, files, said, strict=True):
+    for step, file, answers in zip(steps, files, opinions, strict=True):
         change = (step["image"] - photo) / 255 if step["image"].shape == photo.shape else None
         from_it = change is not None and " to " in step["title"] and not step["title"].startswith("noise")
         judged.append(
@@ -168,20 +168,20 @@ def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], folder: Path) -
                 "way": step["way"],
                 "class": classes[step["class"]],
                 "file": Path(file).name,
-                "said": answers,
+                "opinions": answers,
                 **({"linf": float(np.abs(change).max()), "l2": float((change**2).sum() ** 0.5)} if from_it else {}),
             }
         )
     return judged
 
 
-def asked(nets: dict[str, Network], image: np.ndarray, target: int) -> dict[str, dict[str, float]]:
+def opinions_on(nets: dict[str, Network], image: np.ndarray, target: int) -> dict[str, dict[str, float]]:
     """What each network says of an image, brought to its resolution without a crop: probability and rank of a class."""
     answers = {}
     for name, net in nets.items():
         size = net.spec.input_size
-        seen = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
-        probs = jax.nn.softmax(net.apply(net.variables, jnp.asarray(seen[None], jnp.float32) / 255)[0])
+        resized = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+        probs = jax.nn.softmax(net.apply(net.variables, jnp.asarray(resized[None], jnp.float32) / 255)[0])
         answers[name] = {"prob": float(probs[target]), "rank": 1 + int((probs > probs[target]).sum())}
     return answers
 
@@ -190,10 +190,10 @@ def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
     lines, maker = [], results["config"]["model"]
     for step in results["steps"]:
-        own = step["said"][maker]
+        own = step["opinions"][maker]
         others = "; ".join(
             f"{name} {percent(answer['prob'])}, rank {answer['rank']}"
-            for name, answer in step["said"].items()
+            for name, answer in step["opinions"].items()
             if name != maker
         )
         change = f" (changed by at most {255 * step['linf']:.0f}/255, L2 {step['l2']:.2f})" if "linf" in step else ""
@@ -206,7 +206,7 @@ def findings(results: Results) -> list[str]:
 def drawings(results: Results) -> dict[str, Figure]:
     """The figure, from what results.json holds."""
     names = [results["config"]["model"], *results["judges"]]
-    values = np.array([[step["said"][name]["prob"] for name in names] for step in results["steps"]])
+    values = np.array([[step["opinions"][name]["prob"] for name in names] for step in results["steps"]])
     titles = [f"{step['title']} [{step['way']}]" for step in results["steps"]]
     figure = figures.transfer_matrix(values, titles, names, letters=70, ylabel="")
     return {"opinions": Figure(figure, "The probability of the wanted class, by picture and by network")}
@@ -221,10 +221,7 @@ def sections(results: Results, folder: Path) -> list[Section]:
         by_class.setdefault(step["class"] if step["title"].startswith("noise") else "photo", []).append(step)
     for name, steps in by_class.items():
         title = "From a photo" if name == "photo" else f"{name}, from noise"
-        cards = [
-            Picture(pictures[step["file"]], step["title"], step["title"], f"{step['way']} · {said(step, maker)}", True)
-            for step in steps
-        ]
+        cards = [card(step, pictures[step["file"]], maker) for step in steps]
         blocks: list[Any] = [Pictures(cards, "large")]
         if name == "photo":
             first, *others = (pictures[step["file"]] for step in steps)
@@ -237,15 +234,16 @@ def sections(results: Results, folder: Path) -> list[Section]:
     rows = [
         (step["title"], name, percent(answer["prob"]), answer["rank"])
         for step in results["steps"]
-        for name, answer in step["said"].items()
+        for name, answer in step["opinions"].items()
     ]
     words = Text(f"Made on {maker}; rank 1 is the network's first answer of 1,000.")
     return [*shown, Section("Every opinion", [words, Table(["picture", "network", "probability", "rank"], rows)])]
 
 
-def said(step: dict[str, Any], maker: str) -> str:
-    """The maker's opinion in words."""
-    return f"{percent(step['said'][maker]['prob'])} says its maker"
+def card(step: dict[str, Any], picture: np.ndarray, maker: str) -> Picture:
+    """A picture with its maker's opinion."""
+    words = f"{step['way']} · {percent(step['opinions'][maker]['prob'])} says its maker"
+    return Picture(picture, step["title"], step["title"], words, True)
 
 
 EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)

@@ -123,8 +123,8 @@ def findings(results: Results) -> list[str]:
     """What it found, a sentence for each way."""
     lines = []
     for name, result in results["ways"].items():
-        said = "; ".join("{}: first {}, top 5 {}, median rank {}".format(*row) for row in summaries(result["images"]))
-        lines.append(f"{name} ({len(result['images'])} classes, {result['seconds']:.0f} s): {said}.")
+        shares = "; ".join("{}: first {}, top 5 {}, median rank {}".format(*row) for row in summaries(result["images"]))
+        lines.append(f"{name} ({len(result['images'])} classes, {result['seconds']:.0f} s): {shares}.")
     return lines
 
 

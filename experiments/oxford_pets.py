@@ -109,9 +109,9 @@ def backbone_features(
     models: list[str], source: Source, chosen: np.ndarray, track: Track
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Network -> (n, D) features of the n photos that can be read, and the places of these."""
-    found = {name: extract(load_network(name), source, chosen, track=track) for name in models}
-    first = next(iter(found.values()))
-    return {name: one.values for name, one in found.items()}, first.index
+    by_network = {name: extract(load_network(name), source, chosen, track=track) for name in models}
+    first = next(iter(by_network.values()))
+    return {name: one.values for name, one in by_network.items()}, first.index
 
 
 def one_seed(
@@ -126,27 +126,27 @@ def one_seed(
     kinds = np.array([name.lower().replace(" ", "_") in CATS for name in source.classes]).astype(np.int32)[labels]
     classes = len(source.classes)
 
-    def probs(name: str, some: np.ndarray) -> np.ndarray:
+    def fit_and_predict(name: str, some: np.ndarray) -> np.ndarray:
         probe = fit_probe(features[name][some], labels[some], classes=classes, seed=seed)
         return predict_probs(probe, features[name][test])
 
-    def matrix(found: np.ndarray) -> np.ndarray:
-        return metrics.confusion(found.argmax(1), labels[test], classes)
+    def matrix(probs: np.ndarray) -> np.ndarray:
+        return metrics.confusion(probs.argmax(1), labels[test], classes)
 
     first = next(iter(features))
-    on_all = {name: probs(name, train) for name in features}
+    on_all = {name: fit_and_predict(name, train) for name in features}
     result = {
         "photos": {"train": len(train), "test": len(test)},
         "confusion": matrix(on_all[first]),
         "shots": {name: {} for name in features if name in (first, TOGETHER)},
     }
     if len(features) > 1:
-        on_all[VOTES] = np.mean([found for name, found in on_all.items() if name != TOGETHER], 0)
-    result["breeds"] = {name: metrics.balanced_accuracy(matrix(found)) for name, found in on_all.items()}
+        on_all[VOTES] = np.mean([probs for name, probs in on_all.items() if name != TOGETHER], 0)
+    result["breeds"] = {name: metrics.balanced_accuracy(matrix(probs)) for name, probs in on_all.items()}
     for name, by_shots in result["shots"].items():
         for shots in config.shots:
-            found = probs(name, draw(train, labels, shots, seed))
-            by_shots[str(shots)] = metrics.balanced_accuracy(matrix(found))
+            probs = fit_and_predict(name, draw(train, labels, shots, seed))
+            by_shots[str(shots)] = metrics.balanced_accuracy(matrix(probs))
         by_shots[ALL] = result["breeds"][name]
     if 0 < kinds.mean() < 1:
         probe = fit_probe(features[first][train], kinds[train], classes=2, seed=seed)

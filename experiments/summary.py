@@ -61,9 +61,9 @@ def main(config: Config) -> None:
     """Takes results over, and writes the README and its figures."""
     results = FOLDER / "results"
     for name in EXPERIMENTS if config.collect else ():
-        found = Path(config.collect) / name / "results.json"
-        if found.is_file():
-            save(results / f"{name}.json", portable(json.loads(found.read_text("utf-8"))))
+        path = Path(config.collect) / name / "results.json"
+        if path.is_file():
+            save(results / f"{name}.json", portable(json.loads(path.read_text("utf-8"))))
     if config.collect and not any(results.glob("*.json")):
         raise InputError(f'no NAME/results.json in "{config.collect}", NAME being an experiment')
     for name in EXPERIMENTS:

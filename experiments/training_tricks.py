@@ -377,10 +377,10 @@ def findings(results: Results) -> list[str]:
     for name, arm in results["arms"].items():
         (first, base), *others = arm["settings"].items()
         text = f"{name}: {first} {spread(*interval(base['test']))}"
-        for other, found in others:
-            gain = np.subtract(found["test"], base["test"])
+        for other, measured in others:
+            gain = np.subtract(measured["test"], base["test"])
             points = spread(*interval(gain)).replace(" %", "")
-            text += f"; {other} {spread(*interval(found['test']))} ({'+' if gain.mean() > 0 else ''}{points})"
+            text += f"; {other} {spread(*interval(measured['test']))} ({'+' if gain.mean() > 0 else ''}{points})"
         lines.append(text + ".")
         if "warm seconds one by one" in arm:
             together, single = arm["warm seconds together"], arm["warm seconds one by one"]
@@ -395,12 +395,12 @@ def drawings(results: Results) -> dict[str, Figure]:
     """The figures, from what results.json holds."""
     lines, rates = {}, {}
     for name, arm in results["arms"].items():
-        curves = {setting: np.array(found["curve"]) for setting, found in arm["settings"].items()}
+        curves = {setting: np.array(measured["curve"]) for setting, measured in arm["settings"].items()}
         lines[name] = {setting: (np.arange(1, curve.shape[1] + 1), curve) for setting, curve in curves.items()}
         if name in ("initialisation", "batch norm", "optimisers", "clipping", "depth"):
             rates[name] = {
-                setting: ([float(rate) for rate in found["by rate"]], np.array(list(found["by rate"].values())).T)
-                for setting, found in arm["settings"].items()
+                setting: ([float(rate) for rate in measured["by rate"]], np.array(list(measured["by rate"].values())).T)
+                for setting, measured in arm["settings"].items()
             }
     made = {
         "curves": Figure(
@@ -420,7 +420,7 @@ def sections(results: Results) -> list[Section]:
     """What the page shows besides."""
     made = []
     for name, arm in results["arms"].items():
-        rows = [(s, f"{found['rate']:g}", spread(*interval(found["test"]))) for s, found in arm["settings"].items()]
+        rows = [(s, f"{best['rate']:g}", spread(*interval(best["test"]))) for s, best in arm["settings"].items()]
         words = f"{arm['question']} {arm['runs']} runs in one program: {duration(arm['seconds'])} with compiling."
         made.append(Section(name, [Text(words), Table(["setting", "best rate", "accuracy on test pictures"], rows)]))
     return made

@@ -56,9 +56,9 @@ def test_agrees_with_scikit_learn(seed):
 
 def test_top_confusions_are_the_largest_off_the_diagonal():
     matrix = np.array([[90, 3, 0], [7, 10, 3], [0, 0, 5]])
-    found = metrics.top_confusions(matrix, ["a", "b", "c"])
-    assert found == [("b", "a", 7, 0.35), ("a", "b", 3, 3 / 93), ("b", "c", 3, 0.15)]
-    assert metrics.top_confusions(matrix, ["a", "b", "c"], limit=1) == found[:1]
+    mistakes = metrics.top_confusions(matrix, ["a", "b", "c"])
+    assert mistakes == [("b", "a", 7, 0.35), ("a", "b", 3, 3 / 93), ("b", "c", 3, 0.15)]
+    assert metrics.top_confusions(matrix, ["a", "b", "c"], limit=1) == mistakes[:1]
 
 
 def test_ece_by_hand():
@@ -98,13 +98,13 @@ def test_reliability_bins_hold_every_photo():
 
 def test_summary_is_json_with_the_keys_of_evaluate(labels):
     probs = np.full((6, 4), 0.1) + 0.6 * np.eye(4)[[0, 0, 1, 1, 2, 0]]
-    found = metrics.summarise(probs, labels, CLASSES)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["images"] == 6
-    assert found["classes"] == list(CLASSES)
-    assert found["per_class_accuracy"] == {"ant": pytest.approx(2 / 3), "bee": 0.5, "cow": None, "dog": 0.0}
-    assert found["confusion"][1] == [0, 1, 1, 0]
-    assert {"accuracy", "balanced_accuracy", "macro_f1", "ece", "log_loss"} < set(found)
+    summary = metrics.summarise(probs, labels, CLASSES)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert summary["images"] == 6
+    assert summary["classes"] == list(CLASSES)
+    assert summary["per_class_accuracy"] == {"ant": pytest.approx(2 / 3), "bee": 0.5, "cow": None, "dog": 0.0}
+    assert summary["confusion"][1] == [0, 1, 1, 0]
+    assert {"accuracy", "balanced_accuracy", "macro_f1", "ece", "log_loss"} < set(summary)
 
 
 @pytest.mark.parametrize(

@@ -99,11 +99,11 @@ def main(config: Config) -> dict[str, Any]:
 def one_row(row: Row, peers: Sequence[str], context: Path, config: Config) -> dict[str, Any]:
     """What all peers needed for a row, with ratios and disagreements."""
     options = {"threads": config.threads, "rounds": config.rounds, "turn": config.turn, "budget": config.budget}
-    found = turns.measure(row, (OURS, *row.peers(peers)), context, **options)
-    apart = turns.disagreements(found)
-    for told in found.values():
-        told.pop("check", None)  # long, and compared
-    return {"when": turns.clock(), "peers": found, "ratios": turns.ratios(found), "apart": apart}
+    measured = turns.measure(row, (OURS, *row.peers(peers)), context, **options)
+    apart = turns.disagreements(measured)
+    for peer in measured.values():
+        peer.pop("check", None)  # long, and compared
+    return {"when": turns.clock(), "peers": measured, "ratios": turns.ratios(measured), "apart": apart}
 
 
 def chosen_peers(wanted: Sequence[str]) -> tuple[str, ...]:

@@ -174,8 +174,8 @@ def features(net: Network, row: Row, context: Context) -> Work:
     index = [source.keys.index(name) for name in context.files(folder)]
 
     def check() -> dict[str, list[float]]:
-        found = tljax.transfer.extract(net, source, index[:8], cache=None, batch_size=8)
-        return {"features": found.values.mean(0).tolist()}
+        few = tljax.transfer.extract(net, source, index[:8], cache=None, batch_size=8)
+        return {"features": few.values.mean(0).tolist()}
 
     return Work(lambda: tljax.transfer.extract(net, source, index, cache=None), check)
 

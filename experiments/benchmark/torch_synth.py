@@ -30,45 +30,45 @@ def recipe() -> dict[str, Any]:
     Raises:
         RuntimeError: it asks for something that is not written here.
     """
-    told = subprocess.run([sys.executable, "-c", RECIPE], check=True, capture_output=True, text=True)
-    found = json.loads(told.stdout)
+    done = subprocess.run([sys.executable, "-c", RECIPE], check=True, capture_output=True, text=True)
+    fields = json.loads(done.stdout)
     for name, value in FOLLOWED.items():
-        if found[name] != value:
-            raise RuntimeError(f"the recipe has {name} = {found[name]}, which the peer does not follow")
-    return found
+        if fields[name] != value:
+            raise RuntimeError(f"the recipe has {name} = {fields[name]}, which the peer does not follow")
+    return fields
 
 
 def ideal(scorer: nn.Module, row: Row) -> Work:
     """Ideal images of the first classes, all in one batch, by the same recipe."""
-    asked = recipe()
+    options = recipe()
     classes = torch.arange(row.count)
     moments = Moments(scorer)
 
     def value(spectrum: torch.Tensor, size: int) -> torch.Tensor:
-        images = fourier_images(spectrum, size, asked["colours"])
+        images = fourier_images(spectrum, size, options["colours"])
         variation = sum(images.diff(dim=axis).abs().sum() for axis in (2, 3))
         moments.clear()
-        scores = scorer(transformed(images, asked["transforms"]).permute(0, 2, 3, 1))
-        worth = asked["score"] * scores[torch.arange(row.count), classes].sum()
-        worth = worth - asked["usualness"] * row.count * moments.strangeness()
-        return worth - asked["total_variation"] * variation / images[0].numel()
+        scores = scorer(transformed(images, options["transforms"]).permute(0, 2, 3, 1))
+        worth = options["score"] * scores[torch.arange(row.count), classes].sum()
+        worth = worth - options["usualness"] * row.count * moments.strangeness()
+        return worth - options["total_variation"] * variation / images[0].numel()
 
     def run() -> torch.Tensor:
         torch.manual_seed(0)
         spectrum = 0.01 * torch.randn(row.count, row.size, row.size // 2 + 1, 3, 2)
         spectrum.requires_grad_()
-        optimiser = torch.optim.Adam([spectrum], lr=asked["learning_rate"])
+        optimiser = torch.optim.Adam([spectrum], lr=options["learning_rate"])
         falling = max(1, round(0.3 * row.steps))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda i: min(1.0, (row.steps - i) / falling))
         done, share = 0, 0.0
-        for part, scale in asked["stages"]:
+        for part, scale in options["stages"]:
             share += part
             for _ in range(done, round(row.steps * share)):
                 spectrum.grad = torch.autograd.grad(-value(spectrum, 2 * round(row.size * scale / 2)), spectrum)[0]
                 optimiser.step()
                 schedule.step()
             done = max(done, round(row.steps * share))
-        return fourier_images(spectrum.detach(), row.size, asked["colours"]).permute(0, 2, 3, 1)
+        return fourier_images(spectrum.detach(), row.size, options["colours"]).permute(0, 2, 3, 1)
 
     def outcome(images: torch.Tensor) -> dict[str, float]:
         with torch.no_grad():

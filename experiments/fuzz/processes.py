@@ -91,10 +91,10 @@ def attempt(read: Callable[[Path], Any], path: Path) -> tuple[str, str]:
             if isinstance(cause, MemoryError):
                 return "memory", f"wanted more than 4 GB: {error}"
             cause = cause.__cause__ or cause.__context__
-        said = str(error).replace(str(path), "F")
+        message = str(error).replace(str(path), "F")
         if isinstance(error, InputError):
-            return "refused", said
-        return "unclear", f"{type(error).__name__}: {said[:500]}"
+            return "refused", message
+        return "unclear", f"{type(error).__name__}: {message[:500]}"
     return "accepted", ""
 
 

@@ -111,5 +111,5 @@ def test_ideal_and_adversarial(tmp_path):
     ours = [step for step in measured["steps"] if step["way"] == "ours"]
     assert len(measured["steps"]) == 8
     assert ours[-1]["linf"] <= 4.01 / 255
-    assert ours[-1]["said"][measured["config"]["model"]]["rank"] == 1
+    assert ours[-1]["opinions"][measured["config"]["model"]]["rank"] == 1
     assert all((tmp_path / "out" / step["file"]).is_file() for step in measured["steps"])
