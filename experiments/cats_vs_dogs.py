@@ -16,11 +16,8 @@ Time on two CPU cores and 2,005 photos: half a minute a backbone for the probes,
 fine-tuning on all.
 """
 
-import json
-import tempfile
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,24 +29,31 @@ import tljax
 from experiments import Experiment, Results, program
 from tljax import metrics, trees
 from tljax.commands.networks import default_judges
-from tljax.data.images import decode
 from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.metrics import interval
-from tljax.models.network import Network
-from tljax.progress import Track, untracked
+from tljax.models.network import Network, abstract_variables
+from tljax.progress import Track
 from tljax.report import comparison, run_page
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.page import Section
 from tljax.report.text import duration, spread
-from tljax.transfer import extract, fit_probe, predict_probs
-from tljax.transfer.config import make_config
-from tljax.transfer.finetuning import finetune
-from tljax.transfer.freeze import finetune_rules, label_variables, trainable_labels
-from tljax.transfer.prediction import predict
-from tljax.transfer.run import run_spec, with_head
+from tljax.transfer import (
+    FinetuneConfig,
+    Probe,
+    extract,
+    finetune,
+    finetune_rules,
+    fit_probe,
+    label_variables,
+    predict_probs,
+    trainable_labels,
+    with_probe,
+)
+from tljax.transfer.head import run_spec
+from tljax.transfer.prediction import predict_source
 
 Arm = Literal["700", "all", "tuned", "few"]
 FEW, FEW_FIRST, FEW_AT_ONCE = "few photos, probe", "few photos, probe first, then tuned", "few photos, all at once"
@@ -121,9 +125,10 @@ def one_backbone(
     start = time.perf_counter()
     chosen = np.flatnonzero(source.labels >= 0)
     computed = Counted(track)
-    features = extract(net, source, chosen, batch_size=config.batch_size, track=computed)
+    labelled = source.subset(chosen)
+    features = extract(net, labelled, batch_size=config.batch_size, cache=True, skip=True, track=computed)
     seconds = time.perf_counter() - start
-    lab = Lab(net, source, features.values, features.index, config)
+    lab = Lab(net, source, features.values, chosen[features.index], config)
     accuracy: dict[str, list[float]] = {}
     curves: dict[str, Any] = {}
     times: dict[str, float] = {"features": seconds, "features computed": computed.photos}
@@ -184,7 +189,7 @@ class Lab:
     index: np.ndarray
     config: Config
 
-    def probe(self, train: np.ndarray, test: np.ndarray, seed: int) -> tuple[float, Any, np.ndarray]:
+    def probe(self, train: np.ndarray, test: np.ndarray, seed: int) -> tuple[float, Probe, np.ndarray]:
         """(accuracy, probe, probabilities) of rows `test` after fitting on rows `train`."""
         labels = self.source.labels[self.index]
         probe = fit_probe(self.values[train], labels[train], classes=self.source.classes, seed=seed)
@@ -207,7 +212,7 @@ class Lab:
         shares = split(self.source, val_fraction=0.2, seed=seed, skip=unreadable)
         return np.searchsorted(self.index, shares["train"]), np.searchsorted(self.index, shares["val"])
 
-    def on_all(self, seed: int) -> tuple[float, Any, np.ndarray, np.ndarray]:
+    def on_all(self, seed: int) -> tuple[float, Probe, np.ndarray, np.ndarray]:
         """(accuracy, probe, probabilities of the test rows, test rows) of a probe on most photos."""
         train, test = self.rows(seed)
         return *self.probe(train, test, seed), test
@@ -216,7 +221,7 @@ class Lab:
         """Fine-tuning on most photos, from the probe."""
         train, test = self.rows(seed)
         probe = self.probe(train, test, seed)[1]
-        return self.tune({"kernel": probe.kernel, "bias": probe.bias}, train, test, seed, epochs=self.config.epochs)
+        return self.tune(probe, train, test, seed, epochs=self.config.epochs)
 
     def few(self, seed: int) -> dict[str, dict[str, Any]]:
         """On few photos: the probe; tuned from it; everything tuned at once from a random head."""
@@ -226,42 +231,30 @@ class Lab:
         start = time.perf_counter()
         accuracy, probe, _ = self.probe(train, test, seed)
         seconds, epochs = time.perf_counter() - start, self.config.few_epochs
-        head = {"kernel": probe.kernel, "bias": probe.bias}
-        chance = {"kernel": rng.normal(size=probe.kernel.shape) / len(probe.kernel) ** 0.5, "bias": 0 * probe.bias}
+        kernel = rng.normal(size=probe.kernel.shape) / len(probe.kernel) ** 0.5
+        chance = probe._replace(kernel=kernel, bias=0 * probe.bias)
         return {
             FEW: {"accuracy": accuracy, "seconds": seconds, "curve": []},
-            FEW_FIRST: self.tune(head, train, test, seed, epochs=epochs),
+            FEW_FIRST: self.tune(probe, train, test, seed, epochs=epochs),
             FEW_AT_ONCE: self.tune(chance, train, test, seed, epochs=epochs, freeze=(), depth_decay=1.0),
         }
 
-    def tune(
-        self, head: Mapping[str, np.ndarray], train: np.ndarray, test: np.ndarray, seed: int, **options: Any
-    ) -> dict[str, Any]:
+    def tune(self, head: Probe, train: np.ndarray, test: np.ndarray, seed: int, **options: Any) -> dict[str, Any]:
         """Accuracy, seconds, and the accuracy on the test photos after each epoch, of fine-tuning from a head."""
-        spec = run_spec(self.net.spec, self.source.classes, self.net.spec.input_size)
-        size = self.config.batch_size
-        options = make_config(model=spec.name, mode="finetune", seed=seed, batch_size=size, **options)
+        config = FinetuneConfig(batch_size=self.config.batch_size, **options)
+        photos, others = (self.source.subset(np.sort(self.index[rows])) for rows in (train, test))
         start = time.perf_counter()
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "run"
-            folder.mkdir()
-            shares = {"train": np.sort(self.index[train]), "val": np.sort(self.index[test])}
-            made = finetune(
-                with_head(self.net, spec, head), self.source, shares, options, folder,
-                tiny=False, track=untracked, asked=threading.Event(),
-            )  # fmt: skip
-            lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-            curve = [line["val_accuracy"] for line in lines if "val_accuracy" in line]
+        net, history = finetune(with_probe(self.net, head), photos, others, config=config, key=jax.random.key(seed))
         seconds = time.perf_counter() - start
-        probs, index, _ = predict(made, self.source, shares["val"], batch_size=size)
-        right = metrics.accuracy(probs.argmax(1), self.source.labels[index])
-        return {"accuracy": right, "seconds": seconds, "curve": curve}
+        probs, index, _ = predict_source(net, others, batch_size=config.batch_size)
+        curve = [line["val_accuracy"] for line in history if "val_accuracy" in line]
+        accuracy = metrics.accuracy(probs.argmax(1), others.labels[index])
+        return {"accuracy": accuracy, "seconds": seconds, "curve": curve}
 
     def trainable(self, freeze: Sequence[str] | None) -> int:
         """How many parameters fine-tuning changes."""
         spec = run_spec(self.net.spec, self.source.classes, self.net.spec.input_size)
-        head = np.zeros((spec.feature_dim, len(spec.classes)))
-        variables = with_head(self.net, spec, {"kernel": head, "bias": head[0]}).variables
+        variables = abstract_variables(spec)
         labels = label_variables(variables, finetune_rules(spec, freeze))
         chosen, _ = trees.partition(variables["params"], labels["params"], trainable_labels(labels))
         return sum(leaf.size for leaf in jax.tree.leaves(chosen))
@@ -287,7 +280,7 @@ class Lab:
             "feature_maps": [(name, np.asarray(maps[name][0])) for name in shown],
             "wrong": [
                 {
-                    "image": picture(source, int(self.index[test[row]])),
+                    "image": source.picture(int(self.index[test[row]])),
                     "file": source.files[self.index[test[row]]],
                     "true": source.classes[labels[row]],
                     "predicted": source.classes[probs[row].argmax()],
@@ -297,12 +290,6 @@ class Lab:
             ],
         }
         return run_page.sections(record)
-
-
-def picture(source: Source, i: int) -> np.ndarray:
-    """The i-th picture, uint8 (h, w, 3)."""
-    data = source.read(i)
-    return decode(data) if isinstance(data, bytes) else data
 
 
 def findings(results: Results) -> list[str]:

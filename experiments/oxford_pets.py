@@ -109,9 +109,10 @@ def backbone_features(
     models: list[str], source: Source, chosen: np.ndarray, track: Track
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Network -> (n, D) features of the n photos that can be read, and the places of these."""
-    by_network = {name: extract(load_network(name), source, chosen, track=track) for name in models}
+    photos = source.subset(chosen)
+    by_network = {name: extract(load_network(name), photos, cache=True, skip=True, track=track) for name in models}
     first = next(iter(by_network.values()))
-    return {name: one.values for name, one in by_network.items()}, first.index
+    return {name: one.values for name, one in by_network.items()}, chosen[first.index]
 
 
 def one_seed(

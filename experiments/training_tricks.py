@@ -230,7 +230,7 @@ def compare(arm: Arm, seeds: int, *, timed: bool) -> dict[str, Any]:
 def pictures(arm: Arm, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """(n, 64) inputs and (n,) labels to "train", "val" and "test" on."""
     source = open_source("digits")
-    values = np.stack([source.read(i)[..., 0].reshape(-1) for i in range(len(source.files))]) / np.float32(255)
+    values = np.stack([source.picture(i)[..., 0].reshape(-1) for i in range(len(source.files))]) / np.float32(255)
     shares = split(source, val_fraction=0.2, seed=seed)
     rng = np.random.default_rng(seed)
     order = rng.permutation(shares["train"])

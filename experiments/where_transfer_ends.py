@@ -23,8 +23,6 @@ The small preset takes a minute.
 import itertools
 import math
 import re
-import tempfile
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -46,16 +44,14 @@ from tljax.data.splits import split
 from tljax.metrics import interval
 from tljax.models.network import Network
 from tljax.models.statistics import with_moments
-from tljax.progress import Track, untracked
+from tljax.progress import Track
 from tljax.report import comparison
 from tljax.report.blocks import Card, Figure, Row, Table, Text
 from tljax.report.page import Section
 from tljax.report.text import percent, spread
-from tljax.transfer import fit_probe, predict_probs
-from tljax.transfer.config import make_config
-from tljax.transfer.finetuning import finetune
-from tljax.transfer.prediction import predict
-from tljax.transfer.run import run_spec, with_head
+from tljax.transfer import FinetuneConfig, extract, finetune, fit_probe, predict_probs, with_probe
+from tljax.transfer.config import TINY_LR
+from tljax.transfer.prediction import predict_source
 
 PIXELS, FINETUNED, CHOSEN = "pixels", "fine-tuned", "stage chosen by folds"
 RANDOM = "random "
@@ -211,10 +207,7 @@ def as_floats(images: np.ndarray) -> jax.Array:
 
 def shortest(source: Source, index: np.ndarray) -> int:
     """The short side of the first picture, in pixels."""
-    from tljax.data.images import decode
-
-    picture = source.read(int(index[0]))
-    return min((decode(picture) if isinstance(picture, bytes) else picture).shape[:2])
+    return min(source.picture(int(index[0])).shape[:2])
 
 
 def frechet(of_batches: Sequence[dict[str, tuple[np.ndarray, np.ndarray]]]) -> dict[str, float]:
@@ -294,19 +287,13 @@ def tune(net: Network, source: Source, config: Config, size: int, seed: int) -> 
     train = stratified(train, source.labels, size, seed) if size < len(train) else train
     tiny = shortest(source, train) <= TINY
     net = net.replace(spec=replace(net.spec, input_size=TINY_SIZE if tiny else net.spec.input_size))
-    features = tljax.transfer.extract(net, source, train, batch_size=config.batch_size)
+    photos, others = source.subset(train), source.subset(test)
+    features = extract(net, photos, batch_size=config.batch_size, cache=True)
     probe = fit_probe(features.values, features.labels, classes=source.classes, seed=seed)
-    spec = run_spec(net.spec, source.classes, net.spec.input_size)
-    head = with_head(net, spec, {"kernel": probe.kernel, "bias": probe.bias})
-    options = make_config(model=net.spec.name, mode="finetune", epochs=config.epochs, seed=seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "run"
-        folder.mkdir()
-        shares = {"train": train, "val": test[:1]}  # nothing is chosen on it
-        never = threading.Event()  # asked to stop
-        made = finetune(head, source, shares, options, folder, tiny=tiny, track=untracked, asked=never)
-    probs, index, _ = predict(made, source, test, batch_size=config.batch_size)
-    return metrics.accuracy(probs.argmax(1), source.labels[index])
+    options = FinetuneConfig(epochs=config.epochs, lr=TINY_LR if tiny else None, flip=not tiny)
+    tuned, _ = finetune(with_probe(net, probe), photos, config=options, key=jax.random.key(seed))
+    probs, index, _ = predict_source(tuned, others, batch_size=config.batch_size)
+    return metrics.accuracy(probs.argmax(1), others.labels[index])
 
 
 def gathered(runs: Sequence[dict[str, float]]) -> dict[str, list[float]]:

@@ -22,10 +22,16 @@ ROWS = (
     ("cli",),
 )
 """A module imports from its own row and from those above. `tljax/__init__.py`, which imports on first use, is apart."""
-LEARNING = ("augment", "features", "finetuning", "freeze", "logistic", "prediction", "probe", "train_step")
+LEARNING = (
+    *("augment", "features", "finetuning", "freeze", "head", "history", "hooks", "logistic", "prediction", "probe"),
+    "train_step",
+)
 MACHINERY = (
     *("tljax.files", "tljax.distributed.join", "tljax.distributed.watch"),
-    *(f"tljax.transfer.{name}" for name in ("checkpoint", "metrics_log", "preemption", "resume", "run_folder")),
+    *(
+        f"tljax.transfer.{name}"
+        for name in ("checkpoint", "metrics_log", "preemption", "resume", "run_folder", "training")
+    ),
     *("orbax", "signal", "threading"),
 )
 OWN_NETWORKS = ("experiments/training_tricks.py",)

@@ -171,13 +171,13 @@ def features(net: Network, row: Row, context: Context) -> Work:
     """Features of photos on disk, with nothing cached but the files by the system."""
     folder = context.photos[str(row.count)]
     source = open_source(folder)
-    index = [source.keys.index(name) for name in context.files(folder)]
+    photos = source.subset([source.keys.index(name) for name in context.files(folder)])
 
     def check() -> dict[str, list[float]]:
-        few = tljax.transfer.extract(net, source, index[:8], cache=None, batch_size=8)
+        few = tljax.transfer.extract(net, photos.subset(range(8)), skip=True, batch_size=8)
         return {"features": few.values.mean(0).tolist()}
 
-    return Work(lambda: tljax.transfer.extract(net, source, index, cache=None), check)
+    return Work(lambda: tljax.transfer.extract(net, photos, skip=True), check)
 
 
 def train(row: Row, context: Context) -> Work:
