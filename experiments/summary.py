@@ -3,7 +3,7 @@
     python -m experiments.summary                  from experiments/results/*.json
     python -m experiments.summary --collect out    takes over out/*/results.json first
 
-An experiment says what it found by its functions `findings` and `drawings`, which see nothing but its results.
+An experiment says what it found by `findings` and `drawings`, which see nothing but its results.
 """
 
 import importlib
@@ -61,9 +61,9 @@ def main(config: Config) -> None:
     """Takes results over, and writes the README and its figures."""
     results = FOLDER / "results"
     for name in EXPERIMENTS if config.collect else ():
-        found = Path(config.collect) / name / "results.json"
-        if found.is_file():
-            save(results / f"{name}.json", portable(json.loads(found.read_text("utf-8"))))
+        path = Path(config.collect) / name / "results.json"
+        if path.is_file():
+            save(results / f"{name}.json", portable(json.loads(path.read_text("utf-8"))))
     if config.collect and not any(results.glob("*.json")):
         raise InputError(f'no NAME/results.json in "{config.collect}", NAME being an experiment')
     for name in EXPERIMENTS:

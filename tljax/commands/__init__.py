@@ -7,6 +7,7 @@ from typing import Any
 
 import tyro
 
+from tljax.compilation import keep_compiled
 from tljax.progress import Track, tracking
 
 
@@ -57,13 +58,4 @@ class SharedCommand(Command):
 
 Images = tyro.conf.Positional[tuple[str, ...]]
 
-
-def start_jax() -> None:
-    """Keeps what XLA compiles in the cache folder, or in $JAX_COMPILATION_CACHE_DIR: a second run starts quickly."""
-    import jax
-
-    from tljax.weights.fetch import cache_dir
-
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+start_jax = keep_compiled
