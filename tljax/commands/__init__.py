@@ -7,7 +7,6 @@ from typing import Any
 
 import tyro
 
-from tljax.compilation import keep_compiled
 from tljax.progress import Track, tracking
 
 
@@ -57,5 +56,3 @@ class SharedCommand(Command):
 
 
 Images = tyro.conf.Positional[tuple[str, ...]]
-
-start_jax = keep_compiled
