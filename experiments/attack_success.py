@@ -106,13 +106,7 @@ def photographs(net: Any, config: Config) -> tuple[np.ndarray, np.ndarray]:
     chosen = np.random.default_rng(config.seed).permutation(len(source.files))
     feed = batches(source, np.sort(chosen[: 2 * config.count]), net.spec, batch_size=config.batch_size)
     images = np.concatenate([batch.images[batch.mask] for batch in feed])[: config.count]
-    return images, top_classes(net, images, config.batch_size)
-
-
-def top_classes(net: Any, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """The most likely class of each uint8 image."""
-    classes = [net.scores(net.variables, as_floats(part)).argmax(-1) for part in parts(images, batch_size)]
-    return np.concatenate([np.asarray(c) for c in classes])
+    return images, synth.probabilities(net, images).argmax(-1)
 
 
 def one_attack(
@@ -129,7 +123,7 @@ def one_attack(
     made = in_batches(run, images, labels, config.batch_size)
     seconds = time.perf_counter() - start
     saved = np.stack([through_png(image) for image in np.asarray(synth.to_bytes(made))])
-    answers = top_classes(net, saved, config.batch_size)
+    answers = synth.probabilities(net, saved).argmax(-1)
     change = (saved.astype(float) - images) / 255
     won = answers == labels if options.get("targeted") else answers != labels
     l2 = np.sqrt((change**2).sum((1, 2, 3)))

@@ -30,7 +30,7 @@ from tljax.report import figures
 from tljax.report.blocks import Figure, Text
 from tljax.report.page import Section
 from tljax.report.text import percent
-from tljax.synth import default_judges, uncropped
+from tljax.synth import default_judges
 from tljax.transfer.run import load_network
 
 
@@ -91,7 +91,7 @@ def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: C
     fooled, counted = dict.fromkeys(nets, 0), dict.fromkeys(nets, 0)
     for number, batch in enumerate(batches(source, np.sort(chosen), net.spec, batch_size=config.batch_size)):
         clean = batch.images[batch.mask]
-        before = {name: answers(judge, clean) for name, judge in nets.items()}
+        before = {name: synth.probabilities(judge, clean).argmax(-1) for name, judge in nets.items()}
         classes = len(net.spec.classes)
         targets = (before[maker] + 1 + np.random.default_rng([config.seed, number]).integers(0, classes - 1)) % classes
         labels = targets if targeted else before[maker]
@@ -107,17 +107,11 @@ def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: C
         )
         pixels = np.asarray(synth.to_bytes(made))
         for name, judge in nets.items():
-            after = answers(judge, pixels)
+            after = synth.probabilities(judge, pixels).argmax(-1)
             alike = before[name] == before[maker]
             fooled[name] += int((after == targets).sum() if targeted else (alike & (after != before[name])).sum())
             counted[name] += len(clean) if targeted else int(alike.sum())
     return [fooled[name] / counted[name] if counted[name] else None for name in nets]
-
-
-def answers(net: Any, images: np.ndarray) -> np.ndarray:
-    """The most likely class of each uint8 image, brought to the network's resolution without a crop."""
-    images = np.stack([uncropped(image, net.spec) for image in images])
-    return np.asarray(net.scores(net.variables, jnp.asarray(images, jnp.float32) / 255).argmax(-1))
 
 
 def findings(results: Results) -> list[str]:
