@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 
 from tljax.errors import InputError
-from tljax.files import replacing
+from tljax.files import replacing, write_text
 
 FOLDER = Path(__file__).parent
 EXPERIMENTS = (
@@ -70,15 +70,13 @@ def main(config: Config) -> None:
         for stem, drawing in drawn(name).items():
             with replacing(results / f"{name}-{stem}.png") as part:
                 drawing.figure.savefig(part, dpi=80, facecolor="white", metadata={"Software": None})
-    with replacing(FOLDER / "README.md") as part:
-        part.write_text(readme(), encoding="utf-8")
+    write_text(FOLDER / "README.md", readme())
 
 
 def save(path: Path, document: dict[str, Any]) -> None:
     """Writes results on one line for each entry at the top, which keeps differences readable and the file short."""
     lines = ",\n".join(f'"{key}": {json.dumps(value)}' for key, value in document.items())
-    with replacing(path) as part:
-        part.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    write_text(path, f"{{\n{lines}\n}}\n")
 
 
 def portable(document: dict[str, Any]) -> dict[str, Any]:

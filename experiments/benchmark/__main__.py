@@ -35,7 +35,7 @@ from tljax import progress
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.errors import InputError
-from tljax.files import check_out, replacing
+from tljax.files import check_out, write_text
 
 NEEDED = {**dict.fromkeys((TORCH, PAGES, COMPILE), "torchvision"), FLAX: "flax", KERAS: "keras"}
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
@@ -138,8 +138,7 @@ def before(out: Path) -> dict[str, Any]:
 
 def write(out: Path, document: dict[str, Any]) -> None:
     """Everything that OUT holds."""
-    with replacing(out / "table.md") as part:
-        part.write_text(page.markdown(document), encoding="utf-8")
+    write_text(out / "table.md", page.markdown(document))
     page.write(out, benchmark.__doc__.splitlines()[0], document)
 
 
