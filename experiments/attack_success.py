@@ -15,26 +15,25 @@ that 100 photos take on 2 CPU cores. The small preset takes half a minute.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import program
-from tljax import progress, synth
+from experiments import Experiment, Results, program
+from tljax import synth
 from tljax.data.loader import batches
 from tljax.data.png import through_png
 from tljax.data.sources import image_source
-from tljax.files import write_folder
+from tljax.progress import Track
 from tljax.report.blocks import Table, Text
-from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import percent
 from tljax.synth import default_judges
 from tljax.transfer.run import load_network
 
-QUESTION = "How often does each attack succeed within the same budget?"
 TARGETED = {
     "fgsm": {"eps": 4 / 255},
     "mi_fgsm": {"eps": 4 / 255, "steps": 40},
@@ -73,35 +72,32 @@ class Config:
     """Four photos, few steps, the smallest network here: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Attacks, reads back, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Attacks, and reads the files back."""
     targeted, untargeted = {name: TARGETED[name] for name in config.attacks}, UNTARGETED
     if config.small:
         smallest = [config.model, *default_judges([config.model])][-1]
         config = replace(config, count=4, batch_size=4, model=smallest)
         targeted = {"fgsm": TARGETED["fgsm"], "pgd": {"eps": 4 / 255, "steps": 5}}
         untargeted = {"pgd": {"steps": 3}}
-    out = write_folder(config.out, overwrite=True)
     net = load_network(config.model)
-    images, seen = photographs(net, config)
+    images, first_guesses = photographs(net, config)
     rng = np.random.default_rng(config.seed)
     classes = len(net.spec.classes)
-    targets = (seen + rng.integers(1, classes, len(seen))) % classes
+    targets = (first_guesses + rng.integers(1, classes, len(first_guesses))) % classes
     rows = {}
-    with progress.tracking() as track:
-        for name, options in track(targeted.items(), "targeted attacks", len(targeted)):
-            count = config.l2_count if options.get("norm") == "l2" else config.count
-            options = {**options, "targeted": True}
-            rows[name] = one_attack(net, images[:count], targets[:count], name, options, config)
-        standing = {}
-        for name, options in track(untargeted.items(), "untargeted attacks", len(untargeted)):
-            options = {**options, "eps": config.eps}
-            standing[name] = 1 - one_attack(net, images, seen, name, options, config)["success"]
-        if not config.small:
-            standing |= foolbox_peer(net, images, seen, config, untargeted["pgd"]["steps"])
-    document = {"config": config.__dict__, "targeted": rows, "untargeted still right": standing}
-    write_experiment(out, QUESTION, document, findings=findings(document), drawings={}, sections=sections(document))
-    return document
+    for name, options in track(targeted.items(), "targeted attacks", len(targeted)):
+        count = config.l2_count if options.get("norm") == "l2" else config.count
+        options = {**options, "targeted": True}
+        rows[name] = one_attack(net, images[:count], targets[:count], name, options, config)
+    standing = {}
+    for name, options in track(untargeted.items(), "untargeted attacks", len(untargeted)):
+        options = {**options, "eps": config.eps}
+        standing[name] = 1 - one_attack(net, images, first_guesses, name, options, config)["success"]
+    if not config.small:
+        standing |= foolbox_peer(net, images, first_guesses, config, untargeted["pgd"]["steps"])
+    results = {"config": config.__dict__, "targeted": rows, "untargeted still right": standing}
+    return results, sections(results)
 
 
 def photographs(net: Any, config: Config) -> tuple[np.ndarray, np.ndarray]:
@@ -110,13 +106,7 @@ def photographs(net: Any, config: Config) -> tuple[np.ndarray, np.ndarray]:
     chosen = np.random.default_rng(config.seed).permutation(len(source.files))
     feed = batches(source, np.sort(chosen[: 2 * config.count]), net.spec, batch_size=config.batch_size)
     images = np.concatenate([batch.images[batch.mask] for batch in feed])[: config.count]
-    return images, top_classes(net, images, config.batch_size)
-
-
-def top_classes(net: Any, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """The most likely class of each uint8 image."""
-    found = [net.scores(net.variables, as_floats(part)).argmax(-1) for part in parts(images, batch_size)]
-    return np.concatenate([np.asarray(c) for c in found])
+    return images, synth.probabilities(net, images).argmax(-1)
 
 
 def one_attack(
@@ -133,9 +123,9 @@ def one_attack(
     made = in_batches(run, images, labels, config.batch_size)
     seconds = time.perf_counter() - start
     saved = np.stack([through_png(image) for image in np.asarray(synth.to_bytes(made))])
-    seen = top_classes(net, saved, config.batch_size)
+    answers = synth.probabilities(net, saved).argmax(-1)
     change = (saved.astype(float) - images) / 255
-    won = seen == labels if options.get("targeted") else seen != labels
+    won = answers == labels if options.get("targeted") else answers != labels
     l2 = np.sqrt((change**2).sum((1, 2, 3)))
     result = {
         "photos": len(images),
@@ -183,7 +173,7 @@ def as_floats(images: np.ndarray) -> jax.Array:
     return jnp.asarray(images, jnp.float32) / 255
 
 
-def sections(document: dict[str, Any]) -> list[Section]:
+def sections(results: Results) -> list[Section]:
     """The page."""
     targeted = [
         (
@@ -197,11 +187,11 @@ def sections(document: dict[str, Any]) -> list[Section]:
             ),
             f"{row['seconds']:.0f}",
         )
-        for name, row in document["targeted"].items()
+        for name, row in results["targeted"].items()
     ]
     columns = ["attack", "photos", "success", "largest change, 255ths", "mean L2", "mean L2 before rounding", "seconds"]
-    standing = [(name, percent(share)) for name, share in document["untargeted still right"].items()]
-    eps = document["config"]["eps"]
+    standing = [(name, percent(share)) for name, share in results["untargeted still right"].items()]
+    eps = results["config"]["eps"]
     return [
         Section("To a random target", [Text("Success counted from PNG files, read back."), Table(columns, targeted)]),
         Section(
@@ -211,10 +201,10 @@ def sections(document: dict[str, Any]) -> list[Section]:
     ]
 
 
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
-    config = document["config"]
-    targeted = document["targeted"]
+    config = results["config"]
+    targeted = results["targeted"]
     near = {name: row for name, row in targeted.items() if row.get("mean l2 before rounding") is None}
     reached = "; ".join(f"{name} {percent(row['success'])}" for name, row in near.items())
     far = {name: row for name, row in targeted.items() if name not in near}
@@ -223,7 +213,7 @@ def findings(document: dict[str, Any]) -> list[str]:
         f"({row['photos']} photos, {percent(row['success'])})"
         for name, row in far.items()
     )
-    standing = "; ".join(f"{name} {percent(share)}" for name, share in document["untargeted still right"].items())
+    standing = "; ".join(f"{name} {percent(share)}" for name, share in results["untargeted still right"].items())
     return [
         f"{config['model']}, {config['count']} photos, to a random target: {reached}.",
         *([f"Mean L2 of the files that succeed: {lengths}."] if far else []),
@@ -231,5 +221,7 @@ def findings(document: dict[str, Any]) -> list[str]:
     ]
 
 
+EXPERIMENT = Experiment(__doc__, Config, main, findings)
+
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

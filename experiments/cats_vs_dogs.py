@@ -16,11 +16,8 @@ Time on two CPU cores and 2,005 photos: half a minute a backbone for the probes,
 fine-tuning on all.
 """
 
-import json
-import tempfile
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,30 +26,35 @@ import jax
 import numpy as np
 
 import tljax
-from experiments import program
-from tljax import metrics, progress, trees
-from tljax.data.images import decode
+from experiments import Experiment, Results, program
+from tljax import metrics, trees
 from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
-from tljax.files import write_folder
-from tljax.models.network import Network
+from tljax.metrics import interval
+from tljax.models.network import Network, abstract_variables
+from tljax.progress import Track
 from tljax.report import comparison, run_page
 from tljax.report.blocks import Figure, Table, Text
-from tljax.report.experiment import write_experiment
-from tljax.report.measures import interval
 from tljax.report.page import Section
 from tljax.report.text import duration, spread
 from tljax.synth import default_judges
-from tljax.transfer import extract, fit_probe, predict_probs
-from tljax.transfer.config import make_config
-from tljax.transfer.finetuning import finetune
-from tljax.transfer.freeze import finetune_rules, label_variables, trainable_labels
-from tljax.transfer.prediction import predict
-from tljax.transfer.run import run_spec, with_head
+from tljax.transfer import (
+    FinetuneConfig,
+    Probe,
+    extract,
+    finetune,
+    finetune_rules,
+    fit_probe,
+    label_variables,
+    predict_probs,
+    trainable_labels,
+    with_probe,
+)
+from tljax.transfer.head import run_spec
+from tljax.transfer.prediction import predict_source
 
-QUESTION = "Cats or dogs: how good are frozen features, and when is fine-tuning worth it?"
 Arm = Literal["700", "all", "tuned", "few"]
 FEW, FEW_FIRST, FEW_AT_ONCE = "few photos, probe", "few photos, probe first, then tuned", "few photos, all at once"
 TRIED = "700 photos, 100 to test"
@@ -90,34 +92,24 @@ class Config:
     """Few photos, one network, two seeds: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Trains, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Trains every arm on every backbone."""
     models = list(config.models) or default_judges(())
     if config.small:
         config = replace(config, arms=("all", "few"), seeds=2, few=12, few_epochs=1, test=12, batch_size=4)
         models = models[-1:]
-    out = write_folder(config.out, overwrite=True)
     source = open_source(config.data)
     if config.small:
         source = some_photos(source, 60)
-    document: dict[str, Any] = {"config": asdict(config), "models": models, "backbones": {}}
+    results: dict[str, Any] = {"config": asdict(config), "models": models, "backbones": {}}
     pages: list[Section] = []
-    with progress.tracking() as track:
-        for number, name in enumerate(models):
-            net = tljax.load_pretrained(name)
-            found, curves, shown = one_backbone(net, source, config, main=number == 0, track=track)
-            document["backbones"][name] = found
-            if number == 0:
-                document["curves"], pages = curves, shown
-    write_experiment(
-        out,
-        QUESTION,
-        document,
-        findings=findings(document),
-        drawings=drawings(document),
-        sections=[*sections(document), *pages],
-    )
-    return document
+    for number, name in enumerate(models):
+        net = tljax.load_pretrained(name)
+        measured, curves, shown = one_backbone(net, source, config, main=number == 0, track=track)
+        results["backbones"][name] = measured
+        if number == 0:
+            results["curves"], pages = curves, shown
+    return results, [*sections(results), *pages]
 
 
 def some_photos(source: Source, count: int) -> Source:
@@ -127,15 +119,16 @@ def some_photos(source: Source, count: int) -> Source:
 
 
 def one_backbone(
-    net: Network, source: Source, config: Config, *, main: bool, track: progress.Track
+    net: Network, source: Source, config: Config, *, main: bool, track: Track
 ) -> tuple[dict[str, Any], dict[str, Any], list[Section]]:
     """Accuracies and costs of one backbone; for the main one also curves and what the page shows of it."""
     start = time.perf_counter()
     chosen = np.flatnonzero(source.labels >= 0)
     computed = Counted(track)
-    features = extract(net, source, chosen, batch_size=config.batch_size, track=computed)
+    labelled = source.subset(chosen)
+    features = extract(net, labelled, batch_size=config.batch_size, cache=True, skip=True, track=computed)
     seconds = time.perf_counter() - start
-    lab = Lab(net, source, features.values, features.index, config)
+    lab = Lab(net, source, features.values, chosen[features.index], config)
     accuracy: dict[str, list[float]] = {}
     curves: dict[str, Any] = {}
     times: dict[str, float] = {"features": seconds, "features computed": computed.photos}
@@ -160,20 +153,20 @@ def one_backbone(
             times[name] = runs[0][name]["seconds"]
             curves[name] = [run[name]["curve"] for run in runs]
     trainable = {"probe": (net.spec.feature_dim + 1) * len(source.classes), "tuned": lab.trainable(None)}
-    found = {
+    measured = {
         "photos": len(features.index),
         "skipped": len(features.skipped),
         "accuracy": accuracy,
         "seconds": times,
         "trainable": {**trainable, "all at once": lab.trainable(())},
     }
-    return found, {name: runs for name, runs in curves.items() if runs[0]}, pages
+    return measured, {name: runs for name, runs in curves.items() if runs[0]}, pages
 
 
 class Counted:
     """A `track` that counts the photos that pass."""
 
-    def __init__(self, track: progress.Track):
+    def __init__(self, track: Track):
         self.track, self.photos = track, 0
 
     def __call__(self, items: Any, description: str, total: int) -> Any:
@@ -196,7 +189,7 @@ class Lab:
     index: np.ndarray
     config: Config
 
-    def probe(self, train: np.ndarray, test: np.ndarray, seed: int) -> tuple[float, Any, np.ndarray]:
+    def probe(self, train: np.ndarray, test: np.ndarray, seed: int) -> tuple[float, Probe, np.ndarray]:
         """(accuracy, probe, probabilities) of rows `test` after fitting on rows `train`."""
         labels = self.source.labels[self.index]
         probe = fit_probe(self.values[train], labels[train], classes=self.source.classes, seed=seed)
@@ -219,7 +212,7 @@ class Lab:
         shares = split(self.source, val_fraction=0.2, seed=seed, skip=unreadable)
         return np.searchsorted(self.index, shares["train"]), np.searchsorted(self.index, shares["val"])
 
-    def on_all(self, seed: int) -> tuple[float, Any, np.ndarray, np.ndarray]:
+    def on_all(self, seed: int) -> tuple[float, Probe, np.ndarray, np.ndarray]:
         """(accuracy, probe, probabilities of the test rows, test rows) of a probe on most photos."""
         train, test = self.rows(seed)
         return *self.probe(train, test, seed), test
@@ -228,7 +221,7 @@ class Lab:
         """Fine-tuning on most photos, from the probe."""
         train, test = self.rows(seed)
         probe = self.probe(train, test, seed)[1]
-        return self.tune({"kernel": probe.kernel, "bias": probe.bias}, train, test, seed, epochs=self.config.epochs)
+        return self.tune(probe, train, test, seed, epochs=self.config.epochs)
 
     def few(self, seed: int) -> dict[str, dict[str, Any]]:
         """On few photos: the probe; tuned from it; everything tuned at once from a random head."""
@@ -238,42 +231,30 @@ class Lab:
         start = time.perf_counter()
         accuracy, probe, _ = self.probe(train, test, seed)
         seconds, epochs = time.perf_counter() - start, self.config.few_epochs
-        head = {"kernel": probe.kernel, "bias": probe.bias}
-        chance = {"kernel": rng.normal(size=probe.kernel.shape) / len(probe.kernel) ** 0.5, "bias": 0 * probe.bias}
+        kernel = rng.normal(size=probe.kernel.shape) / len(probe.kernel) ** 0.5
+        chance = probe._replace(kernel=kernel, bias=0 * probe.bias)
         return {
             FEW: {"accuracy": accuracy, "seconds": seconds, "curve": []},
-            FEW_FIRST: self.tune(head, train, test, seed, epochs=epochs),
+            FEW_FIRST: self.tune(probe, train, test, seed, epochs=epochs),
             FEW_AT_ONCE: self.tune(chance, train, test, seed, epochs=epochs, freeze=(), depth_decay=1.0),
         }
 
-    def tune(
-        self, head: Mapping[str, np.ndarray], train: np.ndarray, test: np.ndarray, seed: int, **options: Any
-    ) -> dict[str, Any]:
+    def tune(self, head: Probe, train: np.ndarray, test: np.ndarray, seed: int, **options: Any) -> dict[str, Any]:
         """Accuracy, seconds, and the accuracy on the test photos after each epoch, of fine-tuning from a head."""
-        spec = run_spec(self.net.spec, self.source.classes, self.net.spec.input_size)
-        size = self.config.batch_size
-        options = make_config(model=spec.name, mode="finetune", seed=seed, batch_size=size, **options)
+        config = FinetuneConfig(batch_size=self.config.batch_size, **options)
+        photos, others = (self.source.subset(np.sort(self.index[rows])) for rows in (train, test))
         start = time.perf_counter()
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "run"
-            folder.mkdir()
-            shares = {"train": np.sort(self.index[train]), "val": np.sort(self.index[test])}
-            made = finetune(
-                with_head(self.net, spec, head), self.source, shares, options, folder,
-                tiny=False, track=progress.untracked, asked=threading.Event(),
-            )  # fmt: skip
-            lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-            curve = [line["val_accuracy"] for line in lines if "val_accuracy" in line]
+        net, history = finetune(with_probe(self.net, head), photos, others, config=config, key=jax.random.key(seed))
         seconds = time.perf_counter() - start
-        probs, index, _ = predict(made, self.source, shares["val"], batch_size=size)
-        right = metrics.accuracy(probs.argmax(1), self.source.labels[index])
-        return {"accuracy": right, "seconds": seconds, "curve": curve}
+        probs, index, _ = predict_source(net, others, batch_size=config.batch_size)
+        curve = [line["val_accuracy"] for line in history if "val_accuracy" in line]
+        accuracy = metrics.accuracy(probs.argmax(1), others.labels[index])
+        return {"accuracy": accuracy, "seconds": seconds, "curve": curve}
 
     def trainable(self, freeze: Sequence[str] | None) -> int:
         """How many parameters fine-tuning changes."""
         spec = run_spec(self.net.spec, self.source.classes, self.net.spec.input_size)
-        head = np.zeros((spec.feature_dim, len(spec.classes)))
-        variables = with_head(self.net, spec, {"kernel": head, "bias": head[0]}).variables
+        variables = abstract_variables(spec)
         labels = label_variables(variables, finetune_rules(spec, freeze))
         chosen, _ = trees.partition(variables["params"], labels["params"], trainable_labels(labels))
         return sum(leaf.size for leaf in jax.tree.leaves(chosen))
@@ -285,8 +266,8 @@ class Lab:
         labels = source.labels[self.index[test]]
         sure = np.where(probs.argmax(1) != labels, probs.max(1), 0)
         worst = [row for row in np.argsort(-sure)[:8] if sure[row]]
-        seen = next(iter(batches(source, self.index[test[:1]], net.spec, batch_size=1))).images
-        maps = net.intermediates(net.variables, seen.astype(np.float32) / 255)
+        images = next(iter(batches(source, self.index[test[:1]], net.spec, batch_size=1))).images
+        maps = net.intermediates(net.variables, images.astype(np.float32) / 255)
         names = list(maps)
         shown = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, 4).astype(int))]
         record = {
@@ -295,11 +276,11 @@ class Lab:
             "labels": labels,
             "l2": probe.l2,
             "l2_path": probe.path,
-            "photo": seen[0],
+            "photo": images[0],
             "feature_maps": [(name, np.asarray(maps[name][0])) for name in shown],
             "wrong": [
                 {
-                    "image": picture(source, int(self.index[test[row]])),
+                    "image": source.picture(int(self.index[test[row]])),
                     "file": source.files[self.index[test[row]]],
                     "true": source.classes[labels[row]],
                     "predicted": source.classes[probs[row].argmax()],
@@ -311,20 +292,14 @@ class Lab:
         return run_page.sections(record)
 
 
-def picture(source: Source, i: int) -> np.ndarray:
-    """The i-th picture, uint8 (h, w, 3)."""
-    data = source.read(i)
-    return decode(data) if isinstance(data, bytes) else data
-
-
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
     lines = []
-    for name, found in document["backbones"].items():
-        said = [f"{arm} {spread(*interval(values))}" for arm, values in found["accuracy"].items()]
-        lines.append(f"{name}, {found['photos']:,} photos: {'; '.join(said)}.")
-    accuracy = document["backbones"][document["models"][0]]["accuracy"]
-    few = document["config"]["few"]
+    for name, measured in results["backbones"].items():
+        accuracies = [f"{arm} {spread(*interval(values))}" for arm, values in measured["accuracy"].items()]
+        lines.append(f"{name}, {measured['photos']:,} photos: {'; '.join(accuracies)}.")
+    accuracy = results["backbones"][results["models"][0]]["accuracy"]
+    few = results["config"]["few"]
     pairs = {
         f"On {few} photos, probe first, then tuned, less all at once under a random head": (FEW_FIRST, FEW_AT_ONCE),
         f"On {few} photos, probe first, then tuned, less the probe alone": (FEW_FIRST, FEW),
@@ -338,20 +313,18 @@ def findings(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+def drawings(results: Results) -> dict[str, Figure]:
     """The figures, from what results.json holds."""
-    first = document["models"][0]
-    rows = dict(document["backbones"][first]["accuracy"])
-    for name in document["models"][1:]:
-        accuracy = document["backbones"][name]["accuracy"]
+    first = results["models"][0]
+    rows = dict(results["backbones"][first]["accuracy"])
+    for name in results["models"][1:]:
+        accuracy = results["backbones"][name]["accuracy"]
         arm = ALL if ALL in accuracy else next(iter(accuracy))
         rows[f"{name}: {arm}"] = accuracy[arm]
     alt = f"Accuracy over seeds; of {first} where no network is named"
     made = {"arms": Figure(comparison.dots(rows, xlabel="accuracy"), alt)}
     lines = {
-        arm: (np.arange(1, len(runs[0]) + 1), np.array(runs))
-        for arm, runs in document["curves"].items()
-        if arm != TUNED
+        arm: (np.arange(1, len(runs[0]) + 1), np.array(runs)) for arm, runs in results["curves"].items() if arm != TUNED
     }
     if lines:
         figure = comparison.curves(lines, xlabel="epoch", title="Accuracy on photos not trained on")
@@ -361,12 +334,12 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
     return made
 
 
-def sections(document: dict[str, Any]) -> list[Section]:
+def sections(results: Results) -> list[Section]:
     """What the page shows besides the main backbone's own sections."""
     rows, costs = [], []
-    for name, found in document["backbones"].items():
-        rows += [(name, arm, spread(*interval(values))) for arm, values in found["accuracy"].items()]
-        times, trainable = found["seconds"], found["trainable"]
+    for name, measured in results["backbones"].items():
+        rows += [(name, arm, spread(*interval(values))) for arm, values in measured["accuracy"].items()]
+        times, trainable = measured["seconds"], measured["trainable"]
         words = f"features of {times['features computed']:,} photos"
         costs.append((name, words, duration(times["features"]), ""))
         for arm, seconds in times.items():
@@ -385,5 +358,7 @@ def sections(document: dict[str, Any]) -> list[Section]:
     ]
 
 
+EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)
+
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

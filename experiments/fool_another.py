@@ -14,26 +14,24 @@ README.md; the small preset takes half a minute.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import program
-from tljax import progress, synth
+from experiments import Experiment, Results, program
+from tljax import synth
 from tljax.data.loader import batches
 from tljax.data.sources import image_source
-from tljax.files import write_folder
+from tljax.progress import Track
 from tljax.report import figures
 from tljax.report.blocks import Figure, Text
-from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import percent
-from tljax.synth import default_judges, uncropped
+from tljax.synth import default_judges
 from tljax.transfer.run import load_network
-
-QUESTION = "Does an adversarial image made on one network fool another?"
 
 
 @dataclass(frozen=True)
@@ -60,35 +58,23 @@ class Config:
     """Four photos, two networks, few steps, untargeted: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Makes, judges, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Makes images on every network, and lets all of them judge."""
     names, aims = list(config.models) or default_judges(()), ("untargeted", "targeted")
     if config.small:
         config, names = replace(config, count=4, batch_size=4, steps=3), names[:1] + names[1:][-1:]
         aims = aims[:1]
-    out = write_folder(config.out, overwrite=True)
     nets = {name: load_network(name) for name in names}
     matrices = {}
-    with progress.tracking() as track:
-        for aim in aims:
-            for method in ("pgd", "mi_fgsm"):
-                values = [
-                    row(nets, name, method, aim == "targeted", config) for name in track(names, method, len(names))
-                ]
-                matrices[f"{method}, {aim}"] = values
-    document = {"config": config.__dict__, "networks": names, "matrices": matrices}
-    write_experiment(
-        out,
-        QUESTION,
-        document,
-        findings=findings(document),
-        drawings=drawings(document),
-        sections=[Section("How it was measured", [Text(told(config))])],
-    )
-    return document
+    for aim in aims:
+        for method in ("pgd", "mi_fgsm"):
+            values = [row(nets, name, method, aim == "targeted", config) for name in track(names, method, len(names))]
+            matrices[f"{method}, {aim}"] = values
+    results = {"config": config.__dict__, "networks": names, "matrices": matrices}
+    return results, [Section("How it was measured", [Text(in_words(config))])]
 
 
-def told(config: Config) -> str:
+def in_words(config: Config) -> str:
     """The settings in words."""
     return (
         f"L∞ {255 * config.eps:g}/255, {config.steps} steps, {config.count} photos. Untargeted: of the photos that "
@@ -105,10 +91,10 @@ def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: C
     fooled, counted = dict.fromkeys(nets, 0), dict.fromkeys(nets, 0)
     for number, batch in enumerate(batches(source, np.sort(chosen), net.spec, batch_size=config.batch_size)):
         clean = batch.images[batch.mask]
-        seen = {name: answers(judge, clean) for name, judge in nets.items()}
+        before = {name: synth.probabilities(judge, clean).argmax(-1) for name, judge in nets.items()}
         classes = len(net.spec.classes)
-        targets = (seen[maker] + 1 + np.random.default_rng([config.seed, number]).integers(0, classes - 1)) % classes
-        labels = targets if targeted else seen[maker]
+        targets = (before[maker] + 1 + np.random.default_rng([config.seed, number]).integers(0, classes - 1)) % classes
+        labels = targets if targeted else before[maker]
         made = getattr(synth, method)(
             net.scores,
             net.variables,
@@ -121,23 +107,17 @@ def row(nets: dict[str, Any], maker: str, method: str, targeted: bool, config: C
         )
         pixels = np.asarray(synth.to_bytes(made))
         for name, judge in nets.items():
-            now = answers(judge, pixels)
-            alike = seen[name] == seen[maker]
-            fooled[name] += int((now == targets).sum() if targeted else (alike & (now != seen[name])).sum())
+            after = synth.probabilities(judge, pixels).argmax(-1)
+            alike = before[name] == before[maker]
+            fooled[name] += int((after == targets).sum() if targeted else (alike & (after != before[name])).sum())
             counted[name] += len(clean) if targeted else int(alike.sum())
     return [fooled[name] / counted[name] if counted[name] else None for name in nets]
 
 
-def answers(net: Any, images: np.ndarray) -> np.ndarray:
-    """The most likely class of each uint8 image, brought to the network's resolution without a crop."""
-    images = np.stack([uncropped(image, net.spec) for image in images])
-    return np.asarray(net.scores(net.variables, jnp.asarray(images, jnp.float32) / 255).argmax(-1))
-
-
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence for each matrix."""
-    lines, names = [], document["networks"]
-    for title, values in document["matrices"].items():
+    lines, names = [], results["networks"]
+    for title, values in results["matrices"].items():
         shares, own = np.array(values, float), np.eye(len(names), dtype=bool)  # None becomes nan
         others = np.where(own, -1, np.nan_to_num(shares))
         maker, judge = np.unravel_index(np.argmax(others), others.shape)
@@ -155,15 +135,17 @@ def mean_of(shares: np.ndarray) -> str:
     return percent(counted.mean()) if len(counted) else "none that counts"
 
 
-def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+def drawings(results: Results) -> dict[str, Figure]:
     """The figures, from what results.json holds."""
-    names, made = document["networks"], {}
-    for title, values in document["matrices"].items():
+    names, made = results["networks"], {}
+    for title, values in results["matrices"].items():
         figure = figures.transfer_matrix(np.array(values, float), names, names)
         alt = f"How often images made on one network fool another: {title}"
         made[title.replace(", ", "-")] = Figure(figure, alt, title)
     return made
 
 
+EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)
+
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

@@ -27,22 +27,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import program
-from tljax import progress, synth
+from experiments import Experiment, Results, program
+from tljax import synth
 from tljax.data.images import read_photo
 from tljax.data.png import file_stem, read_png, save_png
 from tljax.errors import InputError
-from tljax.files import write_folder
 from tljax.models.network import Network
+from tljax.progress import Track
 from tljax.report import figures, synth_page
 from tljax.report.blocks import Figure, Picture, Pictures, Table, Text
-from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import percent
 from tljax.synth import PixelObjective, default_judges, top_class
 from tljax.transfer.run import load_network
 
-QUESTION = "What does a network's ideal cat look like, and what does another network say?"
 CAT, ZEBRA, RETRIEVER = 284, 340, 207
 PLAIN = synth.PixelRecipe(cross_entropy=1.0, total_variation=0.0)
 
@@ -75,34 +73,23 @@ class Config:
     """Few steps on small pictures, one judge: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Makes, judges, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Makes every picture, and asks every network."""
     names = list(config.judges) or default_judges([config.model])
     if config.small:
         config = replace(config, pixel_steps=4, fourier_steps=2, photo_steps=4, size=64)
         if names:  # the smallest one makes, and this one judges
             config, names = replace(config, model=names[-1]), [config.model]
-    out = write_folder(config.out, overwrite=True)
     net = load_network(config.model, folded=False)
     start = time.perf_counter()
-    with progress.tracking() as track:
-        steps = from_noise(net, config, track) + from_photo(net, config, track)
+    steps = from_noise(net, config, track) + from_photo(net, config, track)
     seconds = time.perf_counter() - start
-    judged = judge(steps, {config.model: net, **{name: load_network(name) for name in names}}, out)
-    document = {"config": asdict(config), "judges": names, "steps": judged, "seconds": seconds}
-    pictures = {step["file"]: read_png(out / step["file"]) for step in judged}
-    write_experiment(
-        out,
-        QUESTION,
-        document,
-        findings=findings(document),
-        drawings=drawings(document),
-        sections=sections(document, pictures),
-    )
-    return document
+    judged = judge(steps, {config.model: net, **{name: load_network(name) for name in names}}, folder)
+    results = {"config": asdict(config), "judges": names, "steps": judged, "seconds": seconds}
+    return results, sections(results, folder)
 
 
-def from_noise(net: Network, config: Config, track: progress.Track) -> list[dict[str, Any]]:
+def from_noise(net: Network, config: Config, track: Track) -> list[dict[str, Any]]:
     """The lesson's three pictures from noise, and ours: {title, way, class, image (uint8)} each."""
     made = []
     for title, way, classes, options in (
@@ -110,7 +97,7 @@ def from_noise(net: Network, config: Config, track: progress.Track) -> list[dict
         ("pixels + total variation", "the lesson's", (CAT, ZEBRA), {"method": "pixel", "steps": config.pixel_steps}),
         ("Fourier", "ours", (CAT, ZEBRA), {"steps": config.fourier_steps}),
     ):
-        found = synth.dream(
+        dreamt = synth.dream(
             net.scores,
             net.variables,
             classes,
@@ -119,21 +106,21 @@ def from_noise(net: Network, config: Config, track: progress.Track) -> list[dict
             track=track,
             **options,
         )
-        for target, image in zip(classes, np.asarray(synth.to_bytes(found.images)), strict=True):
+        for target, image in zip(classes, np.asarray(synth.to_bytes(dreamt.images)), strict=True):
             made.append(
                 {"title": f"noise to {net.spec.classes[target]}, {title}", "way": way, "class": target, "image": image}
             )
     return made
 
 
-def from_photo(net: Network, config: Config, track: progress.Track) -> list[dict[str, Any]]:
+def from_photo(net: Network, config: Config, track: Track) -> list[dict[str, Any]]:
     """The photo, what the lesson's way makes of it, and what PGD within 4/255 does."""
     path, target = config.photo, CAT
     if not path:
         path, target = str(Path(find_spec("skimage").origin).parent / "data" / "chelsea.png"), RETRIEVER
     original = read_photo(path, net.spec)
-    seen, _ = top_class(net, original)
-    if seen == target:
+    first_guess, _ = top_class(net, original)
+    if first_guess == target:
         raise InputError(f'the network already sees "{net.spec.classes[target]}" in "{path}": give another --photo')
     floats = jnp.asarray(original[None], jnp.float32) / 255
     objective = PixelObjective((net.scores,), None, replace(PLAIN, contrast=1.0))
@@ -155,24 +142,24 @@ def from_photo(net: Network, config: Config, track: progress.Track) -> list[dict
         targeted=True,
         key=jax.random.key(config.seed),
     )
-    start, goal_name = net.spec.classes[seen], net.spec.classes[target]
+    name, wanted = net.spec.classes[first_guess], net.spec.classes[target]
     lesson, ours = (np.asarray(synth.to_bytes(images))[0] for images in (objective.images(moved.params), attacked))
-    words = f"{start} to {goal_name}"
+    words = f"{name} to {wanted}"
     return [
-        {"title": f"the photo of {start}", "way": "photo", "class": target, "image": original},
+        {"title": f"the photo of {name}", "way": "photo", "class": target, "image": original},
         {"title": f"{words}, gradient descent", "way": "the lesson's", "class": target, "image": lesson},
         {"title": f"{words}, PGD within 4/255", "way": "ours", "class": target, "image": ours},
     ]
 
 
-def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], out: Path) -> list[dict[str, Any]]:
-    """Saves each picture as PNG and asks every network about its file: the steps with file, said and change."""
+def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Saves each picture as PNG and asks every network about its file: the steps with file, opinions and change."""
     classes = next(iter(nets.values())).spec.classes
-    files = [save_png(out / f"{i}-{file_stem(step['title'])}.png", step["image"]) for i, step in enumerate(steps)]
-    said = synth.judge(nets, [read_png(file) for file in files], [str(step["class"]) for step in steps])
+    files = [save_png(folder / f"{i}-{file_stem(step['title'])}.png", step["image"]) for i, step in enumerate(steps)]
+    opinions = synth.judge(nets, [read_png(file) for file in files], [str(step["class"]) for step in steps])
     photo = next(step["image"] for step in steps if step["way"] == "photo").astype(float)
     judged = []
-    for step, file, answers in zip(steps, files, said, strict=True):
+    for step, file, answers in zip(steps, files, opinions, strict=True):
         change = (step["image"] - photo) / 255 if step["image"].shape == photo.shape else None
         from_it = change is not None and " to " in step["title"] and not step["title"].startswith("noise")
         judged.append(
@@ -181,21 +168,21 @@ def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], out: Path) -> l
                 "way": step["way"],
                 "class": classes[step["class"]],
                 "file": Path(file).name,
-                "said": answers,
+                "opinions": answers,
                 **({"linf": float(np.abs(change).max()), "l2": float((change**2).sum() ** 0.5)} if from_it else {}),
             }
         )
     return judged
 
 
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
-    lines, maker = [], document["config"]["model"]
-    for step in document["steps"]:
-        own = step["said"][maker]
+    lines, maker = [], results["config"]["model"]
+    for step in results["steps"]:
+        own = step["opinions"][maker]
         others = "; ".join(
             f"{name} {percent(answer['prob'])}, rank {answer['rank']}"
-            for name, answer in step["said"].items()
+            for name, answer in step["opinions"].items()
             if name != maker
         )
         change = f" (changed by at most {255 * step['linf']:.0f}/255, L2 {step['l2']:.2f})" if "linf" in step else ""
@@ -205,27 +192,25 @@ def findings(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+def drawings(results: Results) -> dict[str, Figure]:
     """The figure, from what results.json holds."""
-    names = [document["config"]["model"], *document["judges"]]
-    values = np.array([[step["said"][name]["prob"] for name in names] for step in document["steps"]])
-    titles = [f"{step['title']} [{step['way']}]" for step in document["steps"]]
+    names = [results["config"]["model"], *results["judges"]]
+    values = np.array([[step["opinions"][name]["prob"] for name in names] for step in results["steps"]])
+    titles = [f"{step['title']} [{step['way']}]" for step in results["steps"]]
     figure = figures.transfer_matrix(values, titles, names, letters=70, ylabel="")
     return {"opinions": Figure(figure, "The probability of the wanted class, by picture and by network")}
 
 
-def sections(document: dict[str, Any], pictures: dict[str, np.ndarray]) -> list[Section]:
+def sections(results: Results, folder: Path) -> list[Section]:
     """What the page shows besides."""
-    maker = document["config"]["model"]
+    pictures = {step["file"]: read_png(folder / step["file"]) for step in results["steps"]}
+    maker = results["config"]["model"]
     shown, by_class = [], {}
-    for step in document["steps"]:
+    for step in results["steps"]:
         by_class.setdefault(step["class"] if step["title"].startswith("noise") else "photo", []).append(step)
     for name, steps in by_class.items():
         title = "From a photo" if name == "photo" else f"{name}, from noise"
-        cards = [
-            Picture(pictures[step["file"]], step["title"], step["title"], f"{step['way']} · {said(step, maker)}", True)
-            for step in steps
-        ]
+        cards = [card(step, pictures[step["file"]], maker) for step in steps]
         blocks: list[Any] = [Pictures(cards, "large")]
         if name == "photo":
             first, *others = (pictures[step["file"]] for step in steps)
@@ -237,17 +222,20 @@ def sections(document: dict[str, Any], pictures: dict[str, np.ndarray]) -> list[
         shown.append(Section(title, blocks))
     rows = [
         (step["title"], name, percent(answer["prob"]), answer["rank"])
-        for step in document["steps"]
-        for name, answer in step["said"].items()
+        for step in results["steps"]
+        for name, answer in step["opinions"].items()
     ]
     words = Text(f"Made on {maker}; rank 1 is the network's first answer of 1,000.")
     return [*shown, Section("Every opinion", [words, Table(["picture", "network", "probability", "rank"], rows)])]
 
 
-def said(step: dict[str, Any], maker: str) -> str:
-    """The maker's opinion in words."""
-    return f"{percent(step['said'][maker]['prob'])} says its maker"
+def card(step: dict[str, Any], picture: np.ndarray, maker: str) -> Picture:
+    """A picture with its maker's opinion."""
+    words = f"{step['way']} · {percent(step['opinions'][maker]['prob'])} says its maker"
+    return Picture(picture, step["title"], step["title"], words, True)
 
+
+EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)
 
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

@@ -23,19 +23,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import program
-from tljax import progress
+from experiments import Experiment, Results, program
 from tljax.data.png import file_stem, read_png, save_png
-from tljax.files import write_folder
+from tljax.progress import Track
 from tljax.report import figures, synth_page
 from tljax.report.blocks import Figure, Table, Text
-from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.text import percent
 from tljax.synth import PixelRecipe, default_judges, dream, judge_ideals, to_bytes
 from tljax.transfer.run import load_network
 
-QUESTION = "Do other networks recognise an ideal image?"
 CLASSES = (284, 281, 340, 207, 292, 130, 963, 9, 417, 604, 386, 984, 985, 291, 96, 388, 949, 701, 973, 1)
 
 
@@ -63,43 +60,18 @@ class Config:
     """Two classes, few steps: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Makes, judges, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Makes images every way, and lets the other networks judge."""
     if config.small:
         config = replace(config, classes=config.classes[:2], steps=2, size=64, ways=("pixel + TV", "fourier"))
         smallest = default_judges(config.makers[:1])[-1:]
         if smallest:  # it makes, and the network that would have made judges
             config = replace(config, makers=tuple(smallest), judges=config.makers[:1])
-    out = write_folder(config.out, overwrite=True)
-    with progress.tracking() as track:
-        results = {way: one_way(way, config, out, track) for way in config.ways}
-    rows = [(way, *summary) for way, result in results.items() for summary in summaries(result["images"])]
-    sections = [
-        Section(
-            "What the judges say",
-            [
-                Text("The share of the classes that each judge puts first, and among its first five."),
-                Table(["way", "judge", "first", "top 5", "median rank"], rows),
-            ],
-        )
-    ]
-    sections += [Section(way, synth_page.ideal_blocks(result["images"])) for way, result in results.items()]
-    for result in results.values():
-        for image in result["images"]:
-            image.pop("image")
-    document = {"config": config.__dict__, "ways": results}
-    write_experiment(
-        out,
-        QUESTION,
-        document,
-        findings=findings(document),
-        drawings=drawings(document),
-        sections=sections,
-    )
-    return document
+    results = {"config": config.__dict__, "ways": {way: one_way(way, config, folder, track) for way in config.ways}}
+    return results, sections(results, folder)
 
 
-def one_way(way: str, config: Config, out: Path, track: progress.Track) -> dict[str, Any]:
+def one_way(way: str, config: Config, folder: Path, track: Track) -> dict[str, Any]:
     """The images of one way, with the maker's and the judges' opinions."""
     makers = config.makers if way == "fourier on three" else config.makers[:1]
     nets = {name: load_network(name, folded=False) for name in makers}
@@ -121,13 +93,14 @@ def one_way(way: str, config: Config, out: Path, track: progress.Track) -> dict[
     pixels = np.asarray(to_bytes(made.images))
     seconds = time.perf_counter() - start
     names = [nets[makers[0]].spec.classes[c] for c in config.classes]
-    folder = out / file_stem(way)
-    folder.mkdir()
-    files = [save_png(folder / f"{file_stem(n)}.png", image) for n, image in zip(names, pixels, strict=True)]
+    own_folder = folder / file_stem(way)
+    own_folder.mkdir()
+    files = [save_png(own_folder / f"{file_stem(n)}.png", image) for n, image in zip(names, pixels, strict=True)]
     judges = {name: load_network(name) for name in config.judges or default_judges(makers)}
     images = judge_ideals(nets, judges, [read_png(file) for file in files], [str(c) for c in config.classes])
     for image, name, file in zip(images, names, files, strict=True):
-        image |= {"class": name, "file": str(Path(file).relative_to(out))}
+        del image["image"]  # the file holds it
+        image |= {"class": name, "file": str(Path(file).relative_to(folder))}
     return {"makers": list(makers), "seconds": seconds, "images": images}
 
 
@@ -141,26 +114,45 @@ def summaries(images: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence for each way."""
     lines = []
-    for name, result in document["ways"].items():
-        said = "; ".join("{}: first {}, top 5 {}, median rank {}".format(*row) for row in summaries(result["images"]))
-        lines.append(f"{name} ({len(result['images'])} classes, {result['seconds']:.0f} s): {said}.")
+    for name, result in results["ways"].items():
+        shares = "; ".join("{}: first {}, top 5 {}, median rank {}".format(*row) for row in summaries(result["images"]))
+        lines.append(f"{name} ({len(result['images'])} classes, {result['seconds']:.0f} s): {shares}.")
     return lines
 
 
-def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+def drawings(results: Results) -> dict[str, Figure]:
     """The figure, from what results.json holds."""
-    judges = sorted({judge for way in document["ways"].values() for judge in way["images"][0]["judges"]})
+    judges = sorted({judge for way in results["ways"].values() for judge in way["images"][0]["judges"]})
     none = {"rank": np.nan}
     ranks = [
-        [[i["judges"].get(j, none)["rank"] for i in w["images"]] for j in judges] for w in document["ways"].values()
+        [[i["judges"].get(j, none)["rank"] for i in w["images"]] for j in judges] for w in results["ways"].values()
     ]
     first = np.where(np.isnan(ranks).any(-1), np.nan, np.mean(np.equal(ranks, 1), -1))
-    figure = figures.transfer_matrix(first, list(document["ways"]), judges, ylabel="made by")
+    figure = figures.transfer_matrix(first, list(results["ways"]), judges, ylabel="made by")
     return {"first": Figure(figure, "The share of ideal images that each judge puts first, by the way they were made")}
 
 
+def sections(results: Results, folder: Path) -> list[Section]:
+    """What the page shows besides."""
+    rows = [(way, *summary) for way, made in results["ways"].items() for summary in summaries(made["images"])]
+    opinions_of_judges = Section(
+        "What the judges say",
+        [
+            Text("The share of the classes that each judge puts first, and among its first five."),
+            Table(["way", "judge", "first", "top 5", "median rank"], rows),
+        ],
+    )
+    pictures = {
+        way: [{**image, "image": read_png(folder / image["file"])} for image in made["images"]]
+        for way, made in results["ways"].items()
+    }
+    return [opinions_of_judges, *(Section(way, synth_page.ideal_blocks(images)) for way, images in pictures.items())]
+
+
+EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)
+
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

@@ -17,27 +17,26 @@ takes half a minute.
 
 import time
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments import program
-from tljax import metrics, progress
+from experiments import Experiment, Results, program
+from tljax import metrics
 from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
-from tljax.files import write_folder
+from tljax.metrics import interval, top_confusions
+from tljax.progress import Track
 from tljax.report import comparison, figures
 from tljax.report.blocks import Figure, Table, Text
-from tljax.report.experiment import write_experiment
-from tljax.report.measures import interval, top_confusions
 from tljax.report.page import Section
 from tljax.report.text import percent, spread
 from tljax.synth import default_judges
 from tljax.transfer import extract, fit_probe, predict_probs
 from tljax.transfer.run import load_network
 
-QUESTION = "How many breeds can a frozen network tell apart, and from how few photos?"
 CATS = (
     *("abyssinian", "bengal", "birman", "bombay", "british_shorthair", "egyptian_mau"),
     *("maine_coon", "persian", "ragdoll", "russian_blue", "siamese", "sphynx"),
@@ -66,25 +65,22 @@ class Config:
     """Eight breeds, two networks, two seeds: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Measures, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Probes every network, and all together, for every seed."""
     models = list(config.models) or default_judges(())
     source = open_source(config.data)
     if config.small:
         config, models = replace(config, shots=(1,), seeds=2), [models[0], models[-1]]
         source = some_classes(source, 8)
-    out = write_folder(config.out, overwrite=True)
     began = time.perf_counter()
     chosen = np.flatnonzero(source.labels >= 0)
-    with progress.tracking() as track:
-        features, readable = backbone_features(models, source, chosen, track)
-        if len(models) > 1:
-            features[TOGETHER] = np.concatenate([unit_rows(values) for values in features.values()], 1)
-        measured = [
-            one_seed(features, source, readable, config, seed)
-            for seed in track(range(config.seeds), "seeds", config.seeds)
-        ]
-    document = {
+    features, readable = backbone_features(models, source, chosen, track)
+    if len(models) > 1:
+        features[TOGETHER] = np.concatenate([unit_rows(values) for values in features.values()], 1)
+    measured = [
+        one_seed(features, source, readable, config, seed) for seed in track(range(config.seeds), "seeds", config.seeds)
+    ]
+    results = {
         "config": asdict(config),
         "models": models,
         "classes": list(source.classes),
@@ -95,15 +91,7 @@ def main(config: Config) -> dict[str, Any]:
         "confusion": sum(one["confusion"] for one in measured).tolist(),
         "seconds": time.perf_counter() - began,
     }
-    write_experiment(
-        out,
-        QUESTION,
-        document,
-        findings=findings(document),
-        drawings=drawings(document),
-        sections=sections(document),
-    )
-    return document
+    return results, sections(results)
 
 
 def some_classes(source: Source, count: int) -> Source:
@@ -119,12 +107,13 @@ def some_classes(source: Source, count: int) -> Source:
 
 
 def backbone_features(
-    models: list[str], source: Source, chosen: np.ndarray, track: progress.Track
+    models: list[str], source: Source, chosen: np.ndarray, track: Track
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Network -> (n, D) features of the n photos that can be read, and the places of these."""
-    found = {name: extract(load_network(name), source, chosen, track=track) for name in models}
-    first = next(iter(found.values()))
-    return {name: one.values for name, one in found.items()}, first.index
+    photos = source.subset(chosen)
+    by_network = {name: extract(load_network(name), photos, cache=True, skip=True, track=track) for name in models}
+    first = next(iter(by_network.values()))
+    return {name: one.values for name, one in by_network.items()}, chosen[first.index]
 
 
 def one_seed(
@@ -139,27 +128,27 @@ def one_seed(
     kinds = np.array([name.lower().replace(" ", "_") in CATS for name in source.classes]).astype(np.int32)[labels]
     classes = len(source.classes)
 
-    def probs(name: str, some: np.ndarray) -> np.ndarray:
+    def fit_and_predict(name: str, some: np.ndarray) -> np.ndarray:
         probe = fit_probe(features[name][some], labels[some], classes=classes, seed=seed)
         return predict_probs(probe, features[name][test])
 
-    def matrix(found: np.ndarray) -> np.ndarray:
-        return metrics.confusion(found.argmax(1), labels[test], classes)
+    def matrix(probs: np.ndarray) -> np.ndarray:
+        return metrics.confusion(probs.argmax(1), labels[test], classes)
 
     first = next(iter(features))
-    on_all = {name: probs(name, train) for name in features}
+    on_all = {name: fit_and_predict(name, train) for name in features}
     result = {
         "photos": {"train": len(train), "test": len(test)},
         "confusion": matrix(on_all[first]),
         "shots": {name: {} for name in features if name in (first, TOGETHER)},
     }
     if len(features) > 1:
-        on_all[VOTES] = np.mean([found for name, found in on_all.items() if name != TOGETHER], 0)
-    result["breeds"] = {name: metrics.balanced_accuracy(matrix(found)) for name, found in on_all.items()}
+        on_all[VOTES] = np.mean([probs for name, probs in on_all.items() if name != TOGETHER], 0)
+    result["breeds"] = {name: metrics.balanced_accuracy(matrix(probs)) for name, probs in on_all.items()}
     for name, by_shots in result["shots"].items():
         for shots in config.shots:
-            found = probs(name, draw(train, labels, shots, seed))
-            by_shots[str(shots)] = metrics.balanced_accuracy(matrix(found))
+            probs = fit_and_predict(name, draw(train, labels, shots, seed))
+            by_shots[str(shots)] = metrics.balanced_accuracy(matrix(probs))
         by_shots[ALL] = result["breeds"][name]
     if 0 < kinds.mean() < 1:
         probe = fit_probe(features[first][train], kinds[train], classes=2, seed=seed)
@@ -180,47 +169,47 @@ def unit_rows(values: np.ndarray) -> np.ndarray:
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
 
 
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
-    main_name, photos = document["models"][0], document["photos"]
-    breeds, pets = document["breeds"], document["cat_or_dog"]
-    per_breed = photos["train"] / len(document["classes"])
+    main_name, photos = results["models"][0], results["photos"]
+    breeds, pets = results["breeds"], results["cat_or_dog"]
+    per_breed = photos["train"] / len(results["classes"])
     lines = [
         f"{main_name}, {per_breed:.3g} training photos a breed: {spread(*interval(breeds[main_name]))} of "
-        f"{len(document['classes'])} breeds ({len(breeds[main_name])} seeds, {photos['test']} test photos each)"
+        f"{len(results['classes'])} breeds ({len(breeds[main_name])} seeds, {photos['test']} test photos each)"
         + (f"; cat or dog {spread(*interval(pets))}." if pets else ".")
     ]
-    shots = document["shots"][main_name]
+    shots = results["shots"][main_name]
     few = ", ".join(f"{k}: {spread(*interval([run[k] for run in shots]))}" for k in shots[0])
     lines.append(f"Photos a breed and accuracy of {main_name}: {few}.")
     if TOGETHER in breeds:
-        best = max(document["models"], key=lambda name: np.mean(breeds[name]))
+        best = max(results["models"], key=lambda name: np.mean(breeds[name]))
         for name in (TOGETHER, VOTES):
             over = ", ".join(
                 f"{spread(*interval(np.subtract(breeds[name], breeds[one]))).replace(' %', '')} points over {one}"
                 for one in dict.fromkeys((main_name, best))
             )
             lines.append(
-                f"{len(document['models'])} networks, {name}: {spread(*interval(breeds[name]))} ({over}; paired)."
+                f"{len(results['models'])} networks, {name}: {spread(*interval(breeds[name]))} ({over}; paired)."
             )
         lines.append(f"The best single network is {best}: {spread(*interval(breeds[best]))}.")
-    worst = top_confusions(np.array(document["confusion"]), document["classes"], limit=3)
+    worst = top_confusions(np.array(results["confusion"]), results["classes"], limit=3)
     if worst:
         pairs = "; ".join(f"{true} for {taken} ({percent(share)})" for true, taken, _, share in worst)
         lines.append(f"Most often confused (true breed, what it is taken for, share of its photos): {pairs}.")
     return lines
 
 
-def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+def drawings(results: Results) -> dict[str, Figure]:
     """The figures, from what results.json holds."""
-    train = round(document["photos"]["train"] / len(document["classes"]))
+    train = round(results["photos"]["train"] / len(results["classes"]))
     lines = {}
-    for name, runs in document["shots"].items():
+    for name, runs in results["shots"].items():
         places = [train if key == ALL else int(key) for key in runs[0]]
         lines[name] = (places, np.array([list(run.values()) for run in runs]))
     return {
         "networks": Figure(
-            comparison.dots(document["breeds"], xlabel="mean per-class accuracy"),
+            comparison.dots(results["breeds"], xlabel="mean per-class accuracy"),
             "Accuracy on breeds of each network's features and of all together",
         ),
         "shots": Figure(
@@ -230,18 +219,18 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
     }
 
 
-def sections(document: dict[str, Any]) -> list[Section]:
+def sections(results: Results) -> list[Section]:
     """What the page shows besides."""
-    matrix = np.array(document["confusion"])
+    matrix = np.array(results["confusion"])
     worst = [
         (true, taken, count, percent(share))
-        for true, taken, count, share in top_confusions(matrix, document["classes"], limit=12)
+        for true, taken, count, share in top_confusions(matrix, results["classes"], limit=12)
     ]
-    rows = [(name, spread(*interval(values))) for name, values in document["breeds"].items()]
+    rows = [(name, spread(*interval(values))) for name, values in results["breeds"].items()]
     alt = "Confusion matrix of the breeds; the most frequent mistakes are listed as text"
     blocks = [
-        Text(f"Test photos of all seeds, {document['models'][0]}."),
-        Figure(figures.confusion(matrix, document["classes"]), alt),
+        Text(f"Test photos of all seeds, {results['models'][0]}."),
+        Figure(figures.confusion(matrix, results["classes"]), alt),
         Table(["True breed", "Taken for", "Photos", "of its breed"], worst) if worst else Text("No mistake at all."),
     ]
     return [
@@ -250,5 +239,7 @@ def sections(document: dict[str, Any]) -> list[Section]:
     ]
 
 
+EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)
+
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

@@ -3,7 +3,7 @@
     python -m experiments.summary                  from experiments/results/*.json
     python -m experiments.summary --collect out    takes over out/*/results.json first
 
-An experiment says what it found by its functions `findings` and `drawings`, which see nothing but its results.
+An experiment says what it found by `findings` and `drawings`, which see nothing but its results.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 
 from tljax.errors import InputError
-from tljax.files import replacing
+from tljax.files import replacing, write_text
 
 FOLDER = Path(__file__).parent
 EXPERIMENTS = (
@@ -61,24 +61,22 @@ def main(config: Config) -> None:
     """Takes results over, and writes the README and its figures."""
     results = FOLDER / "results"
     for name in EXPERIMENTS if config.collect else ():
-        found = Path(config.collect) / name / "results.json"
-        if found.is_file():
-            save(results / f"{name}.json", portable(json.loads(found.read_text("utf-8"))))
+        path = Path(config.collect) / name / "results.json"
+        if path.is_file():
+            save(results / f"{name}.json", portable(json.loads(path.read_text("utf-8"))))
     if config.collect and not any(results.glob("*.json")):
         raise InputError(f'no NAME/results.json in "{config.collect}", NAME being an experiment')
     for name in EXPERIMENTS:
         for stem, drawing in drawn(name).items():
             with replacing(results / f"{name}-{stem}.png") as part:
                 drawing.figure.savefig(part, dpi=80, facecolor="white", metadata={"Software": None})
-    with replacing(FOLDER / "README.md") as part:
-        part.write_text(readme(), encoding="utf-8")
+    write_text(FOLDER / "README.md", readme())
 
 
 def save(path: Path, document: dict[str, Any]) -> None:
     """Writes results on one line for each entry at the top, which keeps differences readable and the file short."""
     lines = ",\n".join(f'"{key}": {json.dumps(value)}' for key, value in document.items())
-    with replacing(path) as part:
-        part.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    write_text(path, f"{{\n{lines}\n}}\n")
 
 
 def portable(document: dict[str, Any]) -> dict[str, Any]:

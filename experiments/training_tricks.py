@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -31,19 +32,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from experiments import program
-from tljax import progress
+from experiments import Experiment, Results, program
 from tljax.data.sources import open_source
 from tljax.data.splits import split
-from tljax.files import write_folder
+from tljax.metrics import interval
+from tljax.progress import Track
 from tljax.report import comparison
 from tljax.report.blocks import Figure, Table, Text
-from tljax.report.experiment import write_experiment
-from tljax.report.measures import interval
 from tljax.report.page import Section
 from tljax.report.text import duration, spread
 
-QUESTION = "Which training tricks help, and by how much?"
 BATCH = 64
 INITS = {
     "uniform(-1, 1)": lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -1.0, 1.0),
@@ -193,8 +191,8 @@ class Config:
     """Two comparisons, two settings each, two epochs: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Trains, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Trains every setting of every comparison."""
     arms = {name: ARMS[name] for name in config.arms}
     if config.small:
         config = replace(config, seeds=2, timed="batch norm")
@@ -202,16 +200,11 @@ def main(config: Config) -> dict[str, Any]:
             name: replace(ARMS[name], settings=ARMS[name].settings[:2], rates=ARMS[name].rates[1:], epochs=2)
             for name in ("batch norm", "averaging")
         }
-    out = write_folder(config.out, overwrite=True)
-    results = {}
-    with progress.tracking() as track:
-        for name, arm in track(arms.items(), "comparisons", len(arms)):
-            results[name] = compare(arm, config.seeds, timed=name == config.timed)
-    document = {"config": asdict(config), "arms": results}
-    write_experiment(
-        out, QUESTION, document, findings=findings(document), drawings=drawings(document), sections=sections(document)
-    )
-    return document
+    compared = {}
+    for name, arm in track(arms.items(), "comparisons", len(arms)):
+        compared[name] = compare(arm, config.seeds, timed=name == config.timed)
+    results = {"config": asdict(config), "arms": compared}
+    return results, sections(results)
 
 
 def compare(arm: Arm, seeds: int, *, timed: bool) -> dict[str, Any]:
@@ -237,7 +230,7 @@ def compare(arm: Arm, seeds: int, *, timed: bool) -> dict[str, Any]:
 def pictures(arm: Arm, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """(n, 64) inputs and (n,) labels to "train", "val" and "test" on."""
     source = open_source("digits")
-    values = np.stack([source.read(i)[..., 0].reshape(-1) for i in range(len(source.files))]) / np.float32(255)
+    values = np.stack([source.picture(i)[..., 0].reshape(-1) for i in range(len(source.files))]) / np.float32(255)
     shares = split(source, val_fraction=0.2, seed=seed)
     rng = np.random.default_rng(seed)
     order = rng.permutation(shares["train"])
@@ -378,16 +371,16 @@ def chosen(setting: Setting, arm: Arm, run: dict[str, np.ndarray]) -> dict[str, 
     }
 
 
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
     lines = []
-    for name, arm in document["arms"].items():
+    for name, arm in results["arms"].items():
         (first, base), *others = arm["settings"].items()
         text = f"{name}: {first} {spread(*interval(base['test']))}"
-        for other, found in others:
-            gain = np.subtract(found["test"], base["test"])
+        for other, measured in others:
+            gain = np.subtract(measured["test"], base["test"])
             points = spread(*interval(gain)).replace(" %", "")
-            text += f"; {other} {spread(*interval(found['test']))} ({'+' if gain.mean() > 0 else ''}{points})"
+            text += f"; {other} {spread(*interval(measured['test']))} ({'+' if gain.mean() > 0 else ''}{points})"
         lines.append(text + ".")
         if "warm seconds one by one" in arm:
             together, single = arm["warm seconds together"], arm["warm seconds one by one"]
@@ -398,16 +391,16 @@ def findings(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+def drawings(results: Results) -> dict[str, Figure]:
     """The figures, from what results.json holds."""
     lines, rates = {}, {}
-    for name, arm in document["arms"].items():
-        curves = {setting: np.array(found["curve"]) for setting, found in arm["settings"].items()}
+    for name, arm in results["arms"].items():
+        curves = {setting: np.array(measured["curve"]) for setting, measured in arm["settings"].items()}
         lines[name] = {setting: (np.arange(1, curve.shape[1] + 1), curve) for setting, curve in curves.items()}
         if name in ("initialisation", "batch norm", "optimisers", "clipping", "depth"):
             rates[name] = {
-                setting: ([float(rate) for rate in found["by rate"]], np.array(list(found["by rate"].values())).T)
-                for setting, found in arm["settings"].items()
+                setting: ([float(rate) for rate in measured["by rate"]], np.array(list(measured["by rate"].values())).T)
+                for setting, measured in arm["settings"].items()
             }
     made = {
         "curves": Figure(
@@ -423,15 +416,17 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
     return made
 
 
-def sections(document: dict[str, Any]) -> list[Section]:
+def sections(results: Results) -> list[Section]:
     """What the page shows besides."""
     made = []
-    for name, arm in document["arms"].items():
-        rows = [(s, f"{found['rate']:g}", spread(*interval(found["test"]))) for s, found in arm["settings"].items()]
+    for name, arm in results["arms"].items():
+        rows = [(s, f"{best['rate']:g}", spread(*interval(best["test"]))) for s, best in arm["settings"].items()]
         words = f"{arm['question']} {arm['runs']} runs in one program: {duration(arm['seconds'])} with compiling."
         made.append(Section(name, [Text(words), Table(["setting", "best rate", "accuracy on test pictures"], rows)]))
     return made
 
 
+EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)
+
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

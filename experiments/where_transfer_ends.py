@@ -14,7 +14,7 @@ Expected: on photographs and textures the last stage beats pixels by 60 points a
 and of one size, pixels (97.6 %) beat the last stage (95.7 %), by 1.9 ± 1.5 points, paired over five seeds (± 2.2 if one
 allows for training sets that overlap). The stage that folds of the training pictures choose, an earlier one that keeps
 where things are, reaches 99.0 %: 3.3 ± 0.4 points over the last stage, but 1.4 ± 1.6 over pixels, which five seeds
-cannot tell from nought. Fine-tuning reaches 99.0 % over three seeds: 3.4 ± 1.4 over the last stage, 0.9 ± 2.1 over
+cannot tell from zero. Fine-tuning reaches 99.0 % over three seeds: 3.4 ± 1.4 over the last stage, 0.9 ± 2.1 over
 pixels, 0.3 ± 0.7 over the chosen stage. The distance orders the sets: pets, textures, digits.
 Time on two CPU cores: a quarter of an hour without fine-tuning; a fine-tuning run on all digits takes two minutes.
 The small preset takes a minute.
@@ -23,8 +23,6 @@ The small preset takes a minute.
 import itertools
 import math
 import re
-import tempfile
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -37,28 +35,24 @@ import jax.numpy as jnp
 import numpy as np
 
 import tljax
-from experiments import program
-from tljax import metrics, progress
+from experiments import Experiment, Results, program
+from tljax import metrics
 from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
-from tljax.files import write_folder
+from tljax.metrics import interval
 from tljax.models.network import Network
 from tljax.models.statistics import with_moments
+from tljax.progress import Track
 from tljax.report import comparison
 from tljax.report.blocks import Card, Figure, Row, Table, Text
-from tljax.report.experiment import write_experiment
-from tljax.report.measures import interval
 from tljax.report.page import Section
 from tljax.report.text import percent, spread
-from tljax.transfer import fit_probe, predict_probs
-from tljax.transfer.config import make_config
-from tljax.transfer.finetuning import finetune
-from tljax.transfer.prediction import predict
-from tljax.transfer.run import run_spec, with_head
+from tljax.transfer import FinetuneConfig, extract, finetune, fit_probe, predict_probs, with_probe
+from tljax.transfer.config import TINY_LR
+from tljax.transfer.prediction import predict_source
 
-QUESTION = "Where does transfer end?"
 PIXELS, FINETUNED, CHOSEN = "pixels", "fine-tuned", "stage chosen by folds"
 RANDOM = "random "
 OWN = "the set brings its own test pictures, so seeds vary only the folds, and intervals say nothing of other pictures"
@@ -101,39 +95,29 @@ class Config:
     """Digits only, few of them, two seeds: shows that it runs."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Measures, and writes OUT."""
+def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Section]]:
+    """Measures every representation of every set."""
     if config.small:
         config = replace(config, data=config.data[-1:], sizes=(40,), seeds=2, limit=120, every=8)
-    out = write_folder(config.out, overwrite=True)
     net = tljax.load_pretrained(config.model)
     if config.small:
         net = net.replace(spec=replace(net.spec, input_size=TINY_SIZE))
-    results = {}
-    with progress.tracking() as track:
-        for data in config.data:
-            source = open_source(data)
-            tuned = config.finetune if data in (config.finetune_data or config.data) else ()
-            results[Path(source.name).name] = one_set(net, source, replace(config, finetune=tuned), track)
-    document = {"config": asdict(config), "sets": results}
-    write_experiment(
-        out,
-        QUESTION,
-        document,
-        findings=findings(document),
-        drawings=drawings(document),
-        sections=sections(document),
-    )
-    return document
+    sets = {}
+    for data in config.data:
+        source = open_source(data)
+        tuned = config.finetune if data in (config.finetune_data or config.data) else ()
+        sets[Path(source.name).name] = one_set(net, source, replace(config, finetune=tuned), track)
+    results = {"config": asdict(config), "sets": sets}
+    return results, sections(results)
 
 
-def one_set(net: Network, source: Source, config: Config, track: progress.Track) -> dict[str, Any]:
+def one_set(net: Network, source: Source, config: Config, track: Track) -> dict[str, Any]:
     """Accuracies of every representation of one set, and its distance from photographs."""
     began = time.perf_counter()
     chosen = np.flatnonzero(source.labels >= 0)
     if len(chosen) > config.limit:
         chosen = np.sort(np.random.default_rng(0).permutation(chosen)[: config.limit])
-    rows, stages, distance = looked_at(net, source, chosen, config, track)
+    rows, stages, distance = representations(net, source, chosen, config, track)
     source = replace(source, labels=np.where(np.isin(np.arange(len(source.labels)), rows["index"]), source.labels, -1))
     runs = [
         one_draw(rows, source, config, seed)
@@ -163,8 +147,8 @@ def one_set(net: Network, source: Source, config: Config, track: progress.Track)
     }
 
 
-def looked_at(
-    net: Network, source: Source, chosen: np.ndarray, config: Config, track: progress.Track
+def representations(
+    net: Network, source: Source, chosen: np.ndarray, config: Config, track: Track
 ) -> tuple[dict[str, np.ndarray], list[str], dict[str, float]]:
     """Every representation of the pictures, (n, d) each with their "index"; the stages; the distance by layer."""
     nets = {"": tljax.for_inference(net)}
@@ -174,21 +158,21 @@ def looked_at(
     describe = {prefix: make_describe(one, stages, quarters=not prefix) for prefix, one in nets.items()}
     moments = jax.jit(lambda variables, images: with_moments(net.scores)(variables, as_floats(images))[1])
     parts: list[dict[str, np.ndarray]] = []
-    seen: list[Any] = []
+    of_batches: list[Any] = []
     feed = batches(source, chosen, net.spec, batch_size=config.batch_size)
     for batch in track(feed, f"{Path(source.name).name}: stages", -(-len(chosen) // config.batch_size)):
         part = {"index": batch.index}
         for prefix, one in nets.items():
             part |= {prefix + k: np.asarray(v) for k, v in describe[prefix](one.variables, batch.images).items()}
         parts.append({name: values[batch.mask] for name, values in part.items()})
-        if len(seen) * config.batch_size < 256:
-            found = moments(net.variables, batch.images)
-            seen.append({name: (m.mean[batch.mask], m.square[batch.mask]) for name, m in found.items()})
+        if len(of_batches) * config.batch_size < 256:
+            by_layer = moments(net.variables, batch.images)
+            of_batches.append({name: (m.mean[batch.mask], m.square[batch.mask]) for name, m in by_layer.items()})
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     small = replace(net.spec, input_size=min(SIDE, shortest(source, rows["index"])), crop_pct=1.0)
     plain = [b.images[b.mask] for b in batches(source, rows["index"], small, batch_size=config.batch_size)]
     rows[PIXELS] = np.concatenate(plain).reshape(len(rows["index"]), -1) / np.float32(255)
-    return rows, stages, frechet(seen)
+    return rows, stages, frechet(of_batches)
 
 
 def stage_names(maps: dict[str, Any]) -> list[str]:
@@ -202,16 +186,16 @@ def make_describe(net: Network, stages: Sequence[str], *, quarters: bool) -> Cal
 
     @jax.jit
     def describe(variables, images):
-        maps, found = net.intermediates(variables, as_floats(images)), OrderedDict()  # a dict would come out sorted
+        maps, means = net.intermediates(variables, as_floats(images)), OrderedDict()  # a dict would come out sorted
         for stage in stages:
             x = maps[stage]
-            found[stage] = x.mean((1, 2))
+            means[stage] = x.mean((1, 2))
             if not quarters:
                 continue
             half = (x.shape[1] + 1) // 2, (x.shape[2] + 1) // 2  # of an odd map, the middle is in both halves
             tops, lefts = (x[:, : half[0]], x[:, -half[0] :]), (slice(0, half[1]), slice(-half[1], None))
-            found[f"{stage}, quarters"] = jnp.concatenate([t[:, :, w].mean((1, 2)) for t in tops for w in lefts], -1)
-        return found
+            means[f"{stage}, quarters"] = jnp.concatenate([t[:, :, w].mean((1, 2)) for t in tops for w in lefts], -1)
+        return means
 
     return describe
 
@@ -223,13 +207,10 @@ def as_floats(images: np.ndarray) -> jax.Array:
 
 def shortest(source: Source, index: np.ndarray) -> int:
     """The short side of the first picture, in pixels."""
-    from tljax.data.images import decode
-
-    picture = source.read(int(index[0]))
-    return min((decode(picture) if isinstance(picture, bytes) else picture).shape[:2])
+    return min(source.picture(int(index[0])).shape[:2])
 
 
-def frechet(seen: Sequence[dict[str, tuple[np.ndarray, np.ndarray]]]) -> dict[str, float]:
+def frechet(of_batches: Sequence[dict[str, tuple[np.ndarray, np.ndarray]]]) -> dict[str, float]:
     """Per batch norm, the Frechet distance of its input to the training images, in deviations of these.
 
     Of two normal distributions with independent channels it is (mean - mean')^2 + (deviation - deviation')^2
@@ -237,8 +218,8 @@ def frechet(seen: Sequence[dict[str, tuple[np.ndarray, np.ndarray]]]) -> dict[st
     statistics stand for the training images, and the mean is taken over channels. {} without batch norm.
     """
     distances = {}
-    for name in seen[0] if seen else ():
-        mean, square = (np.concatenate([one[name][i] for one in seen]).mean(0, dtype=np.float64) for i in (0, 1))
+    for name in of_batches[0] if of_batches else ():
+        mean, square = (np.concatenate([one[name][i] for one in of_batches]).mean(0, dtype=np.float64) for i in (0, 1))
         deviation = np.sqrt(np.maximum(square - mean**2, 0))
         distances[name.removesuffix("/norm")] = float(np.mean(mean**2 + (deviation - 1) ** 2))
     return distances
@@ -279,7 +260,7 @@ def one_draw(rows: dict[str, np.ndarray], source: Source, config: Config, seed: 
 
 
 def padded(values: np.ndarray) -> np.ndarray:
-    """The features with columns of nought, to which a probe gives no weight: a few widths, so a few programs."""
+    """The features with columns of zeros, to which a probe gives no weight: a few widths, so a few programs."""
     width = next((width for width in (128, 512, 1280, 5120) if width >= values.shape[1]), values.shape[1])
     return np.pad(values, ((0, 0), (0, width - values.shape[1])))
 
@@ -306,19 +287,13 @@ def tune(net: Network, source: Source, config: Config, size: int, seed: int) -> 
     train = stratified(train, source.labels, size, seed) if size < len(train) else train
     tiny = shortest(source, train) <= TINY
     net = net.replace(spec=replace(net.spec, input_size=TINY_SIZE if tiny else net.spec.input_size))
-    features = tljax.transfer.extract(net, source, train, batch_size=config.batch_size)
+    photos, others = source.subset(train), source.subset(test)
+    features = extract(net, photos, batch_size=config.batch_size, cache=True)
     probe = fit_probe(features.values, features.labels, classes=source.classes, seed=seed)
-    spec = run_spec(net.spec, source.classes, net.spec.input_size)
-    head = with_head(net, spec, {"kernel": probe.kernel, "bias": probe.bias})
-    options = make_config(model=net.spec.name, mode="finetune", epochs=config.epochs, seed=seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "run"
-        folder.mkdir()
-        shares = {"train": train, "val": test[:1]}  # nothing is chosen on it
-        never = threading.Event()  # asked to stop
-        made = finetune(head, source, shares, options, folder, tiny=tiny, track=progress.untracked, asked=never)
-    probs, index, _ = predict(made, source, test, batch_size=config.batch_size)
-    return metrics.accuracy(probs.argmax(1), source.labels[index])
+    options = FinetuneConfig(epochs=config.epochs, lr=TINY_LR if tiny else None, flip=not tiny)
+    tuned, _ = finetune(with_probe(net, probe), photos, config=options, key=jax.random.key(seed))
+    probs, index, _ = predict_source(tuned, others, batch_size=config.batch_size)
+    return metrics.accuracy(probs.argmax(1), others.labels[index])
 
 
 def gathered(runs: Sequence[dict[str, float]]) -> dict[str, list[float]]:
@@ -326,54 +301,54 @@ def gathered(runs: Sequence[dict[str, float]]) -> dict[str, list[float]]:
     return {key: [run[key] for run in runs] for key in runs[0]}
 
 
-def findings(document: dict[str, Any]) -> list[str]:
+def findings(results: Results) -> list[str]:
     """What it found, a sentence each."""
     lines = []
-    for name, found in document["sets"].items():
-        stage = max(set(found["chosen"]), key=found["chosen"].count)
+    for name, measured in results["sets"].items():
+        stage = max(set(measured["chosen"]), key=measured["chosen"].count)
         arms = "; ".join(
             f"{arm}{f' (most often {stage})' if arm == CHOSEN else ''} {spread(*interval(values))}"
             f"{f' ({len(values)} seeds)' if arm == FINETUNED else ''}"
-            for arm, values in compared(found).items()
+            for arm, values in compared(measured).items()
         )
-        own = f" ({OWN})" if found.get("own split") else ""
-        lines.append(f"{name}, {found['train']} training pictures{own}: {arms}.")
-        paired = "; ".join(f"{words} {points(values)}" for words, values in pairs(found).items())
+        own = f" ({OWN})" if measured.get("own split") else ""
+        lines.append(f"{name}, {measured['train']} training pictures{own}: {arms}.")
+        paired = "; ".join(f"{words} {points(values)}" for words, values in pairs(measured).items())
         lines.append(f"{name}, paired, in points: {paired}.")
-    measured = {name: far(found) for name, found in document["sets"].items() if found["distance"]}
-    if measured:
-        order = ", ".join(f"{name} {measured[name]:.2f}" for name in sorted(measured, key=measured.get))
+    distances = {name: far(measured) for name, measured in results["sets"].items() if measured["distance"]}
+    if distances:
+        order = ", ".join(f"{name} {distances[name]:.2f}" for name in sorted(distances, key=distances.get))
         lines.append(f"Frechet distance from ImageNet's photos, mean over batch norms, in squared deviations: {order}.")
     return lines
 
 
-def compared(found: dict[str, Any]) -> dict[str, list[float]]:
+def compared(measured: dict[str, Any]) -> dict[str, list[float]]:
     """Pixels, the last stage, the chosen one and fine-tuning, where there was any: accuracies on all training pictures.
 
     The n-th value of each is that of the n-th seed, which draws the same training and test pictures for all of them.
     """
-    size = str(found["train"])
-    pixels, last, chosen = list(found["by_size"][size].items())[:3]
-    tuned = [(FINETUNED, found[FINETUNED][size])] if size in found[FINETUNED] else []
+    size = str(measured["train"])
+    pixels, last, chosen = list(measured["by_size"][size].items())[:3]
+    tuned = [(FINETUNED, measured[FINETUNED][size])] if size in measured[FINETUNED] else []
     return dict([pixels, last, chosen, *tuned])
 
 
-def pairs(found: dict[str, Any]) -> dict[str, np.ndarray]:
+def pairs(measured: dict[str, Any]) -> dict[str, np.ndarray]:
     """Each of what is compared less each before it, by seed, on the seeds that both have."""
-    arms = {arm.split(",")[0]: values for arm, values in compared(found).items()}
+    arms = {arm.split(",")[0]: values for arm, values in compared(measured).items()}
     return {
         f"{one} less {other}": np.array([a - b for a, b in zip(arms[one], arms[other], strict=False)])
         for other, one in itertools.combinations(arms, 2)
     }
 
 
-def widened(differences: Sequence[float], found: dict[str, Any]) -> float:
+def widened(differences: Sequence[float], measured: dict[str, Any]) -> float:
     """Half the interval of paired differences, allowing for seeds whose training sets overlap.
 
     Student's t takes seeds for independent; the variance of their mean is rather 1 / seeds + test / train times that
     of one (Nadeau and Bengio 2003, "Inference for the generalization error").
     """
-    return interval(differences).half * math.sqrt(1 + len(differences) * found["test"] / found["train"])
+    return interval(differences).half * math.sqrt(1 + len(differences) * measured["test"] / measured["train"])
 
 
 def points(differences: Sequence[float]) -> str:
@@ -381,31 +356,31 @@ def points(differences: Sequence[float]) -> str:
     return spread(*interval(differences)).removesuffix(" %")
 
 
-def far(found: dict[str, Any]) -> float:
+def far(measured: dict[str, Any]) -> float:
     """The distance of a set, over all batch norms."""
-    return float(np.mean(list(found["distance"].values())))
+    return float(np.mean(list(measured["distance"].values())))
 
 
-def drawings(document: dict[str, Any]) -> dict[str, Figure]:
+def drawings(results: Results) -> dict[str, Figure]:
     """The figures, from what results.json holds."""
     sizes, depths = {}, {}
-    for name, found in document["sets"].items():
+    for name, measured in results["sets"].items():
         lines = {}
-        for title in found["by_size"][str(found["train"])]:
-            values = np.array([of[title] for of in found["by_size"].values()])
+        for title in measured["by_size"][str(measured["train"])]:
+            values = np.array([of[title] for of in measured["by_size"].values()])
             lines["last stage" if title.startswith("last") else title.split(",")[0]] = (
-                [int(size) for size in found["by_size"]],
+                [int(size) for size in measured["by_size"]],
                 values.T,
             )
-        if found[FINETUNED]:
+        if measured[FINETUNED]:
             lines[FINETUNED] = (
-                [int(size) for size in found[FINETUNED]],
-                np.array(list(found[FINETUNED].values())).T,
+                [int(size) for size in measured[FINETUNED]],
+                np.array(list(measured[FINETUNED].values())).T,
             )
         sizes[name] = lines
-        by_stage, places = found["by_stage"], np.arange(len(found["stages"]))
+        by_stage, places = measured["by_stage"], np.arange(len(measured["stages"]))
         depths[name] = {
-            title: (places, np.array([by_stage[f"{start}{stage}{end}"] for stage in found["stages"]]).T)
+            title: (places, np.array([by_stage[f"{start}{stage}{end}"] for stage in measured["stages"]]).T)
             for title, start, end in (
                 ("mean over space", "", ""),
                 ("mean of each quarter", "", ", quarters"),
@@ -413,7 +388,7 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
             )
         }
         depths[name][PIXELS] = (places, np.array([by_stage[PIXELS]] * len(places)).T)
-    ticks = [stage.split("_block")[0] for stage in next(iter(document["sets"].values()))["stages"]]
+    ticks = [stage.split("_block")[0] for stage in next(iter(results["sets"].values()))["stages"]]
     return {
         "sizes": Figure(
             comparison.curves(sizes, xlabel="training pictures", log=True),
@@ -426,24 +401,25 @@ def drawings(document: dict[str, Any]) -> dict[str, Figure]:
     }
 
 
-def sections(document: dict[str, Any]) -> list[Section]:
+def sections(results: Results) -> list[Section]:
     """What the page shows besides."""
     made = []
-    for name, found in document["sets"].items():
-        own, pixels = found.get("own split"), np.array(found["by_stage"][PIXELS])
+    for name, measured in results["sets"].items():
+        own, pixels = measured.get("own split"), np.array(measured["by_stage"][PIXELS])
+        train, test = measured["train"], measured["test"]
         rows = [
             (key, spread(*interval(values)), points(values - pixels) if key != PIXELS else "")
-            for key, values in found["by_stage"].items()
+            for key, values in measured["by_stage"].items()
         ]
         paired = [
-            (words, points(values), "–" if own else f"± {100 * widened(values, found):.1f}", len(values))
-            for words, values in pairs(found).items()
+            (words, points(values), "–" if own else f"± {100 * widened(values, measured):.1f}", len(values))
+            for words, values in pairs(measured).items()
         ]
-        far_layers = [(layer, f"{value:.2f}") for layer, value in found["distance"].items()]
-        chosen = {stage: found["chosen"].count(stage) for stage in found["chosen"]}
-        times = ", ".join(f"{stage} {percent(n / len(found['chosen']))}" for stage, n in chosen.items())
+        far_layers = [(layer, f"{value:.2f}") for layer, value in measured["distance"].items()]
+        chosen = {stage: measured["chosen"].count(stage) for stage in measured["chosen"]}
+        times = ", ".join(f"{stage} {percent(n / len(measured['chosen']))}" for stage, n in chosen.items())
         blocks = [
-            Text(f"{found['classes']} classes, {found['train']} pictures to train and {found['test']} to test on."),
+            Text(f"{measured['classes']} classes, {train} pictures to train and {test} to test on."),
             Text(f"Chosen by folds of the training pictures: {times}."),
             Table(["paired", "points", "allowing for overlap", "seeds"], paired),
             Text(f"{OWN[0].upper()}{OWN[1:]}." if own else OVERLAP, note=True),
@@ -455,5 +431,7 @@ def sections(document: dict[str, Any]) -> list[Section]:
     return made
 
 
+EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)
+
 if __name__ == "__main__":
-    program(main, Config, findings, __doc__)
+    program(EXPERIMENT)

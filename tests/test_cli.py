@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.fuzz.torch_files import MAGIC, Global, dumps, write_zip
 from tests.photos import make_photos, photo
-from tests.torch_files import MAGIC, Global, dumps, write_zip
 from tljax.cli import main
 
 

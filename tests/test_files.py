@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tljax.errors import InputError
-from tljax.files import check_out, read_regular, replacing, write_folder, write_json, write_text
+from tljax.files import check_out, read_regular, replacing, write_json, write_text
 
 
 def test_replacing_a_file(tmp_path):
@@ -105,14 +105,10 @@ def test_check_out(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_write_folder_replaces_only_when_asked(tmp_path):
-    out = write_folder(tmp_path / "out", overwrite=False)
-    (out / "old").touch()
-    with pytest.raises(InputError, match="--overwrite"):
-        write_folder(out, overwrite=False)
+def test_a_folder_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "old").touch()
     with pytest.raises(InputError, match="not replaced"):
-        write_folder(out, overwrite=True)
-    assert os.listdir(out) == ["old"]
-    assert check_out(out, overwrite=True, marker="old") == out
-    (out / "report.html").touch()
-    assert os.listdir(write_folder(out, overwrite=True)) == []
+        check_out(tmp_path, overwrite=True)
+    assert check_out(tmp_path, overwrite=True, marker="old") == tmp_path
+    (tmp_path / "report.html").touch()
+    assert check_out(tmp_path, overwrite=True) == tmp_path

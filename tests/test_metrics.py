@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -52,6 +54,13 @@ def test_agrees_with_scikit_learn(seed):
     assert metrics.log_loss(probs, labels) == pytest.approx(reference.log_loss(labels, probs))
 
 
+def test_top_confusions_are_the_largest_off_the_diagonal():
+    matrix = np.array([[90, 3, 0], [7, 10, 3], [0, 0, 5]])
+    mistakes = metrics.top_confusions(matrix, ["a", "b", "c"])
+    assert mistakes == [("b", "a", 7, 0.35), ("a", "b", 3, 3 / 93), ("b", "c", 3, 0.15)]
+    assert metrics.top_confusions(matrix, ["a", "b", "c"], limit=1) == mistakes[:1]
+
+
 def test_ece_by_hand():
     # bin (0.5, 0.6]: confidence 0.6, 1 of 2 right; bin (0.9, 1.0]: confidence 1.0, 1 of 1 right
     probs = np.array([[0.6, 0.4], [0.4, 0.6], [1.0, 0.0]])
@@ -68,6 +77,14 @@ def test_ece_of_calibrated_and_of_overconfident_probabilities():
     assert metrics.ece(sure, labels) == pytest.approx(0.99 - np.mean(labels == 0))
 
 
+def test_interval_is_that_of_students_t():
+    mean, half = metrics.interval([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert half == pytest.approx(4.302653 / np.sqrt(3))  # t(0.975, 2 degrees of freedom), standard deviation 1
+    assert np.isnan(metrics.interval([0.5]).half)
+    assert metrics.interval([0.5]).mean == 0.5
+
+
 def test_reliability_bins_hold_every_photo():
     probs, labels = random_case(0)
     curve = metrics.reliability(probs, labels, bins=7)
@@ -81,13 +98,13 @@ def test_reliability_bins_hold_every_photo():
 
 def test_summary_is_json_with_the_keys_of_evaluate(labels):
     probs = np.full((6, 4), 0.1) + 0.6 * np.eye(4)[[0, 0, 1, 1, 2, 0]]
-    found = metrics.summarise(probs, labels, CLASSES)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["images"] == 6
-    assert found["classes"] == list(CLASSES)
-    assert found["per_class_accuracy"] == {"ant": pytest.approx(2 / 3), "bee": 0.5, "cow": None, "dog": 0.0}
-    assert found["confusion"][1] == [0, 1, 1, 0]
-    assert {"accuracy", "balanced_accuracy", "macro_f1", "ece", "log_loss"} < set(found)
+    summary = metrics.summarise(probs, labels, CLASSES)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert summary["images"] == 6
+    assert summary["classes"] == list(CLASSES)
+    assert summary["per_class_accuracy"] == {"ant": pytest.approx(2 / 3), "bee": 0.5, "cow": None, "dog": 0.0}
+    assert summary["confusion"][1] == [0, 1, 1, 0]
+    assert {"accuracy", "balanced_accuracy", "macro_f1", "ece", "log_loss"} < set(summary)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +124,8 @@ def test_what_does_not_fit_is_refused(probs, labels, message):
 def test_a_prediction_out_of_range_is_refused():
     with pytest.raises(InputError, match="predicted class 5"):
         metrics.confusion(np.array([5]), np.array([0]), 2)
+
+
+def test_they_need_neither_jax_nor_matplotlib():
+    code = "import sys, tljax.metrics; print([m for m in ('jax', 'matplotlib', 'scipy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,19 +1,25 @@
-"""Files that are written whole or not at all, and read only where reading them ends."""
+"""Files that are written whole or not at all, and read only where reading them ends; where the cache lies."""
 
 import contextlib
 import json
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from tljax.errors import InputError
 
 PAGE = "report.html"
 """Every folder of results holds this page; a folder that does not is never replaced."""
+
+
+def cache_dir() -> Path:
+    """Where downloads and other things that can be made again are kept: TLJAX_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("TLJAX_CACHE") or platformdirs.user_cache_dir("tljax"))
 
 
 @contextlib.contextmanager
@@ -75,19 +81,6 @@ def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "", mar
             folder.rmdir()
     except OSError as error:
         raise InputError(f'cannot write "{path}": {error.strerror or error}') from None
-    return path
-
-
-def write_folder(path: str | os.PathLike, *, overwrite: bool) -> Path:
-    """An empty folder to write results to, in the place of an older one where `overwrite` says so.
-
-    Raises:
-        InputError: see `check_out`.
-    """
-    path = check_out(path, overwrite=overwrite)
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.mkdir(parents=True)
     return path
 
 

@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy, F1, confusion and calibration, in NumPy on the host."""
+"""How good predictions are (accuracy, F1, confusion, calibration) and how sure that is, in NumPy on the host."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,6 +20,13 @@ class Reliability(NamedTuple):
     confidence: Float[np.ndarray, " bins"]
     accuracy: Float[np.ndarray, " bins"]
     count: Int[np.ndarray, " bins"]
+
+
+class Interval(NamedTuple):
+    """A mean over seeds, and half the width of its 95 % interval (nan for a single seed)."""
+
+    mean: float
+    half: float
 
 
 def accuracy(predicted: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> float:
@@ -62,6 +69,21 @@ def macro_f1(matrix: Int[np.ndarray, "c c"]) -> float:
     photos, hits = matrix.sum(1), np.diag(matrix)
     scores = 2 * hits / np.maximum(photos + matrix.sum(0), 1)
     return _mean(scores[photos > 0])
+
+
+def top_confusions(
+    matrix: Int[np.ndarray, "c c"], classes: Sequence[str], limit: int = 15
+) -> list[tuple[str, str, int, float]]:
+    """The most frequent mistakes: (true class, predicted class, photos, share of the true class's photos)."""
+    matrix = np.asarray(matrix)
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    cells = [(int(i) // len(matrix), int(i) % len(matrix)) for i in order]
+    return [
+        (classes[row], classes[column], int(wrong[row, column]), float(wrong[row, column] / matrix[row].sum()))
+        for row, column in cells
+        if wrong[row, column]
+    ]
 
 
 def log_loss(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"]) -> float:
@@ -133,6 +155,22 @@ def summarise(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], cl
         "classes": [str(name) for name in classes],
         "images": len(labels),
     }
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The mean of the values of several seeds and its 95 % interval by Student's t.
+
+    Args:
+        values: one for each seed; where two methods ran on the same seeds, their differences.
+    """
+    from scipy.special import stdtrit
+
+    values = np.asarray(values, float)
+    count = len(values)
+    if count < 2:
+        return Interval(float(values.mean()), float("nan"))
+    half = float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count))
+    return Interval(float(values.mean()), half)
 
 
 def _same_length(predicted, labels) -> tuple[np.ndarray, np.ndarray]:

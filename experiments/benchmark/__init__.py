@@ -25,5 +25,3 @@ results.json, and count for `train` only. GFLOP/s are those of direct convolutio
 It says what it finds, and the machine's own limits beside it. With `--budget 16`, a row of a network and three peers
 took about two minutes; PGD by plain Flax takes four by itself. `--small` shows that it runs.
 """
-
-QUESTION = "How fast is it, beside PyTorch, plain Flax and Keras on the same machine?"

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
 import experiments.benchmark as benchmark
+from experiments import command
 from experiments.benchmark import page, turns
 from experiments.benchmark.machine import describe
 from experiments.benchmark.rows import (
@@ -35,7 +35,7 @@ from tljax import progress
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.errors import InputError
-from tljax.files import check_out, replacing
+from tljax.files import check_out, write_text
 
 NEEDED = {**dict.fromkeys((TORCH, PAGES, COMPILE), "torchvision"), FLAX: "flax", KERAS: "keras"}
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
@@ -99,11 +99,11 @@ def main(config: Config) -> dict[str, Any]:
 def one_row(row: Row, peers: Sequence[str], context: Path, config: Config) -> dict[str, Any]:
     """What all peers needed for a row, with ratios and disagreements."""
     options = {"threads": config.threads, "rounds": config.rounds, "turn": config.turn, "budget": config.budget}
-    found = turns.measure(row, (OURS, *row.peers(peers)), context, **options)
-    apart = turns.disagreements(found)
-    for told in found.values():
-        told.pop("check", None)  # long, and compared
-    return {"when": turns.clock(), "peers": found, "ratios": turns.ratios(found), "apart": apart}
+    measured = turns.measure(row, (OURS, *row.peers(peers)), context, **options)
+    apart = turns.disagreements(measured)
+    for peer in measured.values():
+        peer.pop("check", None)  # long, and compared
+    return {"when": turns.clock(), "peers": measured, "ratios": turns.ratios(measured), "apart": apart}
 
 
 def chosen_peers(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -138,9 +138,8 @@ def before(out: Path) -> dict[str, Any]:
 
 def write(out: Path, document: dict[str, Any]) -> None:
     """Everything that OUT holds."""
-    with replacing(out / "table.md") as part:
-        part.write_text(page.markdown(document), encoding="utf-8")
-    page.write(out, benchmark.QUESTION, document)
+    write_text(out / "table.md", page.markdown(document))
+    page.write(out, benchmark.__doc__.splitlines()[0], document)
 
 
 # --- what all processes share ------------------------------------------------------------------------------
@@ -166,7 +165,7 @@ def weight_file(model: str, scratch: Path) -> str:
     """The installed package's weights, or random ones with the names and shapes of torchvision's."""
     from safetensors.numpy import save_file
 
-    from tests.golden.draw import draw_state
+    from experiments.benchmark.draw import draw_state
     from tljax.models.spec import get_spec
     from tljax.weights.fetch import fetch
 
@@ -193,4 +192,4 @@ def some_photos(data: str, count: int, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(page.markdown(main(tyro.cli(Config, description=benchmark.__doc__))))
+    command(lambda config: page.markdown(main(config)), Config, benchmark.__doc__)

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from keras import applications
 
+from experiments.benchmark.draw import draw_images
 from experiments.benchmark.rows import Row
 from experiments.benchmark.worker import Context, Work
-from tests.golden.draw import draw_images
 
 NETWORKS = {
     "mobilenet_v2": (applications.MobileNetV2, applications.mobilenet_v2.preprocess_input),

@@ -27,7 +27,7 @@ def describe(threads: int) -> dict[str, Any]:
 def processor() -> str:
     """The name that the processor gives itself, with the widest vector instructions that it has."""
     path = Path("/proc/cpuinfo")
-    told = path.read_text() if path.is_file() else ""
-    name = re.search(r"model name\s*: (.+)", told)
-    wide = next((flag for flag in ("avx512f", "avx2", "avx", "asimd") if re.search(rf"\b{flag}\b", told)), "")
+    text = path.read_text() if path.is_file() else ""
+    name = re.search(r"model name\s*: (.+)", text)
+    wide = next((flag for flag in ("avx512f", "avx2", "avx", "asimd") if re.search(rf"\b{flag}\b", text)), "")
     return " ".join(filter(None, [name[1] if name else platform.processor() or platform.machine(), wide]))

@@ -45,36 +45,37 @@ def findings(document: Mapping[str, Any]) -> list[str]:
     rows = measured(document)
     peak, bandwidth = limits(document)
     machine = document["machine"]
-    told = [
+    sentences = [
         f"{machine['processor']}, {machine['threads']} threads, {machine['dtype']}: "
         f"{peak / 1e9:.0f} GFLOP/s in a large matrix product, {bandwidth / 1e9:.1f} GB/s in a = b + 3 c."
     ]
-    for name, found in rows.items():
+    for name, row in rows.items():
         beside = [
             f"{CALLED[peer]} {one['ratio']:.2f} times as long [{one['range'][0]:.2f}–{one['range'][1]:.2f}]"
-            for peer, one in found["ratios"].items()
+            for peer, one in row["ratios"].items()
         ]
-        told.append(f"{title(parse(name))}: {span(found['peers'][OURS]['seconds'])}; {', '.join(beside) or 'no peer'}.")
-    return told
+        ours = span(row["peers"][OURS]["seconds"])
+        sentences.append(f"{title(parse(name))}: {ours}; {', '.join(beside) or 'no peer'}.")
+    return sentences
 
 
 def measured(document: Mapping[str, Any]) -> dict[str, Any]:
     """The rows that we could measure, without those of the machine."""
     return {
-        name: found
-        for name, found in document["rows"].items()
-        if name not in MACHINE and "seconds" in found["peers"].get(OURS, {})
+        name: row
+        for name, row in document["rows"].items()
+        if name not in MACHINE and "seconds" in row["peers"].get(OURS, {})
     }
 
 
 def limits(document: Mapping[str, Any]) -> tuple[float, float]:
     """(FLOP/s, bytes/s): the best that any peer reached in the rows of the machine; 0 where not measured."""
-    told = []
+    best = []
     for name, key in zip(MACHINE, ("flops", "bytes"), strict=True):
         peers = document["rows"].get(name, {}).get("peers", {})
         work = peers.get(OURS, {}).get(key, 0.0)
-        told.append(max((work / peer["seconds"] for peer in peers.values() if "seconds" in peer), default=0.0))
-    return told[0], told[1]
+        best.append(max((work / peer["seconds"] for peer in peers.values() if "seconds" in peer), default=0.0))
+    return best[0], best[1]
 
 
 def title(row: Row) -> str:
@@ -102,24 +103,24 @@ def span(seconds: float) -> str:
 
 def table(document: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Column names and rows of words."""
-    peers = [p for p in CALLED if p != OURS and any(p in found["peers"] for found in document["rows"].values())]
+    peers = [p for p in CALLED if p != OURS and any(p in row["peers"] for row in document["rows"].values())]
     peak, _ = limits(document)
     columns = ["", "tljax", *(f"vs {CALLED[peer]}" for peer in peers), "GFLOP/s", "of peak", "memory, tljax"]
     columns += [f"memory, {CALLED[peer]}" for peer in peers if peer == TORCH]
     rows = []
-    for name, found in document["rows"].items():
-        ours = found["peers"].get(OURS, {})
+    for name, row in document["rows"].items():
+        ours = row["peers"].get(OURS, {})
         counted = ours.get("flops") and parse(name).task != "stream"
         speed = ours["flops"] / ours["seconds"] if counted else 0.0
-        cells = [title(parse(name)), said(ours)]
-        cells += [against(found, peer) for peer in peers]
+        cells = [title(parse(name)), in_words(ours)]
+        cells += [against(row, peer) for peer in peers]
         cells += [f"{speed / 1e9:.0f}" if speed else "", f"{100 * speed / peak:.0f} %" if speed and peak else ""]
-        cells += [memory(found["peers"].get(peer, {})) for peer in (OURS, TORCH) if peer == OURS or peer in peers]
+        cells += [memory(row["peers"].get(peer, {})) for peer in (OURS, TORCH) if peer == OURS or peer in peers]
         rows.append(cells)
     return columns, rows
 
 
-def said(peer: Mapping[str, Any]) -> str:
+def in_words(peer: Mapping[str, Any]) -> str:
     """The time of a peer with its outcome, or that it failed."""
     if "seconds" not in peer:
         return "failed"
@@ -128,14 +129,14 @@ def said(peer: Mapping[str, Any]) -> str:
     return span(peer["seconds"]) + (f" ({', '.join(words)})" if words else "")
 
 
-def against(found: Mapping[str, Any], peer: str) -> str:
+def against(row: Mapping[str, Any], peer: str) -> str:
     """Their ratio with its range, and their time."""
-    if peer not in found["peers"]:
+    if peer not in row["peers"]:
         return ""
-    if peer not in found["ratios"]:
+    if peer not in row["ratios"]:
         return "failed"
-    one = found["ratios"][peer]
-    return f"{one['ratio']:.2f} [{one['range'][0]:.2f}–{one['range'][1]:.2f}], {said(found['peers'][peer])}"
+    one = row["ratios"][peer]
+    return f"{one['ratio']:.2f} [{one['range'][0]:.2f}–{one['range'][1]:.2f}], {in_words(row['peers'][peer])}"
 
 
 def memory(peer: Mapping[str, Any]) -> str:
@@ -149,19 +150,19 @@ def markdown(document: Mapping[str, Any]) -> str:
     machine = document["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     lines = [columns, ["---"] * len(columns), *rows]
-    told = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table_lines = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     failed = "".join(f"- {line}\n" for line in failures(document))
     words = f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores, {machine['dtype']}; {versions}."
-    return f"{told}\n\nMedians; {HELD} {words}\n" + (f"\nFailed:\n\n{failed}" if failed else "")
+    return f"{table_lines}\n\nMedians; {HELD} {words}\n" + (f"\nFailed:\n\n{failed}" if failed else "")
 
 
 def failures(document: Mapping[str, Any]) -> list[str]:
     """Peers that could not do a row, and why."""
     return [
-        f"{title(parse(name))}, {CALLED[peer]}: {told['failed']}"
-        for name, found in document["rows"].items()
-        for peer, told in found["peers"].items()
-        if "failed" in told
+        f"{title(parse(name))}, {CALLED[peer]}: {result['failed']}"
+        for name, row in document["rows"].items()
+        for peer, result in row["peers"].items()
+        if "failed" in result
     ]
 
 
@@ -188,20 +189,20 @@ ROOFLINE = (
 
 def points(document: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
     """Peer -> (FLOP per byte, FLOP/s) of the rows whose work is known."""
-    told: dict[str, list[tuple[float, float]]] = {}
-    for found in measured(document).values():
-        ours = found["peers"][OURS]
-        for peer, one in found["peers"].items() if ours["flops"] else ():
+    by_peer: dict[str, list[tuple[float, float]]] = {}
+    for row in measured(document).values():
+        ours = row["peers"][OURS]
+        for peer, one in row["peers"].items() if ours["flops"] else ():
             if "seconds" in one:
-                told.setdefault(peer, []).append((ours["flops"] / ours["bytes"], ours["flops"] / one["seconds"]))
-    return told
+                by_peer.setdefault(peer, []).append((ours["flops"] / ours["bytes"], ours["flops"] / one["seconds"]))
+    return by_peer
 
 
 def roofline(document: Mapping[str, Any]) -> Drawing:
     """Speed against intensity, below the machine's limits (Williams, Waterman and Patterson 2009)."""
     peak, bandwidth = limits(document)
-    found = points(document)
-    places = [x for some in found.values() for x, _ in some]
+    by_peer = points(document)
+    places = [x for some in by_peer.values() for x, _ in some]
     low, high = min(places) / 2, max(*places, 2 * peak / bandwidth if bandwidth else 0) * 2
     with style():
         figure = new_figure(6.4, 4.0)
@@ -209,7 +210,7 @@ def roofline(document: Mapping[str, Any]) -> Drawing:
         if bandwidth:
             corner = peak / bandwidth
             axes.plot([low, corner, high], [bandwidth * low / 1e9, peak / 1e9, peak / 1e9], color=MUTED, linewidth=1.2)
-        for colour, (peer, some) in zip(COLOURS, ((p, found[p]) for p in CALLED if p in found), strict=False):
+        for colour, (peer, some) in zip(COLOURS, ((p, by_peer[p]) for p in CALLED if p in by_peer), strict=False):
             xs, ys = zip(*some, strict=True)
             axes.plot(xs, [y / 1e9 for y in ys], MARKS[peer], color=colour, label=CALLED[peer], linestyle="none")
         axes.set(xscale="log", yscale="log", xlabel="FLOP per byte", title="GFLOP/s")
@@ -220,14 +221,14 @@ def roofline(document: Mapping[str, Any]) -> Drawing:
 def growth(document: Mapping[str, Any]) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """What grows -> "peer" -> (size, seconds), for tasks and models measured at three sizes or more."""
     groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for name, found in measured(document).items():
+    for name, measurement in measured(document).items():
         row = parse(name)
         model = SHORT.get(row.model, row.model)
         keys = [(f"{row.task}, {model}: {TASKS[row.task].unit}", row.count)] if row.size == 224 else []
         if row.task in ("forward", "gradient"):
             keys.append((f"{row.task}, {model}, batch {row.count}: side in pixels", row.size))
         for key, place in keys:
-            for peer, one in found["peers"].items():
+            for peer, one in measurement["peers"].items():
                 if "seconds" in one:
                     groups.setdefault(key, {}).setdefault(CALLED[peer], []).append((place, one["seconds"]))
     groups = {key: {peer: sorted(p) for peer, p in lines.items() if len(p) > 2} for key, lines in groups.items()}
@@ -245,10 +246,10 @@ def growing(groups: Mapping[str, Mapping[str, list[tuple[float, float]]]]) -> Dr
             for peer, some in lines.items():
                 axes.plot(*zip(*some, strict=True), marker="o", label=peer, color=COLOURS[names.index(peer)])
             what, _, unit = heading.partition(": ")
-            met = sorted({x for some in lines.values() for x, _ in some})
-            told = [x for x, after in zip(met, [*met[1:], math.inf], strict=True) if after > 1.05 * x]
+            sizes = sorted({x for some in lines.values() for x, _ in some})
+            ticks = [x for x, after in zip(sizes, [*sizes[1:], math.inf], strict=True) if after > 1.05 * x]
             axes.set(xscale="log", yscale="log", title=f"{what}, seconds", xlabel=unit)
-            axes.set_xticks(told, [f"{x:,g}" for x in told])
+            axes.set_xticks(ticks, [f"{x:,g}" for x in ticks])
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.minorticks_off()

@@ -98,12 +98,12 @@ def parse(name: str) -> Row:
     Raises:
         InputError: it is none; says how one looks.
     """
-    found = re.fullmatch(r"(\w+)/([\w.-]+)/(\d+)(?:x(\d+))?(?:@(\d+))?", name)
-    if found is None or found[1] not in TASKS or int(found[3]) < 1:
+    match = re.fullmatch(r"(\w+)/([\w.-]+)/(\d+)(?:x(\d+))?(?:@(\d+))?", name)
+    if match is None or match[1] not in TASKS or int(match[3]) < 1:
         raise InputError(f'no row "{name}": a row is TASK/MODEL/COUNT[xSTEPS][@SIZE], TASK one of {", ".join(TASKS)}')
-    if found[2] != "-":
-        get_spec(found[2])
-    return Row(found[1], found[2], int(found[3]), int(found[4] or TASKS[found[1]].steps), int(found[5] or LITE_SIZE))
+    if match[2] != "-":
+        get_spec(match[2])
+    return Row(match[1], match[2], int(match[3]), int(match[4] or TASKS[match[1]].steps), int(match[5] or LITE_SIZE))
 
 
 def select(patterns: Sequence[str]) -> list[Row]:

@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from experiments.benchmark import reference
+from experiments.benchmark.draw import draw_images
 from experiments.benchmark.rows import COMPILE, Row
 from experiments.benchmark.worker import Context, Work
-from tests.golden import reference
-from tests.golden.draw import draw_images
 from tljax.weights.read import read_weights
 
 CHECKED = 2
@@ -26,9 +26,9 @@ class Scorer(nn.Module):
     def __init__(self, name: str, network: nn.Module, *, scores: bool = False):
         super().__init__()
         self.name, self.network, self.before = name, network, scores
-        found = reference.REFERENCES[name]
-        self.register_buffer("mean", torch.tensor(found.mean))
-        self.register_buffer("std", torch.tensor(found.std))
+        preprocessing = reference.REFERENCES[name]
+        self.register_buffer("mean", torch.tensor(preprocessing.mean))
+        self.register_buffer("std", torch.tensor(preprocessing.std))
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, h, w), channels last in memory."""

@@ -9,9 +9,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from experiments.benchmark import reference
 from experiments.benchmark.rows import Row
 from experiments.benchmark.worker import Context, Work
-from tests.golden import reference
 from tljax.models.spec import get_spec
 
 BATCH, WORKERS = 32, 2

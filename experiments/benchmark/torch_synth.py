@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from experiments.benchmark.draw import draw_images
 from experiments.benchmark.rows import Row
 from experiments.benchmark.worker import Work
-from tests.golden.draw import draw_images
 
 EPS = 4 / 255
 RECIPE = """

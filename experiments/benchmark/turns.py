@@ -46,9 +46,9 @@ class Peer:
         """Measures so many calls."""
         with contextlib.suppress(BrokenPipeError):  # then there is no answer either
             print(calls, file=self.process.stdin, flush=True)
-        told = self._answer()
-        self.seconds.append(told["seconds"])
-        self.peak = told["peak"]
+        answer = self._answer()
+        self.seconds.append(answer["seconds"])
+        self.peak = answer["peak"]
 
     def close(self) -> None:
         """Ends the process."""
@@ -64,8 +64,8 @@ class Peer:
     def _answer(self) -> dict[str, Any]:
         line = self.process.stdout.readline()
         if not line:
-            said = self.log.read_text("utf-8", "replace").strip().splitlines()
-            raise PeerFailed(f"{said[-1][:300] if said else 'no word'} (exit code {self.process.wait()})")
+            lines = self.log.read_text("utf-8", "replace").strip().splitlines()
+            raise PeerFailed(f"{lines[-1][:300] if lines else 'no message'} (exit code {self.process.wait()})")
         return json.loads(line)
 
 
@@ -83,30 +83,30 @@ def measure(row: Row, peers: Sequence[str], context: Path, *, threads: int, roun
         {peer: what was measured, or {"failed": why}}.
     """
     alive: list[Peer] = []
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     try:
         for name in peers:
             try:
                 alive.append(Peer(name, row, context, threads))
             except PeerFailed as error:
-                found[name] = {"failed": str(error)}
+                results[name] = {"failed": str(error)}
         for name, why in wrong(disagreements({peer.name: peer.began for peer in alive})).items():
-            found[name] = {"failed": f"computes something else: {why}"}
-        measuring = [peer for peer in alive if peer.name not in found]
+            results[name] = {"failed": f"computes something else: {why}"}
+        measuring = [peer for peer in alive if peer.name not in results]
         warm = [peer for peer in measuring if not TASKS[row.task].cold and peer.began["first"] <= 5 * budget]
         for number in range(rounds + 1):
-            for peer in [peer for peer in warm if peer.name not in found]:
+            for peer in [peer for peer in warm if peer.name not in results]:
                 last = peer.seconds[-1][-1] if peer.seconds else 0.0
                 if number == 0 or (number + 1) * max(last, turn) <= budget:
                     try:
                         peer.turn(min(max(round(turn / last), 1), 50) if last else warming(peer, budget))
                     except PeerFailed as error:
-                        found[peer.name] = {"failed": str(error)}
-        found |= {peer.name: measured(peer) for peer in measuring if peer.name not in found}
+                        results[peer.name] = {"failed": str(error)}
+        results |= {peer.name: measured(peer) for peer in measuring if peer.name not in results}
     finally:
         for peer in alive:
             peer.close()
-    return {name: found[name] for name in peers}
+    return {name: results[name] for name in peers}
 
 
 def warming(peer: Peer, budget: float) -> int:
@@ -131,27 +131,27 @@ def measured(peer: Peer) -> dict[str, Any]:
     }
 
 
-def ratios(found: Mapping[str, Any]) -> dict[str, Any]:
+def ratios(peers: Mapping[str, Any]) -> dict[str, Any]:
     """For each peer its time over ours: of the medians, and the least and the most over the turns."""
-    ours, told = found.get(OURS, {}), {}
-    for name, peer in found.items():
+    ours, compared = peers.get(OURS, {}), {}
+    for name, peer in peers.items():
         if name == OURS or "seconds" not in peer or "seconds" not in ours:
             continue
         pairs = [theirs / mine for theirs, mine in zip(peer["turns"], ours["turns"], strict=False)]
-        told[name] = {"ratio": peer["seconds"] / ours["seconds"], "range": [min(pairs), max(pairs)]}
-    return told
+        compared[name] = {"ratio": peer["seconds"] / ours["seconds"], "range": [min(pairs), max(pairs)]}
+    return compared
 
 
-def disagreements(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def disagreements(peers: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """For each peer and each number that all must agree on, how far it is from ours, relative to the largest."""
-    ours, told = found.get(OURS, {}).get("check", {}), {}
-    for name, peer in found.items():
+    ours, apart = peers.get(OURS, {}).get("check", {}), {}
+    for name, peer in peers.items():
         for key in () if name == OURS else peer.get("check", {}):
             theirs, mine = np.asarray(peer["check"][key], float), np.asarray(ours.get(key, np.nan), float)
             if theirs.shape == mine.shape:
                 far = float(np.abs(theirs - mine).max() / np.abs(mine).max())
-                told.setdefault(name, {})[key] = far
-    return told
+                apart.setdefault(name, {})[key] = far
+    return apart
 
 
 def wrong(apart: Mapping[str, Mapping[str, float]]) -> dict[str, str]:

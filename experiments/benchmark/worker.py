@@ -77,8 +77,8 @@ def main(peer: str, context: Context, row: Row) -> None:
         keep_large_pages()  # as the command line does; before JAX starts
     work = importlib.import_module(f"experiments.benchmark.{MODULES[peer]}").make(peer, row, context)
     seconds, result = timed(work.run)
-    told = {"first": seconds, "check": work.check(), "flops": work.flops, "bytes": work.bytes}
-    print(json.dumps({**told, "outcome": work.outcome(result), "peak": peak()}), file=answers, flush=True)
+    first_call = {"first": seconds, "check": work.check(), "flops": work.flops, "bytes": work.bytes}
+    print(json.dumps({**first_call, "outcome": work.outcome(result), "peak": peak()}), file=answers, flush=True)
     for line in sys.stdin:
         count = int(line)
         if seconds < 0.3:
@@ -98,8 +98,8 @@ def timed(run: Callable[[], Any]) -> tuple[float, Any]:
 def peak() -> int:
     """The most memory that this process held so far, in bytes; 0 where the system does not say."""
     status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    return int(match[1]) * 1024 if match else 0
 
 
 if __name__ == "__main__":

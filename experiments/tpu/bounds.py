@@ -89,11 +89,11 @@ def work(model: str) -> tuple[float, float]:
     images = jax.ShapeDtypeStruct((1, spec.input_size, spec.input_size, 3), np.float32)
     operations = moved = 0
     for equation in _convolutions(jax.make_jaxpr(net.embed)(net.variables, images).jaxpr):
-        seen, kernel = (variable.aval for variable in equation.invars)
+        image, kernel = (variable.aval for variable in equation.invars)
         (out,) = (variable.aval for variable in equation.outvars)
         channels = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
         operations += 2 * out.size * kernel.size // channels
-        moved += 2 * (seen.size + out.size)
+        moved += 2 * (image.size + out.size)
     return float(operations), float(moved)
 
 

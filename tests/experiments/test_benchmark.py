@@ -52,11 +52,11 @@ class FakePeer:
 
 
 def test_the_calibrating_turn_does_not_count():
-    told = turns.measured(FakePeer([[5.0], [1.0, 2.0], [3.0, 4.0, 100.0]]))
-    assert told["seconds"] == 3.0
-    assert told["turns"] == [1.5, 4.0]
-    assert told["calls"] == 5
-    assert told["quartiles"] == [2.0, 4.0]
+    measured = turns.measured(FakePeer([[5.0], [1.0, 2.0], [3.0, 4.0, 100.0]]))
+    assert measured["seconds"] == 3.0
+    assert measured["turns"] == [1.5, 4.0]
+    assert measured["calls"] == 5
+    assert measured["quartiles"] == [2.0, 4.0]
 
 
 @pytest.mark.parametrize(("budget", "calls"), [(5.0, 1), (20.0, 2), (600.0, 3)])
@@ -65,14 +65,14 @@ def test_quick_calls_warm_up_more_than_once(budget, calls):
 
 
 def test_without_a_turn_the_first_call_is_the_measurement():
-    told = turns.measured(FakePeer([]))
-    assert (told["seconds"], told["calls"], told["warm"]) == (9.0, 1, False)
+    measured = turns.measured(FakePeer([]))
+    assert (measured["seconds"], measured["calls"], measured["warm"]) == (9.0, 1, False)
 
 
 def test_ratios_are_their_time_over_ours():
-    found = {OURS: turns.measured(FakePeer([[1.0], [2.0], [4.0]])), TORCH: turns.measured(FakePeer([[1.0], [6.0]]))}
-    found[FLAX] = {"failed": "no"}
-    assert turns.ratios(found) == {TORCH: {"ratio": 2.0, "range": [3.0, 3.0]}}
+    peers = {OURS: turns.measured(FakePeer([[1.0], [2.0], [4.0]])), TORCH: turns.measured(FakePeer([[1.0], [6.0]]))}
+    peers[FLAX] = {"failed": "no"}
+    assert turns.ratios(peers) == {TORCH: {"ratio": 2.0, "range": [3.0, 3.0]}}
 
 
 def test_who_computes_something_else_is_found():
@@ -90,8 +90,8 @@ def document():
         return turns.measured(FakePeer([[1.0], [seconds]])) | {"flops": flops, "bytes": traffic, "peak": 2e9}
 
     def row(ours, **peers):
-        found = {OURS: ours, **peers}
-        return {"when": "now", "peers": found, "ratios": turns.ratios(found), "apart": {}}
+        everyone = {OURS: ours, **peers}
+        return {"when": "now", "peers": everyone, "ratios": turns.ratios(everyone), "apart": {}}
 
     machine = {"processor": "P", "cores": 4, "threads": 2, "dtype": "float32", "versions": {"jax": "1"}}
     return {
@@ -181,10 +181,10 @@ def test_the_small_preset(tmp_path):
     document = main(Config(out=str(tmp_path / "out"), small=True))
     assert set(document["rows"]) == {*rows.MACHINE, *rows.SMALL}
     for name in rows.SMALL:
-        found = document["rows"][name]
-        assert set(found["peers"]) == {OURS, FLAX, *([TORCH] if find_spec("torchvision") else [])}
-        assert all(one["seconds"] > 0 and one["peak"] > 1e8 for one in found["peers"].values())
-        assert found["apart"][FLAX]["logits"] < 1e-3
+        row = document["rows"][name]
+        assert set(row["peers"]) == {OURS, FLAX, *([TORCH] if find_spec("torchvision") else [])}
+        assert all(one["seconds"] > 0 and one["peak"] > 1e8 for one in row["peers"].values())
+        assert row["apart"][FLAX]["logits"] < 1e-3
     assert "plain Flax" in (tmp_path / "out" / "table.md").read_text()
 
 

@@ -12,8 +12,11 @@ from random import Random
 
 import pytest
 
-from experiments import fuzz
-from tests.mutations import IMAGES, WEIGHTS, hostile, seeds
+from experiments import run
+from experiments.fuzz import processes
+from experiments.fuzz.__main__ import EXPERIMENT
+from experiments.fuzz.mutations import IMAGES, WEIGHTS, hostile, seeds
+from experiments.fuzz.options import FAILURES, Config
 from tljax.errors import InputError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is watched through /proc")
@@ -21,19 +24,22 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is watched th
 
 @linux
 def test_no_hostile_file_does_harm(tmp_path):
-    document = fuzz.main(fuzz.Config(out=str(tmp_path / "out"), small=True, seed=1))
-    assert document["failures"] == dict.fromkeys(fuzz.FAILURES, 0)
-    assert document["inputs"] >= 300
-    assert all(found["refused"] for found in document["kinds"].values())
-    assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(json.dumps(document))
-    assert "Does a hostile file do any harm?" in (tmp_path / "out" / "report.html").read_text()
+    results = run(EXPERIMENT, Config(out=str(tmp_path / "out"), small=True, seed=1))
+    assert results["failures"] == dict.fromkeys(FAILURES, 0)
+    assert results["inputs"] >= 300
+    assert all(kind["refused"] for kind in results["kinds"].values())
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(json.dumps(results))
+    assert (
+        "Does a hostile file crash, hang, fill the memory, or run code?"
+        in (tmp_path / "out" / "report.html").read_text()
+    )
 
 
 @linux
 @pytest.mark.slow
 def test_no_hostile_run_does_harm(tmp_path):
-    document = fuzz.main(fuzz.Config(out=str(tmp_path / "out"), inputs=300, kinds=("run",)))
-    assert document["failures"] == dict.fromkeys(fuzz.FAILURES, 0)
+    results = run(EXPERIMENT, Config(out=str(tmp_path / "out"), inputs=300, kinds=("run",)))
+    assert results["failures"] == dict.fromkeys(FAILURES, 0)
 
 
 def refuse(message):
@@ -66,9 +72,9 @@ def test_every_kind_of_harm_is_noticed(tmp_path, monkeypatch, outcome, read):
         (tmp_path / "F").touch()
         return tmp_path / "F"
 
-    monkeypatch.setattr(fuzz, "reader", lambda _kind, _scratch: (make, read))
-    ((_, found, _, _),) = fuzz.outcomes("zip", 1, fuzz.Config(seconds=0.3), tmp_path)
-    assert found == outcome
+    monkeypatch.setattr(processes, "reader", lambda _kind, _scratch: (make, read))
+    ((_, noticed, _, _),) = processes.outcomes("zip", 1, Config(seconds=0.3), tmp_path)
+    assert noticed == outcome
 
 
 @pytest.mark.parametrize("kind", [*WEIGHTS, *IMAGES])

@@ -19,11 +19,11 @@ from experiments.where_transfer_ends import (
     stratified,
     widened,
 )
-from tljax.report.measures import interval
+from tljax.metrics import interval
 from tljax.transfer import fit_probe, predict_probs
 
 
-def test_the_distance_is_nought_for_what_batch_norm_remembers_and_exact_for_what_is_shifted_and_stretched():
+def test_the_distance_is_zero_for_what_batch_norm_remembers_and_exact_for_what_is_shifted_and_stretched():
     n, c = 8, 3
     same = {"a/norm": (np.zeros((n, c)), np.ones((n, c)))}
     shifted = {"a/norm": (np.full((n, c), 2.0), np.full((n, c), 4.0 + 9.0))}  # mean 2, deviation 3
@@ -45,11 +45,11 @@ def test_quarters_say_where(size):
     maps = np.zeros((1, size, size, 1), np.float32)
     maps[0, 0, size - 1] = 4.0  # top right
     net = SimpleNamespace(intermediates=lambda variables, images: {"a": variables["a"]})
-    found = make_describe(net, ["a"], quarters=True)({"a": jnp.asarray(maps)}, np.zeros((1, 8, 8, 3), np.uint8))
+    means = make_describe(net, ["a"], quarters=True)({"a": jnp.asarray(maps)}, np.zeros((1, 8, 8, 3), np.uint8))
     half = (size + 1) // 2
-    np.testing.assert_allclose(found["a"], 4 / size**2)
-    np.testing.assert_allclose(found["a, quarters"], [[0, 4 / half**2, 0, 0]])
-    assert RANDOM + "a" not in found
+    np.testing.assert_allclose(means["a"], 4 / size**2)
+    np.testing.assert_allclose(means["a, quarters"], [[0, 4 / half**2, 0, 0]])
+    assert RANDOM + "a" not in means
 
 
 def test_a_share_of_the_pictures_has_every_class():
@@ -60,7 +60,7 @@ def test_a_share_of_the_pictures_has_every_class():
     assert set(some) != set(stratified(np.arange(91), labels, 18, seed=1))
 
 
-def test_columns_of_nought_change_no_prediction():
+def test_columns_of_zeros_change_no_prediction():
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
     values = (rng.normal(size=(60, 20)) + 2 * np.eye(3, 20)[labels]).astype(np.float32)
@@ -71,8 +71,8 @@ def test_columns_of_nought_change_no_prediction():
 
 def test_what_is_compared_is_paired_seed_by_seed():
     by_size = {"80": {"pixels": [0.5, 0.7, 0.6], "last stage, top": [0.4, 0.5, 0.9], CHOSEN: [0.5, 0.7, 0.6]}}
-    found = {"train": 80, "test": 20, "by_size": by_size, FINETUNED: {"80": [1.0, 0.9]}}
-    got = pairs(found)
+    measured = {"train": 80, "test": 20, "by_size": by_size, FINETUNED: {"80": [1.0, 0.9]}}
+    got = pairs(measured)
     assert list(got) == [
         "last stage less pixels",
         "stage chosen by folds less pixels",
@@ -84,17 +84,17 @@ def test_what_is_compared_is_paired_seed_by_seed():
     np.testing.assert_allclose(got["last stage less pixels"], [-0.1, -0.2, 0.3])
     np.testing.assert_allclose(got["stage chosen by folds less pixels"], 0)
     np.testing.assert_allclose(got["fine-tuned less last stage"], [0.6, 0.4])  # two seeds have both
-    assert len(pairs({**found, FINETUNED: {"40": [1.0]}})) == 3
+    assert len(pairs({**measured, FINETUNED: {"40": [1.0]}})) == 3
 
 
 def test_overlapping_training_sets_widen_an_interval():
-    differences, found = [0.01, 0.02, 0.03, 0.04], {"train": 80, "test": 20}
-    assert widened(differences, found) == pytest.approx(interval(differences).half * 2**0.5)  # 1/4 + 1/4 for 1/4
+    differences, measured = [0.01, 0.02, 0.03, 0.04], {"train": 80, "test": 20}
+    assert widened(differences, measured) == pytest.approx(interval(differences).half * 2**0.5)  # 1/4 + 1/4 for 1/4
     assert widened(differences, {"train": 80, "test": 0}) == pytest.approx(interval(differences).half)
 
 
 def test_stages_stay_in_the_order_of_the_network():
     net = SimpleNamespace(intermediates=lambda variables, images: OrderedDict(variables))
     maps = OrderedDict(stem=jnp.ones((1, 2, 2, 1)), layer1=jnp.ones((1, 2, 2, 1)))
-    found = make_describe(net, list(maps), quarters=True)(maps, np.zeros((1, 8, 8, 3), np.uint8))
-    assert list(found) == ["stem", "stem, quarters", "layer1", "layer1, quarters"]
+    means = make_describe(net, list(maps), quarters=True)(maps, np.zeros((1, 8, 8, 3), np.uint8))
+    assert list(means) == ["stem", "stem, quarters", "layer1", "layer1, quarters"]

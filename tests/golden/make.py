@@ -25,8 +25,8 @@ import numpy as np
 import torch
 import torchvision
 
-from tests.golden import reference
-from tests.golden.draw import draw_images, draw_projection, draw_state
+from experiments.benchmark import reference
+from experiments.benchmark.draw import draw_images, draw_projection, draw_state
 
 FOLDER = Path(__file__).parent
 ODD = (169, 199)  # gives each of SqueezeNet's pools a partial window

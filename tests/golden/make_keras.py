@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras import applications
 
-from tests.golden.draw import draw_images, draw_projection, draw_state
+from experiments.benchmark.draw import draw_images, draw_projection, draw_state
 from tests.golden.table import FOLDER, relative_error
 
 GRADIENT_SIZE = (49, 57)

@@ -17,9 +17,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import tljax
+from experiments.benchmark.draw import draw_images, draw_projection, draw_state
+from experiments.fuzz.torch_files import write_numpy, write_stream, write_tar, write_zip
 from tests import keras_files
-from tests.golden.draw import draw_images, draw_projection, draw_state
-from tests.torch_files import write_numpy, write_stream, write_tar, write_zip
 from tljax.models.network import Network
 
 FOLDER = Path(__file__).parent

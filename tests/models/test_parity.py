@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import tljax
+from experiments.benchmark.draw import draw_images, draw_state
 from tests.golden import table
-from tests.golden.draw import draw_images, draw_state
 
 MOBILE_STAGES = {
     "mobilenet_v2": (1, 2, 3, 4, 3, 3, 1),

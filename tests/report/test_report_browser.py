@@ -73,19 +73,19 @@ def open_page(folder, html, width, *flags):
         (folder / "page.html").as_uri(),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = json.loads(re.search(r'data-found="([^"]*)"', done.stdout)[1].replace("&quot;", '"'))
-    return found, done
+    layout = json.loads(re.search(r'data-found="([^"]*)"', done.stdout)[1].replace("&quot;", '"'))
+    return layout, done
 
 
 @pytest.mark.parametrize(("width", "light"), [(1200, True), (500, False)])
 def test_the_page_in_a_browser(tmp_path, html, width, light):
-    found, done = open_page(tmp_path, html, width, f"--blink-settings=preferredColorScheme={int(light)}")
-    assert found["before"] == "inset(0px 0px 0px 50%)"
-    assert found["after"] == "inset(0px 0px 0px 80%)"
-    assert found["wide"] <= width
-    assert (found["broken"], found["pictures"]) == (0, 5)
-    assert found["plot"] > 250
-    assert (found["paper"] == "rgb(247, 248, 250)") == light
-    assert found["ink"] != found["paper"]
+    layout, done = open_page(tmp_path, html, width, f"--blink-settings=preferredColorScheme={int(light)}")
+    assert layout["before"] == "inset(0px 0px 0px 50%)"
+    assert layout["after"] == "inset(0px 0px 0px 80%)"
+    assert layout["wide"] <= width
+    assert (layout["broken"], layout["pictures"]) == (0, 5)
+    assert layout["plot"] > 250
+    assert (layout["paper"] == "rgb(247, 248, 250)") == light
+    assert layout["ink"] != layout["paper"]
     assert "CONSOLE" not in done.stderr, "the browser refused or missed something"
     assert "<title>owned</title>" not in done.stdout

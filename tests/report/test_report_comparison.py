@@ -7,20 +7,11 @@ from matplotlib.colors import to_hex
 from tljax.report.blocks import Figure, Text
 from tljax.report.comparison import COLOURS, curves, dots
 from tljax.report.experiment import write_experiment
-from tljax.report.measures import interval
 from tljax.report.page import Section
 from tljax.report.style import svg
 from tljax.report.text import spread
 
 RUNS = np.array([[0.1, 0.4, 0.7], [0.3, 0.4, 0.9]])
-
-
-def test_interval_is_that_of_students_t():
-    mean, half = interval([1.0, 2.0, 3.0])
-    assert mean == 2
-    assert half == pytest.approx(4.302653 / np.sqrt(3))  # t(0.975, 2 degrees of freedom), standard deviation 1
-    assert np.isnan(interval([0.5]).half)
-    assert interval([0.5]).mean == 0.5
 
 
 def test_spread_is_written_in_percent():

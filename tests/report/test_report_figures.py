@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 
 from tljax import metrics
 from tljax.report import figures
-from tljax.report.measures import calibrate, cost_tiles, measure, top_confusions
 from tljax.report.mosaic import mosaic
 from tljax.report.style import svg
 
@@ -85,43 +84,15 @@ def test_class_without_photos_divides_nothing_by_zero():
     assert np.isfinite(figure.axes[0].images[0].get_array()).all()
 
 
-def test_top_confusions_are_the_largest_off_the_diagonal():
-    matrix = np.array([[90, 3, 0], [7, 10, 3], [0, 0, 5]])
-    found = top_confusions(matrix, ["a", "b", "c"])
-    assert found == [("b", "a", 7, 0.35), ("a", "b", 3, 3 / 93), ("b", "c", 3, 0.15)]
-    assert top_confusions(matrix, ["a", "b", "c"], limit=1) == found[:1]
-
-
 def test_reliability_draws_bins_that_were_counted_by_hand():
     probs = np.array([[0.95, 0.05], [0.9, 0.1], [0.4, 0.6], [0.45, 0.55]])
-    curve = calibrate(probs, np.array([0, 1, 1, 0]), bins=10)
+    curve = metrics.reliability(probs, np.array([0, 1, 1, 0]), bins=10)
     assert curve.count.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 1, 1]
     assert curve.accuracy[5] == 0.5
     np.testing.assert_allclose(curve.confidence[[5, 8, 9]], [0.575, 0.9, 0.95])
-    assert curve.error == pytest.approx((2 * 0.075 + 0.9 + 0.05) / 4)
     above, below = figures.reliability(curve).axes
     assert [bar.get_height() for bar in below.patches] == curve.count.tolist()
     np.testing.assert_allclose(above.lines[1].get_ydata()[[5, 8, 9]], [0.5, 0, 1])
-
-
-def test_measures_agree_with_those_of_training():
-    probs, true = random_predictions()
-    found = measure(probs, true)
-    matrix = metrics.confusion(probs.argmax(1), true, 7)
-    np.testing.assert_array_equal(found.matrix, matrix)
-    assert found.accuracy == pytest.approx(metrics.accuracy(probs.argmax(1), true))
-    assert found.balanced_accuracy == pytest.approx(metrics.balanced_accuracy(matrix))
-    assert found.calibration.error == pytest.approx(metrics.ece(probs, true))
-
-
-def test_cost_tiles_show_what_is_known():
-    record = {"classes": ["a", "b"], "train_images": 1600, "val_images": 400, "seconds": 38.2}
-    assert cost_tiles(record) == [
-        ("Classes", "2", ""),
-        ("Training photos", "1,600", "400 to validate"),
-        ("Time", "38 s", ""),
-    ]
-    assert cost_tiles({}) == []
 
 
 def test_pixels_vs_features_draws_both_bars_of_each_task():
@@ -186,7 +157,7 @@ def test_figures_leave_matplotlib_as_it_was():
 
     before = dict(matplotlib.rcParams)
     probs, true = random_predictions()
-    made = [figures.accuracy_vs_l2(PATH), figures.reliability(calibrate(probs, true))]
+    made = [figures.accuracy_vs_l2(PATH), figures.reliability(metrics.reliability(probs, true))]
     assert all(isinstance(figure, Figure) for figure in made)
     svg(made[0], prefix="f")
     assert dict(matplotlib.rcParams) == before

@@ -63,6 +63,7 @@ def test_run_page_counts_from_probabilities():
     tiles = {label: value for label, value, _ in of_kind(sections, Numbers)[0].numbers}
     assert tiles["Accuracy"] == "75.0 %"
     assert tiles["Balanced"] == "83.3 %"
+    assert tiles["Calibration"] == "32.5 %"  # (0.7 + 3 * 0.2) / 4
     assert tiles["Training photos"] == "30"
     mistakes = of_kind(sections, Table)[0]
     assert mistakes.rows == [('Dog "2"', "Cat <1>", 1, "50.0 %")]
@@ -74,6 +75,16 @@ def test_run_page_does_without_any_part(part):
     unknown = run_page.sections({**RUN, part: None})
     assert [section.title for section in absent] == [section.title for section in unknown]
     assert absent[0].title == "At a glance"
+
+
+def test_cost_tiles_show_what_is_known():
+    record = {"classes": ["a", "b"], "train_images": 1600, "val_images": 400, "seconds": 38.2}
+    assert run_page.cost_tiles(record) == [
+        ("Classes", "2", ""),
+        ("Training photos", "1,600", "400 to validate"),
+        ("Time", "38 s", ""),
+    ]
+    assert run_page.cost_tiles({}) == []
 
 
 def test_run_page_of_the_bare_minimum(tmp_path):

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.fuzz.runs import make_run
 from tests.photos import make_photos, photo
-from tests.runs import make_run
 from tests.test_cli import refused, run
 from tljax.data.images import preprocess
 from tljax.errors import InputError

@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tljax.errors import InputError
+from tljax.files import cache_dir
 from tljax.models.spec import get_spec
-from tljax.weights.fetch import cache_dir, cached, fetch
+from tljax.weights.fetch import cached, fetch
 
 CONTENT = b"weights" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

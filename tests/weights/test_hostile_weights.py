@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.torch_files import MAGIC, WRITERS, View, dumps, write_numpy, write_stream, write_tar, write_zip
+from experiments.fuzz.torch_files import MAGIC, WRITERS, View, dumps, write_numpy, write_stream, write_tar, write_zip
 from tljax.errors import InputError
 from tljax.weights.read import read_weights
 

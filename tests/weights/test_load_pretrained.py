@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.torch_files import WRITERS, write_zip
+from experiments.fuzz.torch_files import WRITERS, write_zip
 from tljax.errors import InputError
 from tljax.models.spec import get_spec
 from tljax.trees import flatten

@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.torch_files import MAGIC, STORAGE, TENSOR, Global, StorageReference, Storages, dumps, pack_tar, raw
+from experiments.fuzz.torch_files import (
+    MAGIC,
+    STORAGE,
+    TENSOR,
+    Global,
+    StorageReference,
+    Storages,
+    dumps,
+    pack_tar,
+    raw,
+)
 from tljax.weights.read import read_weights
 
 ARRAY = np.arange(12, dtype=np.float32).reshape(3, 4)

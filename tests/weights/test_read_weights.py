@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.torch_files import WRITERS, View, write_numpy, write_stream, write_zip
+from experiments.fuzz.torch_files import WRITERS, View, write_numpy, write_stream, write_zip
 from tljax.errors import InputError
 from tljax.weights.read import read_weights
 

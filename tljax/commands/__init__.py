@@ -56,14 +56,3 @@ class SharedCommand(Command):
 
 
 Images = tyro.conf.Positional[tuple[str, ...]]
-
-
-def start_jax() -> None:
-    """Keeps what XLA compiles in the cache folder, or in $JAX_COMPILATION_CACHE_DIR: a second run starts quickly."""
-    import jax
-
-    from tljax.weights.fetch import cache_dir
-
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

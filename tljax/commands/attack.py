@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import tyro
 
-from tljax.commands import Command, start_jax
+from tljax.commands import Command
+from tljax.compilation import keep_compiled
 from tljax.errors import InputError
 from tljax.files import check_out, replacing
 from tljax.progress import Track
@@ -60,7 +61,7 @@ class Attack(Command):
         from tljax.synth.photo_attack import attack_photo, choose_budget
 
         norm, eps = choose_budget(self.method, self.norm, None if self.eps is None else parse_budget(self.eps))
-        start_jax()
+        keep_compiled()
         import jax
 
         from tljax.data.images import read_photo
@@ -145,7 +146,7 @@ class Robustness(Command):
         from tljax.data.sources import open_source
 
         source = open_source(self.data, labels_csv=self.labels, min_classes=1)
-        start_jax()
+        keep_compiled()
         from tljax.report import synth_page
         from tljax.synth.robustness import robust_accuracy
         from tljax.transfer.run import load_network

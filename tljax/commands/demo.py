@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tljax.commands import Command, start_jax
+from tljax.commands import Command
 from tljax.commands.photos import named
+from tljax.compilation import keep_compiled
 from tljax.files import check_out, replacing
 from tljax.progress import Track
 
@@ -38,7 +39,7 @@ class Demo(Command):
         """See `Command`."""
         start = time.perf_counter()
         out = check_out(self.out, overwrite=self.overwrite)
-        start_jax()
+        keep_compiled()
         from tljax.report import demo_page
         from tljax.weights.load import load_pretrained
 

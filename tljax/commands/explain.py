@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from tljax.commands import Command, start_jax
+from tljax.commands import Command
+from tljax.compilation import keep_compiled
 from tljax.errors import match_name
 from tljax.files import check_out, replacing
 from tljax.progress import Track
@@ -38,7 +39,7 @@ class Explain(Command):
     def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
         out = check_out(self.out, overwrite=self.overwrite)
-        start_jax()
+        keep_compiled()
         from tljax.data.images import read_photo
         from tljax.report import synth_page
         from tljax.synth.attribution import heat_map

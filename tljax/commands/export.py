@@ -5,7 +5,8 @@ from typing import Any
 
 import tyro
 
-from tljax.commands import Command, start_jax
+from tljax.commands import Command
+from tljax.compilation import keep_compiled
 from tljax.errors import InputError
 from tljax.files import check_out
 from tljax.progress import Track
@@ -42,7 +43,7 @@ class Export(Command):
         if out.is_dir():
             raise InputError(f'"{self.out}" is a folder: name a file')
         check_out(card_path(out), overwrite=self.overwrite)
-        start_jax()
+        keep_compiled()
         from tljax.transfer.run import load_run
 
         card = write_export(load_run(self.run_dir), out, platforms=names, cropped=self.cropped)

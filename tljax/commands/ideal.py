@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from tljax.commands import Command, start_jax
+from tljax.commands import Command
+from tljax.compilation import keep_compiled
 from tljax.errors import InputError, match_name
 from tljax.files import check_out, replacing
 from tljax.progress import Track
@@ -57,7 +58,7 @@ class Ideal(Command):
         """See `Command`."""
         out = check_out(self.out, overwrite=self.overwrite)
         self._check()
-        start_jax()
+        keep_compiled()
         from tljax.report import synth_page
         from tljax.transfer.run import load_network
 

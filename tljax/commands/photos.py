@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tljax.commands import Command, Images, SharedCommand, start_jax
+from tljax.commands import Command, Images, SharedCommand
+from tljax.compilation import keep_compiled
 from tljax.errors import InputError
 from tljax.files import check_out, replacing
 from tljax.progress import Track
@@ -85,7 +86,7 @@ class Classify(Command):
 
         out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)
         source = image_source(self.images)
-        start_jax()
+        keep_compiled()
         from tljax.weights.load import load_pretrained
 
         result = named(load_pretrained(self.model, self.weights), source, track, index=True)
@@ -129,7 +130,7 @@ class Features(SharedCommand):
 
         out = check_out(self.out, overwrite=self.overwrite, suffix=".npz") if first else None
         source = image_source(self.images)
-        start_jax()
+        keep_compiled()
         from tljax.transfer.feature_cache import variables_digest
         from tljax.transfer.features import extract
         from tljax.weights.load import load_pretrained

@@ -6,8 +6,9 @@ from typing import Any
 
 import tyro
 
-from tljax.commands import Command, Images, SharedCommand, start_jax
+from tljax.commands import Command, Images, SharedCommand
 from tljax.commands.photos import named, photo_lines, skipped_lines, table, write_table
+from tljax.compilation import keep_compiled
 from tljax.files import check_out
 from tljax.progress import Track
 from tljax.transfer.config import TrainConfig
@@ -49,7 +50,7 @@ class Train(SharedCommand):
 
     def execute(self, track: Track) -> dict[str, Any] | None:
         """See `Command`."""
-        start_jax()
+        keep_compiled()
         from tljax.transfer.preemption import Preempted
         from tljax.transfer.training import train
 
@@ -98,7 +99,7 @@ class Evaluate(Command):
 
     def execute(self, track: Track) -> dict[str, Any]:
         """See `Command`."""
-        start_jax()
+        keep_compiled()
         from tljax.transfer.run import evaluate
 
         return evaluate(self.run_dir, self.data, labels=self.labels, track=track)
@@ -133,7 +134,7 @@ class Predict(Command):
 
         out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)
         source = image_source(self.images)
-        start_jax()
+        keep_compiled()
         from tljax.transfer.run import load_run
 
         result = named(load_run(self.run_dir), source, track)

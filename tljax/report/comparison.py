@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tljax.report.measures import interval
+from tljax.metrics import interval
 from tljax.report.style import BLUE, GREEN, INK, MUTED, ORANGE, new_figure, style
 from tljax.report.text import shorten
 
@@ -102,8 +102,8 @@ def dots(rows: Mapping[str, Sequence[float]], *, xlabel: str, share: bool = True
 
 
 def _band(axes: Axes, name: str, places: np.ndarray, values: np.ndarray, colour: str, share: bool) -> Line2D:
-    found = [interval(column) for column in values.T]
-    mean, half = (np.array([getattr(one, key) for one in found]) for key in ("mean", "half"))
+    intervals = [interval(column) for column in values.T]
+    mean, half = (np.array([getattr(one, key) for one in intervals]) for key in ("mean", "half"))
     if np.isfinite(half).any():
         low, high = (0, 1) if share else (-np.inf, np.inf)
         band = np.clip(mean - half, low, high), np.clip(mean + half, low, high)

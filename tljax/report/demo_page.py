@@ -7,8 +7,8 @@ from typing import Any
 
 from tljax.report import figures, synth_page
 from tljax.report.blocks import Bar, Bars, Block, Card, Figure, Numbers, Picture, Pictures, Row, Text
-from tljax.report.measures import cost_tiles
 from tljax.report.page import Section, write_page
+from tljax.report.run_page import cost_tiles
 from tljax.report.text import dotted, duration, percent
 
 _TASKS = {

@@ -38,7 +38,6 @@ def write_experiment(
     write_text(folder / "results.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     for stem, drawing in drawings.items():
         drawing.figure.savefig(folder / f"{stem}.png", dpi=130, facecolor="white")
-    found = Section("What it found", [Text(finding) for finding in findings])
     figures = [replace(drawing, caption=drawing.caption or drawing.alt) for drawing in drawings.values()]
     shown = [Section("Figures", figures)] if figures else []
-    return write_page(folder / PAGE, question, [found, *shown, *sections])
+    return write_page(folder / PAGE, question, [Section("What it found", list(map(Text, findings))), *shown, *sections])

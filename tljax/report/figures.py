@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tljax.report.measures import Calibration
+from tljax.metrics import Reliability
 from tljax.report.style import BLUE, GREEN, INK, LINE, MUTED, ORANGE, new_figure, style
 from tljax.report.text import shorten
 
@@ -108,7 +108,7 @@ def confusion(matrix: Int[np.ndarray, "c c"], classes: Sequence[str]) -> Figure:
         return figure
 
 
-def reliability(curve: Calibration) -> Figure:
+def reliability(curve: Reliability) -> Figure:
     """Reliability diagram: how often the network is right, by how sure it says it is, above the number of photos.
 
     Source: Guo et al., "On calibration of modern neural networks", 2017.

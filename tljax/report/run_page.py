@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from tljax import metrics
 from tljax.report import figures
 from tljax.report.blocks import Block, Card, Figure, Heading, Numbers, Picture, Pictures, Row, Table, Text
-from tljax.report.measures import Measures, cost_tiles, measure, top_confusions
 from tljax.report.mosaic import mosaic
 from tljax.report.page import Section, write_page
-from tljax.report.text import dotted, percent, shorten
+from tljax.report.text import dotted, duration, number, percent, shorten
 
 _MODES = {"linear_probe": "linear probe", "finetune": "fine-tuned"}
 
@@ -42,9 +42,10 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
     classes = record["classes"]
     probs, labels = record.get("probs"), record.get("labels")
     known = probs is not None and labels is not None and len(labels) > 0
-    measures = measure(probs, labels) if known else None
+    measures = metrics.summarise(probs, labels, classes) if known else None
+    reliability = metrics.reliability(probs, labels) if known else None
     built = [
-        Section("At a glance", [Numbers(_numbers(record, measures)), *_glance(record, measures)]),
+        Section("At a glance", [Numbers(_numbers(record, measures)), *_glance(record, reliability)]),
         Section("Where it goes wrong", _mistakes(measures, classes)),
         Section("Surest mistakes", _wrong(record.get("wrong"))),
         Section("What the network sees", _feature_maps(record.get("photo"), record.get("feature_maps"))),
@@ -53,18 +54,32 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
     return [section for section in built if section.blocks]
 
 
-def _numbers(record: Mapping[str, Any], measures: Measures | None) -> list[tuple[str, str, str]]:
+def cost_tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Tiles (label, value, note) of what a training took: classes, train_images, val_images, seconds, where known."""
+    tiles = []
+    if record.get("classes"):
+        tiles.append(("Classes", number(len(record["classes"])), ""))
+    train, validation = record.get("train_images"), record.get("val_images")
+    if train is not None:
+        held_out = f"{number(validation)} to validate" if validation is not None else ""
+        tiles.append(("Training photos", number(train), held_out))
+    if record.get("seconds") is not None:
+        tiles.append(("Time", duration(record["seconds"]), ""))
+    return tiles
+
+
+def _numbers(record: Mapping[str, Any], measures: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
     tiles = []
     if measures:
         tiles = [
-            ("Accuracy", percent(measures.accuracy), "validation photos"),
-            ("Balanced", percent(measures.balanced_accuracy), "mean of classes"),
-            ("Calibration", percent(measures.calibration.error), "expected error"),
+            ("Accuracy", percent(measures["accuracy"]), "validation photos"),
+            ("Balanced", percent(measures["balanced_accuracy"]), "mean of classes"),
+            ("Calibration", percent(measures["ece"]), "expected error"),
         ]
     return tiles + cost_tiles(record)
 
 
-def _glance(record: Mapping[str, Any], measures: Measures | None) -> list[Block]:
+def _glance(record: Mapping[str, Any], reliability: metrics.Reliability | None) -> list[Block]:
     plots: list[Block] = []
     if record.get("l2_path"):
         plots.append(
@@ -78,10 +93,10 @@ def _glance(record: Mapping[str, Any], measures: Measures | None) -> list[Block]
         plots.append(
             Figure(figures.learning_curve(record["curve"]), "Accuracy and training loss against the training step")
         )
-    if measures:
+    if reliability:
         plots.append(
             Figure(
-                figures.reliability(measures.calibration),
+                figures.reliability(reliability),
                 "Reliability diagram: share that is right against the probability of the predicted class",
                 "On the dashed line, 80 % sure means right 8 times in 10.",
             )
@@ -89,16 +104,17 @@ def _glance(record: Mapping[str, Any], measures: Measures | None) -> list[Block]
     return [Row(plots)] if plots else []
 
 
-def _mistakes(measures: Measures | None, classes: Sequence[str]) -> list[Block]:
+def _mistakes(measures: Mapping[str, Any] | None, classes: Sequence[str]) -> list[Block]:
     if measures is None:
         return []
-    worst = top_confusions(measures.matrix, classes, limit=10)
+    matrix = np.array(measures["confusion"])
+    worst = metrics.top_confusions(matrix, classes, limit=10)
     alt = f"Confusion matrix of {len(classes)} classes; the most frequent mistakes are listed as text"
     rows = [
         (shorten(true, 60), shorten(predicted, 60), count, percent(share)) for true, predicted, count, share in worst
     ]
     table = Table(["True class", "Taken for", "Photos", "of its class"], rows) if rows else Text("No mistake at all.")
-    figure = Figure(figures.confusion(measures.matrix, classes), alt)
+    figure = Figure(figures.confusion(matrix, classes), alt)
     listed = [Heading("Most frequent mistakes"), table]
     return [Row([figure, Card(listed)])] if len(classes) <= 12 else [figure, *listed]
 

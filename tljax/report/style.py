@@ -96,5 +96,5 @@ def _value(text: str, names: dict) -> str:
         return names[text]
     if text.startswith("#") and text[1:] in names:
         return f"#{names[text[1:]]}"
-    text = re.sub(r"url\(#(\w+)\)", lambda found: f"url(#{names.get(found[1], found[1])})", text)
-    return _HEX.sub(lambda found: f"var(--{_VARIABLES[found[0]]})", text)
+    text = re.sub(r"url\(#(\w+)\)", lambda match: f"url(#{names.get(match[1], match[1])})", text)
+    return _HEX.sub(lambda match: f"var(--{_VARIABLES[match[0]]})", text)

@@ -21,8 +21,8 @@ from jaxtyping import Float32
 
 from tljax import trees
 from tljax.distributed import join
+from tljax.files import cache_dir
 from tljax.models.network import Network
-from tljax.weights import fetch
 
 VERSION = 1
 """Raised whenever the same photo and network would give other features than before."""
@@ -137,7 +137,7 @@ def cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, d
     """
     if cache is None or cache is False:
         return None
-    folder = fetch.cache_dir() / "features" if cache is True else Path(cache).expanduser()
+    folder = cache_dir() / "features" if cache is True else Path(cache).expanduser()
     spec = net.spec
     decisive = {
         "version": VERSION,

@@ -4,16 +4,13 @@ import contextlib
 import hashlib
 import importlib.util
 import math
-import os
 import re
 import sys
 import time
 from pathlib import Path
 
-import platformdirs
-
 from tljax.errors import InputError
-from tljax.files import replacing, write_text
+from tljax.files import cache_dir, replacing, write_text
 from tljax.models.spec import ModelSpec
 
 _HUB_FILE = "model.safetensors"
@@ -22,11 +19,6 @@ _TRIES = 3
 _PAUSE = 1.0  # seconds before another try
 _LONGEST_WAIT = 30  # seconds that a busy server may ask for
 _BROKEN = "the connection broke off"
-
-
-def cache_dir() -> Path:
-    """Where downloads and other things that can be made again are kept: TLJAX_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("TLJAX_CACHE") or platformdirs.user_cache_dir("tljax"))
 
 
 def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:

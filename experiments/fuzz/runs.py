@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.mutations import EXTREMES, hostile, spoilt
+from experiments.fuzz.mutations import EXTREMES, hostile, spoilt
 
 MODEL = "squeezenet1_1.caffe"
 CLASSES = ("blue", "red")

@@ -1,6 +1,7 @@
 """Reference networks in PyTorch: torchvision's own, and independent ones for EfficientNet-Lite and Caffe's SqueezeNet.
 
-Needs torch and torchvision (the extra `parity`); used only by `make.py`. Everything is computed in float64 from float32
+Needs torch and torchvision (the extra `parity`); what `tests/golden/make.py` and the PyTorch peer of the
+benchmark run. The stored results are computed in float64 from float32
 weights and float32 images, normalisation included: the truth that any float32 computation rounds.
 """
 
@@ -114,6 +115,7 @@ class EfficientNetLite(nn.Module):
         return functional.relu6(self._bn1(self._conv_head(x)), inplace=True)
 
     def forward(self, x):
+        """Normalised images to logits."""
         return self._fc(self.features(x).mean((2, 3)))
 
 
@@ -163,6 +165,7 @@ class CaffeSqueezeNet(nn.Module):
         return self._conv("conv10", self.features(x)).mean((2, 3))
 
     def forward(self, x):
+        """Normalised images to the output after the last ReLU, averaged over space."""
         return self._conv("conv10", self.features(x)).relu().mean((2, 3))
 
 

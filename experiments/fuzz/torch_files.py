@@ -48,6 +48,7 @@ class Global:
         self.module, self.name = module, name
 
     def __call__(self):
+        """Makes it look like a function to pickle."""
         raise TypeError("only a name to pickle")
 
 
@@ -149,6 +150,7 @@ class Storages:
         self.data: dict[str, np.ndarray] = {}
 
     def add(self, data: np.ndarray) -> str:
+        """The key of an array, which is kept once."""
         for key, known in self.data.items():
             if known is data:
                 return key
@@ -158,12 +160,14 @@ class Storages:
 
     @staticmethod
     def zip_id(value: Any) -> tuple | None:
+        """The persistent id of a storage in a zip; None for anything else."""
         if not isinstance(value, StorageReference):
             return None
         return ("storage", STORAGE[kind_of(value.data)], value.key, "cpu", value.data.size)
 
     @staticmethod
     def stream_id(value: Any) -> tuple | None:
+        """The same in a stream."""
         identifier = Storages.zip_id(value)
         return identifier and (*identifier, None)
 

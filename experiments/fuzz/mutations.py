@@ -1,7 +1,7 @@
 """Files made to do harm: valid ones of each kind, altered byte by byte or by someone who knows the format.
 
 `hostile(kind, random, canary)` gives one file; the same state of `random` gives the same file. A file that is executed
-makes `canary`. Shared by the tests and by `experiments/fuzz.py`.
+makes `canary`. The tests of `tljax.weights` and `tljax.data` read them as well.
 """
 
 import io
@@ -20,8 +20,8 @@ import numpy as np
 import safetensors.numpy
 from PIL import Image
 
-from tests.photos import photo
-from tests.torch_files import pack_tar, write_numpy, write_stream, write_tar, write_zip
+from experiments.fuzz.photos import photo
+from experiments.fuzz.torch_files import pack_tar, write_numpy, write_stream, write_tar, write_zip
 
 WEIGHTS = ("zip", "stream", "tar", "numpy", "safetensors")
 IMAGES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")

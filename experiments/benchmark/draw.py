@@ -78,14 +78,14 @@ def _norm_scale(name: str, shapes: Shapes) -> float:
     """The mean of a norm's weight: small for the last norm of a residual block, large for some stems, else 1."""
     if re.fullmatch(r"conv\d_block\d_3_bn/gamma", name):  # Keras' ResNet
         return _SMALL_NORM
-    if found := re.fullmatch(r"(layer\d\.\d+\.bn)(\d)\.weight", name):  # ResNet: bn2 or, of a bottleneck, bn3
-        return 1.0 if f"{found[1]}{int(found[2]) + 1}.weight" in shapes else _SMALL_NORM
-    if found := re.fullmatch(r"(features\.\d+\.conv)\.\d+\.weight", name):  # torchvision's MobileNetV2
-        expand = f"{found[1]}.0.0.weight"
-    elif found := re.fullmatch(r"(_blocks\.\d+)\._bn2\.weight", name):  # EfficientNet-Lite
-        expand = f"{found[1]}._expand_conv.weight"
-    elif found := re.fullmatch(r"(block_\d+)_project_BN/gamma", name):  # Keras' MobileNetV2
-        return _SMALL_NORM if shapes[f"{found[1]}_expand/kernel"][2] == shapes[name][0] else _PLAIN_NORM
+    if match := re.fullmatch(r"(layer\d\.\d+\.bn)(\d)\.weight", name):  # ResNet: bn2 or, of a bottleneck, bn3
+        return 1.0 if f"{match[1]}{int(match[2]) + 1}.weight" in shapes else _SMALL_NORM
+    if match := re.fullmatch(r"(features\.\d+\.conv)\.\d+\.weight", name):  # torchvision's MobileNetV2
+        expand = f"{match[1]}.0.0.weight"
+    elif match := re.fullmatch(r"(_blocks\.\d+)\._bn2\.weight", name):  # EfficientNet-Lite
+        expand = f"{match[1]}._expand_conv.weight"
+    elif match := re.fullmatch(r"(block_\d+)_project_BN/gamma", name):  # Keras' MobileNetV2
+        return _SMALL_NORM if shapes[f"{match[1]}_expand/kernel"][2] == shapes[name][0] else _PLAIN_NORM
     else:
         return _STEM_NORM if name in ("features.0.1.weight", "_bn0.weight", "bn_Conv1/gamma") else 1.0
     has_shortcut = expand in shapes and shapes[expand][1] == shapes[name][0]
