@@ -32,12 +32,12 @@ def match_name(name: str | int, names: Sequence[str], *, what: str = "class") ->
         exact = [i for i, other in enumerate(names) if _plain(other) == _plain(text)]
         if len(exact) == 1:
             return exact[0]
-    found = [i for i, other in enumerate(names) if _plain(other) == _plain(text)]
-    if len(found) == 1:
-        return found[0]
-    if len(found) > 1:
-        listed = ", ".join(f'{i} "{names[i]}"' for i in found)
-        raise InputError(f'"{name}" names {len(found)} entries: {listed}; give the {what} by index')
+    matches = [i for i, other in enumerate(names) if _plain(other) == _plain(text)]
+    if len(matches) == 1:
+        return matches[0]
+    if len(matches) > 1:
+        listed = ", ".join(f'{i} "{names[i]}"' for i in matches)
+        raise InputError(f'"{name}" names {len(matches)} entries: {listed}; give the {what} by index')
     if text.lstrip("-").isdigit():
         index = int(text)
         if 0 <= index < len(names):

@@ -53,7 +53,6 @@ class Attack(Command):
     """Replace an existing folder."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         out = check_out(self.out, overwrite=self.overwrite)
         if (self.target is None) != self.untargeted:
             raise InputError("give either --target CLASS or --untargeted")
@@ -136,7 +135,6 @@ class Robustness(Command):
     """Replace an existing folder."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         out = check_out(self.out, overwrite=self.overwrite)
         from tljax.synth.eight_bit import check_budget, parse_budget
 

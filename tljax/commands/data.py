@@ -29,7 +29,6 @@ class Data(Command):
     """The folder for prepared data; default: TFDS_DATA_DIR, or TFDS' own."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         from tljax.data.prepare import prepare
 
         return prepare(self.name, archives=self.archives, data_dir=self.data_dir)

@@ -36,7 +36,6 @@ class Demo(Command):
     """Replace an existing folder."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         start = time.perf_counter()
         out = check_out(self.out, overwrite=self.overwrite)
         keep_compiled()

@@ -37,7 +37,6 @@ class Explain(Command):
     """Replace an existing folder."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         out = check_out(self.out, overwrite=self.overwrite)
         keep_compiled()
         from tljax.data.images import read_photo

@@ -35,7 +35,6 @@ class Export(Command):
     """Replace existing files."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         from tljax.transfer.export import card_path, write_export
 
         names = [name.strip() for name in self.platforms.split(",") if name.strip()]

@@ -55,7 +55,6 @@ class Ideal(Command):
     """Replace an existing folder."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         out = check_out(self.out, overwrite=self.overwrite)
         self._check()
         keep_compiled()

@@ -21,7 +21,6 @@ class Models(Command):
     """Lists the networks: parameters, ImageNet accuracy, input size, and where their weights come from."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         from tljax.models.spec import get_spec, list_models
         from tljax.weights.fetch import cached
 
@@ -81,7 +80,6 @@ class Classify(Command):
     """Replace an existing --csv file."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         from tljax.data.sources import image_source
 
         out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)
@@ -119,7 +117,6 @@ class Features(SharedCommand):
     """Replace an existing file."""
 
     def execute(self, track: Track) -> dict[str, Any] | None:
-        """See `Command`."""
         with self.shared(track) as (first, track):
             return self._extract(track, first)
 

@@ -49,7 +49,6 @@ class Train(SharedCommand):
         return dataclasses.replace(self, options=config_from_file(self.config))
 
     def execute(self, track: Track) -> dict[str, Any] | None:
-        """See `Command`."""
         keep_compiled()
         from tljax.transfer.preemption import Preempted
         from tljax.transfer.training import train
@@ -98,7 +97,6 @@ class Evaluate(Command):
     """A table of files and labels, for a folder without class folders."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         keep_compiled()
         from tljax.transfer.run import evaluate
 
@@ -129,7 +127,6 @@ class Predict(Command):
     """Replace an existing --csv file."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        """See `Command`."""
         from tljax.data.sources import image_source
 
         out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)

@@ -36,10 +36,10 @@ def prepare(name: str, *, archives: str | None = None, data_dir: str | None = No
     with contextlib.redirect_stdout(sys.stderr):  # TFDS says on stdout what it does
         builder = _builder(tfds, name, data_dir)
         was_there = Path(builder.data_path).exists()
-        said = {} if was_there else _run(tfds, builder, name, archives)
+        archives_used = {} if was_there else _run(tfds, builder, name, archives)
     splits = {part: int(split.num_examples) for part, split in builder.info.splits.items()}
     where = {"data_dir": data_dir, "folder": os.fspath(builder.data_path)}
-    return {"name": name, "splits": splits, **where, "was_there": was_there, "archives": said}
+    return {"name": name, "splits": splits, **where, "was_there": was_there, "archives": archives_used}
 
 
 def check_archive(path: Path) -> None:
@@ -79,14 +79,14 @@ def _run(tfds: Any, builder: Any, name: str, archives: str | None) -> dict[str, 
     given = {} if archives is None else _given(name, builder, Path(archives))
     for path in given.values():
         check_archive(path)
-    with _accepted(builder, given) as said, tempfile.TemporaryDirectory() as scratch:
+    with _accepted(builder, given) as checked, tempfile.TemporaryDirectory() as scratch:
         options = {} if archives is None else {"manual_dir": archives, "extract_dir": scratch}
         config = tfds.download.DownloadConfig(try_download_gcs=False, **options)
         try:
             builder.download_and_prepare(download_config=config)
         except Exception as error:  # builders raise anything
             raise InputError(_failure(name, builder, archives, error)) from error
-    return said
+    return checked
 
 
 def _import() -> Any:
@@ -119,10 +119,10 @@ def _given(name: str, builder: Any, folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f'no folder "{folder}" with the archives of {name}: {_wanted(builder)}')
     paths = {url: folder / info.filename for url, info in builder.url_infos.items() if info.filename}
-    found = {url: path for url, path in paths.items() if path.is_file()}
-    if paths and not found:
+    present = {url: path for url, path in paths.items() if path.is_file()}
+    if paths and not present:
         raise InputError(f'"{folder}" has none of the archives of {name}: {_wanted(builder)}')
-    return found
+    return present
 
 
 def _wanted(builder: Any) -> str:
@@ -137,13 +137,13 @@ def _accepted(builder: Any, given: dict[str, Path]) -> Iterator[dict[str, str]]:
     from tensorflow_datasets.core.download import checksums
 
     known = builder.url_infos
-    before, said = dict(known), {}
+    before, checked = dict(known), {}
     for url, path in given.items():
         known[url] = checksums.compute_url_info(path)
         same = (known[url].checksum, known[url].size) == (before[url].checksum, before[url].size)
-        said[path.name] = VERIFIED if same else AS_GIVEN
+        checked[path.name] = VERIFIED if same else AS_GIVEN
     try:
-        yield said
+        yield checked
     finally:
         known.update(before)
 

@@ -66,9 +66,9 @@ class Source:
 def fingerprint(source: Source) -> str:
     """A hash of names and labels, the same wherever the data lies; the pictures are not read."""
     names = source.keys or source.files
-    found = hashlib.blake2b(json.dumps([source.classes, names]).encode(), digest_size=16)
-    found.update(source.labels.astype("<i4").tobytes())
-    return found.hexdigest()
+    digest = hashlib.blake2b(json.dumps([source.classes, names]).encode(), digest_size=16)
+    digest.update(source.labels.astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def printable(name: str) -> str:

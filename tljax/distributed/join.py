@@ -73,17 +73,17 @@ def joined(coordinator: str | None, num_processes: int | None = None, process_id
     watch.stop()
 
 
-def stops_at(number: int, asked: bool) -> bool:
-    """Whether the run stops in front of step `number`: in all processes at the same one, once one of them was `asked`.
+def stops_at(number: int, requested: bool) -> bool:
+    """Whether the run stops in front of step `number`: in all processes at the same one, once one of them was asked to.
 
     For loops in which a process begins step n + 2 only once step n is done everywhere. So when it is in front of step
     n, no other is beyond step n + 1, and what it writes now is read by all of them in front of step n + 2.
     """
     process, count = processes()
     if count == 1:
-        return asked
+        return requested
     client = global_state.client
-    if asked:
+    if requested:
         with contextlib.suppress(RuntimeError):  # somebody else was asked before
             client.key_value_set("tljax/stop/at", str(number + 2))
     agreed = client.key_value_dir_get("tljax/stop/")

@@ -99,8 +99,8 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """The last step that was saved; None where there is none."""
-        found = self._checkpointer.latest
-        return None if found is None else int(found.step)
+        latest = self._checkpointer.latest
+        return None if latest is None else int(latest.step)
 
     def restore(self, abstract: Tree, step: int | None = None) -> Tree:
         """The state of a step, or the latest, of the structure of `abstract`.

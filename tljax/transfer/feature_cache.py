@@ -55,19 +55,19 @@ class FeatureCache:
 
     def get(self, digests: Iterable[str]) -> dict[str, Float32[np.ndarray, " d"]]:
         """The vectors that are known and undamaged, by digest; at most 30,000 at once."""
-        found: dict[str, np.ndarray] = {}
+        vectors: dict[str, np.ndarray] = {}
         if self._connection is None:
-            return found
+            return vectors
         wanted = list(dict.fromkeys(digests))
         marks = ",".join("?" * len(wanted))
         query = f"SELECT digest, value, checksum FROM features WHERE digest IN ({marks})"
         try:
             for digest, value, checksum in self._connection.execute(query, wanted):
                 if self._whole(digest, value, checksum):
-                    found[digest] = np.frombuffer(value, "<f4").astype(np.float32)
+                    vectors[digest] = np.frombuffer(value, "<f4").astype(np.float32)
         except sqlite3.Error as error:
             self._fail(error)
-        return found
+        return vectors
 
     def put(self, values: Mapping[str, Float32[np.ndarray, " d"]]) -> None:
         """Keeps vectors by digest, all or none; replaces what is there."""

@@ -10,14 +10,6 @@ from tljax.transfer.train_step import TrainState
 History = list[dict[str, Any]]
 
 
-def _nothing(*_: Any) -> None:
-    pass
-
-
-def _from_the_start(state: TrainState) -> tuple[TrainState, History]:
-    return state, []
-
-
 @dataclass(frozen=True)
 class Hooks:
     """Functions that `finetune` calls on its way; `resume.resumable` has those of `train`.
@@ -35,11 +27,11 @@ class Hooks:
         track_validation: the same, for the batches of validation.
     """
 
-    start: Callable[[TrainState], tuple[TrainState, History]] = _from_the_start
-    before_step: Callable[[int], None] = _nothing
-    after_step: Callable[[int, TrainState], None] = _nothing
-    record: Callable[[dict[str, Any]], None] = _nothing
-    save: Callable[[TrainState], None] = _nothing
+    start: Callable[[TrainState], tuple[TrainState, History]] = lambda state: (state, [])
+    before_step: Callable[[int], None] = lambda number: None
+    after_step: Callable[[int, TrainState], None] = lambda number, state: None
+    record: Callable[[dict[str, Any]], None] = lambda line: None
+    save: Callable[[TrainState], None] = lambda state: None
     restore: Callable[[TrainState, int], TrainState] | None = None
     track: Track = untracked
     track_validation: Track = untracked

@@ -36,9 +36,9 @@ def fit_path(
         photo is).
     """
     inputs, frame = _inputs(features, weights, padded=padded)
-    found = _solve(inputs, labels, held_out, weights, strengths, count=count, folds=folds)
-    kernel, bias = _on_features(frame, found.pop("solution"))
-    return {"kernel": kernel, "bias": bias} | found
+    solved = _solve(inputs, labels, held_out, weights, strengths, count=count, folds=folds)
+    kernel, bias = _on_features(frame, solved.pop("solution"))
+    return {"kernel": kernel, "bias": bias} | solved
 
 
 @partial(jax.jit, static_argnames="padded")
@@ -97,8 +97,8 @@ def _solve(inputs, labels, held_out, weights, strengths, *, count, folds) -> dic
     _, (kept, temperatures, accuracies, losses) = lax.scan(per_strength, starts, strengths)
     means, best = _choose(losses, jnp.where(held_out >= 0, weights, 0))
     solution, norm, steps = jax.tree.map(lambda values: values[best], kept)
-    found = {"solution": solution / temperatures[best], "best": best, "gradient_norm": norm, "steps": steps}
-    return found | {"temperature": temperatures, "accuracy": accuracies, "loss": means}
+    chosen = {"solution": solution / temperatures[best], "best": best, "gradient_norm": norm, "steps": steps}
+    return chosen | {"temperature": temperatures, "accuracy": accuracies, "loss": means}
 
 
 def _scaling(features, real):

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from tljax import metrics
 from tljax.data.images import DecodeError
@@ -37,6 +39,8 @@ from tljax.transfer.run_report import write_page
 TINY = 64
 """Pictures whose short side is at most this many pixels count as tiny: icons, digits, letters."""
 _TINY_SIZE = 96
+
+Shares = Mapping[str, Int[np.ndarray, " n"]]
 
 
 @dataclass(frozen=True)
@@ -68,40 +72,34 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Extracted:
-    """The features of all photos that can be read, their index into the source, and for "train" and "val" the places
-    in the source, the features and the labels."""
-
-    features: Features
-    shares: dict[str, np.ndarray]
-    values: dict[str, np.ndarray]
-    labels: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
 class Fitted:
-    """The classifier and what it says of the validation photos at `index`; `lines` is the history of fine-tuning."""
+    """The classifier, what it says of the validation photos at `index`, and the history of fine-tuning.
+
+    Attributes:
+        probe_accuracy: of the probe, on the validation photos.
+    """
 
     net: Network
     probe: Probe
+    probe_accuracy: float
     probs: np.ndarray
     index: np.ndarray
-    lines: list[dict[str, Any]]
+    lines: Sequence[Mapping[str, Any]] = ()
 
 
 def run_stages(job: Job) -> dict[str, Any]:
     """Fills the folder of the run, one stage after the other; the entries of `train`'s result."""
     backbone, digest, tiny = prepare(job)
-    extracted = extract_features(job, backbone)
-    described = describe(job.config, backbone.spec, job.data, job.source, extracted.features, digest)
+    features, shares = extract_features(job, backbone)
+    described = describe(job.config, backbone.spec, job.data, job.source, features, digest)
     check_resumed(job.folder / CONFIG, described)
     if job.before is not None:
         check_repeated(job.before, described)
     write_json(job.folder / CONFIG, described)
     write_json(job.folder / CLASSES, list(job.source.classes))
-    write_skipped(job.folder / "skipped.csv", extracted.features.skipped)
-    fitted = fit(job, backbone, extracted, tiny=tiny)
-    return write(job, extracted, fitted, described)
+    write_skipped(job.folder / "skipped.csv", features.skipped)
+    fitted = fit(job, backbone, features, shares, tiny=tiny)
+    return write(job, features, shares, fitted, described)
 
 
 def prepare(job: Job) -> tuple[Network, str, bool]:
@@ -116,12 +114,11 @@ def prepare(job: Job) -> tuple[Network, str, bool]:
     return backbone.replace(dtype=config.dtype, spec=replace(backbone.spec, input_size=size)), digest, tiny
 
 
-def extract_features(job: Job, backbone: Network) -> Extracted:
-    """The features of all photos that can be read, and their split."""
+def extract_features(job: Job, backbone: Network) -> tuple[Features, Shares]:
+    """The features of all photos that can be read, and their split: "train" and "val", places in the source."""
     source, config = job.source, job.config
     drawn = {"val_fraction": config.val_fraction, "seed": config.seed}
-    shares = split(source, **drawn)
-    wanted = np.sort(np.concatenate([shares["train"], shares["val"]]))
+    wanted = np.sort(np.concatenate([where for name, where in split(source, **drawn).items() if name != "test"]))
     watched = until(job.stop, job.track)
     features = extract(
         backbone, source.subset(wanted), batch_size=config.batch_size, cache=True, skip=True, track=watched
@@ -132,47 +129,46 @@ def extract_features(job: Job, backbone: Network) -> Extracted:
         first = features.skipped[0]
         raise InputError(f'none of the {len(wanted)} photos can be read: "{first.file}": {first.reason}')
     try:
-        shares = split(source, **drawn, skip=unreadable)
+        return features, split(source, **drawn, skip=unreadable)
     except InputError as error:
         raise InputError(f"{error} ({len(unreadable)} of {len(wanted)} photos cannot be read)") from None
-    shares = {name: shares[name] for name in ("train", "val")}
-    values = {name: features.values[np.searchsorted(features.index, where)] for name, where in shares.items()}
-    return Extracted(features, shares, values, {name: source.labels[where] for name, where in shares.items()})
 
 
-def fit(job: Job, backbone: Network, extracted: Extracted, *, tiny: bool) -> Fitted:
+def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny: bool) -> Fitted:
     """The probe, and the network that goes on from it where the run fine-tunes."""
-    config, shares = job.config, extracted.shares
+    config, source, val = job.config, job.source, shares["val"]
+    rows = {name: np.searchsorted(features.index, shares[name]) for name in ("train", "val")}
     probe = fit_probe(
-        extracted.values["train"],
-        extracted.labels["train"],
-        classes=job.source.classes,
+        features.values[rows["train"]],
+        features.labels[rows["train"]],
+        classes=source.classes,
         l2=config.l2,
         balanced=config.balanced,
         seed=config.seed,
         mesh=sharding.data_mesh(),
     )
     probe = probe._replace(**collectives.arrays_from_first({"kernel": probe.kernel, "bias": probe.bias}))
-    net, probs = with_probe(backbone, probe), predict_probs(probe, extracted.values["val"])
+    net, probs = with_probe(backbone, probe), predict_probs(probe, features.values[rows["val"]])
+    accuracy = metrics.accuracy(probs.argmax(1), source.labels[val])
     if config.mode == "linear_probe":
         append(job.folder / LOG, *probe.path)
         save(job.partial / RUN / "checkpoint", {"kernel": probe.kernel, "bias": probe.bias})
-        return Fitted(net, probe, probs, shares["val"], [])
+        return Fitted(net, probe, accuracy, probs, val)
     config = tiny_defaults(config) if tiny else config
-    train_photos, val_photos = (job.source.subset(shares[name]) for name in ("train", "val"))
     states, log = job.partial / STATES, job.folder / LOG
     with resumable(log, states, save_every=config.save_every, stop=job.stop, track=job.track) as hooks:
         key, shard = jax.random.key(config.seed), join.processes()
-        net, lines = finetune(net, train_photos, val_photos, config=config, key=key, hooks=hooks, shard=shard)
+        photos = source.subset(shares["train"]), source.subset(val)
+        net, lines = finetune(net, *photos, config=config, key=key, hooks=hooks, shard=shard)
     quiet = until(job.stop, untracked)
-    probs, places, _ = predict_source(net, val_photos, batch_size=config.batch_size, track=quiet)
+    probs, places, _ = predict_source(net, photos[1], batch_size=config.batch_size, track=quiet)
     save(job.partial / RUN / "checkpoint", jax.device_get(net.variables))
-    return Fitted(net, probe, probs, shares["val"][places], lines)
+    return Fitted(net, probe, accuracy, probs, val[places], lines)
 
 
-def write(job: Job, extracted: Extracted, fitted: Fitted, described: dict[str, Any]) -> dict[str, Any]:
+def write(job: Job, features: Features, shares: Shares, fitted: Fitted, described: Mapping[str, Any]) -> dict[str, Any]:
     """Measures the run, ends its log and writes its page."""
-    source, config, features, shares = job.source, job.config, extracted.features, extracted.shares
+    source, config = job.source, job.config
     labels = source.labels[fitted.index]
     digests = dict(zip(map(int, features.index), features.digests, strict=True))
     measured = metrics.summarise(fitted.probs, labels, source.classes)
@@ -189,9 +185,8 @@ def write(job: Job, extracted: Extracted, fitted: Fitted, described: dict[str, A
         "image_size": described["image_size"],
     }
     if config.mode == "finetune":
-        before = predict_probs(fitted.probe, extracted.values["val"]).argmax(1)
         result |= {
-            "probe_val_accuracy": metrics.accuracy(before, extracted.labels["val"]),
+            "probe_val_accuracy": fitted.probe_accuracy,
             "epochs": config.epochs or DEFAULT_EPOCHS,
             "skipped_steps": skipped_steps(fitted.lines),
         }

@@ -21,23 +21,23 @@ def on_sigterm() -> Iterator[threading.Event]:
 
     Only the main thread can take signals: in another one SIGTERM does what it did before.
     """
-    asked = threading.Event()
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield stop
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
-        yield asked
+        yield stop
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
-def until(asked: threading.Event, track: Track) -> Track:
-    """A `track` whose loops raise `Preempted` in front of the next item once `asked` is set."""
+def until(stop: threading.Event, track: Track) -> Track:
+    """A `track` whose loops raise `Preempted` in front of the next item once `stop` is set."""
 
     def watched(items: Iterable, description: str = "", total: int | None = None) -> Iterator:
         for item in track(items, description, total):
-            if asked.is_set():
+            if stop.is_set():
                 raise Preempted
             yield item
 

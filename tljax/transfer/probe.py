@@ -90,8 +90,8 @@ def fit_probe(
     if mesh is None or len(features) < features.shape[1]:  # solved among the photos' own directions: little work
         mesh = sharding.data_mesh(jax.local_devices()[:1])
     photos, padded = _divided(mesh, photos)
-    found = fit_path(*photos, np.asarray(strengths, np.float32), count=count, folds=folds, padded=padded)
-    fit = sharding.collect(mesh, found)
+    fitted = fit_path(*photos, np.asarray(strengths, np.float32), count=count, folds=folds, padded=padded)
+    fit = sharding.collect(mesh, fitted)
     if not (np.isfinite(fit["kernel"]).all() and np.isfinite(fit["bias"]).all()):
         raise InputError(f"the probe is not finite: features reach {np.abs(features).max():.1e}; scale them down")
     measured = zip(strengths, fit["accuracy"], fit["loss"], fit["temperature"], strict=True)

@@ -32,11 +32,13 @@ def convert(source: Mapping[str, np.ndarray], spec: ModelSpec, abstract: Mapping
     """
     source = _without_wrapper(source)
     wanted = flatten(abstract)
-    found, misfits = _match(source, _table(source, spec), wanted)
-    missing = {path: f"{path} {tuple(leaf.shape)} has no source" for path, leaf in wanted.items() if path not in found}
+    converted, misfits = _match(source, _table(source, spec), wanted)
+    missing = {
+        path: f"{path} {tuple(leaf.shape)} has no source" for path, leaf in wanted.items() if path not in converted
+    }
     if misfits or missing:
         raise InputError(_message(spec, misfits, missing))
-    return {collection: {} for collection in abstract} | unflatten(found)
+    return {collection: {} for collection in abstract} | unflatten(converted)
 
 
 def fits(source: Mapping[str, np.ndarray], spec: ModelSpec) -> bool:
@@ -50,7 +52,7 @@ def fits(source: Mapping[str, np.ndarray], spec: ModelSpec) -> bool:
 
 def _match(source: Mapping[str, np.ndarray], rules: list[_Compiled], wanted: dict[str, Any]):
     """Leaves by path (None where the array does not fit), and the misfits as (path or "", what is wrong)."""
-    found, misfits = {}, []
+    converted, misfits = {}, []
     for name, array in source.items():
         rule, match = _first(rules, name)
         if rule is None:
@@ -60,12 +62,12 @@ def _match(source: Mapping[str, np.ndarray], rules: list[_Compiled], wanted: dic
             continue
         path = match.expand(rule.target)
         problem = _misfit(array, rule, wanted.get(path))
-        if path in found:
+        if path in converted:
             problem = "which another tensor fills already"
         if problem:
             misfits.append((path, f"{name} {array.shape} does not fit {path}, {problem}"))
-        found[path] = None if problem else np.ascontiguousarray(rule.transform(array), np.float32)
-    return found, misfits
+        converted[path] = None if problem else np.ascontiguousarray(rule.transform(array), np.float32)
+    return converted, misfits
 
 
 def _misfit(array: np.ndarray, rule: Rule, leaf: Any) -> str:

@@ -58,7 +58,7 @@ def _arrays(file, most: int) -> dict:
         if "layers" in file or "_layer_checkpoint_dependencies" in file:
             raise Refusal('is a .weights.h5 of Keras 3: save the whole model, as model.save("model.h5")')
         raise Refusal("is an HDF5 file without layer_names: none that Keras wrote")
-    found, total, number = {}, 0, 0
+    tensors, total, number = {}, 0, 0
     for layer in layers:
         group = _follow(root, layer)
         weights = _names(group, "weight_names") or []
@@ -67,11 +67,11 @@ def _arrays(file, most: int) -> dict:
             total += _bytes(dataset)
             if total > most:
                 raise Refusal("is damaged: its arrays are larger than the file")
-            found[f"{number}:{layer}/{i}"] = _read(dataset)
+            tensors[f"{number}:{layer}/{i}"] = _read(dataset)
         number += bool(weights)
-    if not found:
+    if not tensors:
         raise Refusal("holds no weights")
-    return found
+    return tensors
 
 
 def _names(group, key: str) -> list[str] | None:
