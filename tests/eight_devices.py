@@ -71,7 +71,7 @@ source = pytest.fixture(scope="module", name="source")(toy_source)
 
 
 def test_features(net, source):
-    one, *others = (extract(net, source, batch_size=6, cache=False, mesh=mesh(devices)) for devices in (1, 2, 8))
+    one, *others = (extract(net, source, batch_size=6, skip=True, mesh=mesh(devices)) for devices in (1, 2, 8))
     assert len(one.values) == PHOTOS - 1
     for found in others:
         np.testing.assert_allclose(found.values, one.values, atol=1e-6, rtol=0)
@@ -80,10 +80,10 @@ def test_features(net, source):
 
 
 def test_by_default_all_devices_share_a_batch(net, source, tmp_path):
-    extract(net, source, batch_size=8, cache=tmp_path)
-    extract(net, source, batch_size=8, cache=tmp_path, mesh=mesh(8))
+    extract(net, source, batch_size=8, cache=tmp_path, skip=True)
+    extract(net, source, batch_size=8, cache=tmp_path, skip=True, mesh=mesh(8))
     assert len(list(tmp_path.iterdir())) == 1
-    extract(net, source, batch_size=8, cache=tmp_path, mesh=mesh(1))
+    extract(net, source, batch_size=8, cache=tmp_path, skip=True, mesh=mesh(1))
     assert len(list(tmp_path.iterdir())) == 2, "one device computes other bits, so it has another cache"
 
 

@@ -170,8 +170,8 @@ def test_its_earlier_blocks_freeze_by_default():
     labels = label_variables(abstract_variables(spec), finetune_rules(spec))["params"]
     assert {name: set(jax.tree.leaves(layer)) for name, layer in labels.items()} == {
         "block0": {FROZEN},
-        "block1": {"depth1"},
-        "head": {"depth0"},
+        "block1": {1},
+        "head": {0},
     }
 
 
