@@ -70,9 +70,8 @@ def _lines(stream: TextIO, every: float) -> Track:
         start = written = time.monotonic()
         total = _length(items, total)
         done = 0
-        for item in items:
+        for done, item in enumerate(items, 1):
             yield item
-            done += 1
             if time.monotonic() - written >= every:
                 written = time.monotonic()
                 print(_summary(description, done, total, start), file=stream, flush=True)
