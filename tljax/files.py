@@ -17,16 +17,18 @@ PAGE = "report.html"
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, *, folder: bool = False) -> Iterator[Path]:
     """Gives a temporary name beside `path`; what was written there becomes `path` when the block ends well.
 
-    Works for a file and for a folder (created by the block). On an error nothing is left behind, and an existing
-    `path` stays as it was.
+    Works for a file and for a folder, which is created with `folder`, or else by the block. On an error nothing is left
+    behind, and an existing `path` stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:40]}-") as scratch:
         part = Path(scratch) / path.name
+        if folder:
+            part.mkdir()
         yield part
         if path.is_dir() and part.is_dir():
             os.replace(path, Path(scratch) / "replaced")
