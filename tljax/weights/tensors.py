@@ -106,7 +106,8 @@ def state_dict(loaded: Any, file_size: int) -> dict[str, np.ndarray]:
     Raises:
         Unreadable: something other than tensors; tensors that together dwarf the file.
     """
-    state = {name: _bare(value) for name, value in _unwrap(loaded).items()}
+    named = _unwrap(loaded)
+    state = {name: value.tensor if isinstance(value, Parameter) else value for name, value in named.items()}
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     odd = next((name for name in state if name not in tensors or not isinstance(name, str)), None)
     require(odd is None, f"is no state dict: {str(odd)[:80]!r} is no tensor")
@@ -145,7 +146,3 @@ def _unwrap(loaded: Any) -> Mapping:
     inner = [loaded[key] for key in ("state_dict", "model") if isinstance(loaded.get(key), dict)]
     require(len(inner) == 1, 'holds no tensors: a state dict, alone or under "state_dict" or "model", is expected')
     return inner[0]
-
-
-def _bare(value: Any) -> Any:
-    return value.tensor if isinstance(value, Parameter) else value
