@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tljax.errors import InputError
+from tljax.errors import InputError, refuse
 
 PAGE = "report.html"
 """Every folder of results holds this page; a folder that does not is never replaced."""
@@ -59,16 +59,15 @@ def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "", mar
             folder is not writable or full.
     """
     path = Path(path)
-    if suffix and path.suffix.lower() != suffix:
-        raise InputError(f'"{path}" should end with {suffix}')
-    if path.exists() and not overwrite:
-        raise InputError(f'"{path}" exists: pass --overwrite to replace it, or another name')
-    if suffix and path.is_dir():
-        raise InputError(f'"{path}" is a folder: name a {suffix} file')
-    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
-        raise InputError(
-            f'"{path}" has no {marker}, so it was not written by tljax and is not replaced: give another name'
-        )
+    foreign = overwrite and path.is_dir() and any(path.iterdir()) and not (path / marker).is_file()
+    refuse(
+        {
+            f'"{path}" should end with {suffix}': suffix and path.suffix.lower() != suffix,
+            f'"{path}" exists: pass --overwrite to replace it, or another name': path.exists() and not overwrite,
+            f'"{path}" is a folder: name a {suffix} file': suffix and path.is_dir(),
+            f'"{path}" has no {marker}, so it was not written by tljax and is not replaced: give another name': foreign,
+        }
+    )
     try:
         made = _missing_parents(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import tyro
 
 import tljax
 from tljax.commands import Command, Overwrite, start_jax
-from tljax.errors import InputError, match_name
+from tljax.errors import InputError, match_name, refuse
 from tljax.files import check_out, replacing
 from tljax.progress import Track
 
@@ -95,16 +95,15 @@ class Ideal(Command):
         return "\n".join([*lines, *result["stopped"], f"{result['seconds']:.0f} s; report: {result['report']}"])
 
     def _check(self) -> None:
-        layer = self.layer is not None
-        refused = {
-            "no class given: name one, such as zebra, or a --layer with a --channel": not layer and not self.classes,
-            "--layer and --channel go together": layer != (self.channel is not None),
-            "give classes or a --layer with a --channel, not both": layer and self.classes,
-            "--run takes the place of --model: give one of them": self.run is not None and "," in self.model,
-        }
-        for message, wrong in refused.items():
-            if wrong:
-                raise InputError(message)
+        layer, classes = self.layer is not None, bool(self.classes)
+        refuse(
+            {
+                "no class given: name one, such as zebra, or a --layer with a --channel": not (layer or classes),
+                "--layer and --channel go together": layer != (self.channel is not None),
+                "give classes or a --layer with a --channel, not both": layer and classes,
+                "--run takes the place of --model: give one of them": self.run is not None and "," in self.model,
+            }
+        )
 
     def _makers(self) -> dict[str, Any]:
         if self.run is not None:

@@ -6,7 +6,7 @@
 
 from tljax.lazy import lazy
 
-_WHERE = {"load_pretrained": "load", "read_weights": "read", "weights_digest": "fetch", "cache_dir": "fetch"}
+_WHERE = {"cache_dir": "fetch", "load_pretrained": "load", "read_weights": "read", "weights_digest": "fetch"}
 
 __all__ = [*_WHERE]
 __getattr__ = lazy(__name__, _WHERE)
