@@ -120,12 +120,12 @@ class _Machine:
 
     def take(self, count: int) -> list:
         require(len(self.stack) >= count, "is damaged: its pickle takes from an empty stack")
-        items = self.stack[-count:]
-        del self.stack[-count:]
-        return items
+        return self.since(len(self.stack) - count)
 
     def since_mark(self) -> list:
-        start = self.marks.pop()
+        return self.since(self.marks.pop())
+
+    def since(self, start: int) -> list:
         items = self.stack[start:]
         del self.stack[start:]
         return items
