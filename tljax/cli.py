@@ -1,8 +1,10 @@
 """The command line: parse, call, print. Exit 0 on success, 2 with one line on bad input, 1 on a defect."""
 
 import contextlib
+import functools
 import io
 import json
+import operator
 import re
 import sys
 from collections.abc import Sequence
@@ -86,11 +88,11 @@ def _overview(arguments: Sequence[str]) -> Command:
         guesses = nearest(arguments[0], list(_COMMANDS), n=2)
         hint = f"did you mean {' or '.join(guesses)}?" if guesses else f"there are {', '.join(_COMMANDS)}"
         raise InputError(f'no command "{arguments[0]}": {hint}')
-    union = None
-    for name, kind in _COMMANDS.items():
-        summary = tyro.conf.subcommand(name, description=kind.__doc__.split("\n\n")[0])
-        union = Annotated[kind, summary] if union is None else union | Annotated[kind, summary]
-    return _tyro(union, "", arguments)
+    kinds = (
+        Annotated[kind, tyro.conf.subcommand(name, description=kind.__doc__.split("\n\n")[0])]
+        for name, kind in _COMMANDS.items()
+    )
+    return _tyro(functools.reduce(operator.or_, kinds), "", arguments)
 
 
 def _tyro(kind: Any, name: str, arguments: Sequence[str], **options: Any) -> Any:

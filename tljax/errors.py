@@ -1,7 +1,8 @@
 """What a user can mend: one clear line that names the thing, what was expected, and the way out."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class InputError(ValueError):
@@ -9,6 +10,17 @@ class InputError(ValueError):
 
     def __init__(self, message: str):
         super().__init__(" ".join(message.splitlines()))  # a name in it may have any number of lines
+
+
+def refuse(cases: Mapping[str, Any]) -> None:
+    """Refuses bad input: the first message whose case holds is raised as InputError.
+
+    Args:
+        cases: {message: whether it is so}, in the order in which they count.
+    """
+    for message, holds in cases.items():
+        if holds:
+            raise InputError(message)
 
 
 def nearest(name: str, names: Sequence[str], n: int = 3) -> list[str]:
@@ -28,10 +40,6 @@ def match_name(name: str | int, names: Sequence[str], *, what: str = "class") ->
             stands for several entries (lists their indices).
     """
     text = str(name).strip()
-    if text in names and list(names).count(text) == 1 and not text.isdigit():
-        exact = [i for i, other in enumerate(names) if _plain(other) == _plain(text)]
-        if len(exact) == 1:
-            return exact[0]
     matches = [i for i, other in enumerate(names) if _plain(other) == _plain(text)]
     if len(matches) == 1:
         return matches[0]

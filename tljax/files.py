@@ -11,7 +11,7 @@ from typing import Any
 
 import platformdirs
 
-from tljax.errors import InputError
+from tljax.errors import InputError, refuse
 
 PAGE = "report.html"
 """Every folder of results holds this page; a folder that does not is never replaced."""
@@ -23,16 +23,18 @@ def cache_dir() -> Path:
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, *, folder: bool = False) -> Iterator[Path]:
     """Gives a temporary name beside `path`; what was written there becomes `path` when the block ends well.
 
-    Works for a file and for a folder (created by the block). On an error nothing is left behind, and an existing
-    `path` stays as it was.
+    Works for a file and for a folder, which is created with `folder`, or else by the block. On an error nothing is left
+    behind, and an existing `path` stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:40]}-") as scratch:
         part = Path(scratch) / path.name
+        if folder:
+            part.mkdir()
         yield part
         if path.is_dir() and part.is_dir():
             os.replace(path, Path(scratch) / "replaced")
@@ -63,16 +65,15 @@ def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "", mar
             folder is not writable or full.
     """
     path = Path(path)
-    if suffix and path.suffix.lower() != suffix:
-        raise InputError(f'"{path}" should end with {suffix}')
-    if path.exists() and not overwrite:
-        raise InputError(f'"{path}" exists: pass --overwrite to replace it, or another name')
-    if suffix and path.is_dir():
-        raise InputError(f'"{path}" is a folder: name a {suffix} file')
-    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
-        raise InputError(
-            f'"{path}" has no {marker}, so it was not written by tljax and is not replaced: give another name'
-        )
+    foreign = overwrite and path.is_dir() and any(path.iterdir()) and not (path / marker).is_file()
+    refuse(
+        {
+            f'"{path}" should end with {suffix}': suffix and path.suffix.lower() != suffix,
+            f'"{path}" exists: pass --overwrite to replace it, or another name': path.exists() and not overwrite,
+            f'"{path}" is a folder: name a {suffix} file': suffix and path.is_dir(),
+            f'"{path}" has no {marker}, so it was not written by tljax and is not replaced: give another name': foreign,
+        }
+    )
     try:
         made = _missing_parents(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import atexit
 import ctypes
 import gc
 import os
-import sys
+from pathlib import Path
 
 _MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8  # of mallopt(3)
 _HUGEPAGE, _PAGE = 14, 2 << 20  # of madvise(2)
@@ -25,16 +25,16 @@ def keep_large_pages(reserve: int = 8 << 30) -> bool:
     Returns:
         Whether anything was changed.
     """
-    if not sys.platform.startswith("linux") or not _on_demand():
-        return False
     try:
+        offered = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text("ascii")
         libc = ctypes.CDLL("libc.so.6", use_errno=True)
     except OSError:
         return False
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    if not (libc.mallopt(_MMAP_MAX, 0) and libc.mallopt(_TRIM_THRESHOLD, -1) and libc.mallopt(_ARENA_MAX, 1)):
+    settings = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _ARENA_MAX: 1}
+    if "[never]" in offered or not all(libc.mallopt(name, value) for name, value in settings.items()):
         return False
     reserve = min(reserve, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
     block = libc.malloc(reserve)
@@ -54,11 +54,3 @@ def collect_rarely() -> None:
     """
     gc.set_threshold(100_000, 50, 50)
     atexit.register(gc.freeze)
-
-
-def _on_demand() -> bool:
-    try:
-        with open("/sys/kernel/mm/transparent_hugepage/enabled") as file:
-            return "[never]" not in file.read()
-    except OSError:
-        return False

@@ -31,21 +31,13 @@ def tracking(*, quiet: bool = False, stream: TextIO | None = None, every: float 
     elif not stream.isatty():
         yield _lines(stream, every)
     else:
-        with _display(stream) as progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        name, bar = TextColumn("{task.description}", markup=False), BarColumn(bar_width=None)
+        columns = (name, bar, MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(file=stream), transient=True) as progress:
             yield _bars(progress)
-
-
-def _display(stream: TextIO) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=Console(file=stream), transient=True)
 
 
 def _bars(progress: Any) -> Track:
@@ -70,9 +62,8 @@ def _lines(stream: TextIO, every: float) -> Track:
         start = written = time.monotonic()
         total = _length(items, total)
         done = 0
-        for item in items:
+        for done, item in enumerate(items, 1):
             yield item
-            done += 1
             if time.monotonic() - written >= every:
                 written = time.monotonic()
                 print(_summary(description, done, total, start), file=stream, flush=True)

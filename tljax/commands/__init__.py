@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -55,4 +55,11 @@ class SharedCommand(Command):
             yield join.first(), track
 
 
-Images = tyro.conf.Positional[tuple[str, ...]]
+# Options that several commands share.
+Images = tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(help="Photos, or folders of photos.")]]
+Photo = tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="A photo of any size.")]]
+RunFolder = tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="The folder that `tljax train` wrote.")]]
+Model = Annotated[str, tyro.conf.arg(help="A name from `tljax models`.")]
+Run = Annotated[str | None, tyro.conf.arg(help="A trained run in the place of --model.")]
+Labels = Annotated[str | None, tyro.conf.arg(help="A table of files and labels, for a folder without class folders.")]
+Overwrite = Annotated[bool, tyro.conf.arg(help="Replace an existing folder.")]

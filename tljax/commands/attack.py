@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import tyro
 
-from tljax.commands import Command
+import tljax
+from tljax.commands import Command, Labels, Model, Overwrite, Photo, Run
 from tljax.compilation import keep_compiled
 from tljax.errors import InputError
 from tljax.files import check_out, replacing
@@ -27,18 +28,15 @@ class Attack(Command):
               tljax attack pet.jpg --run pets-run --target Sphynx --out attacked
     """
 
-    image: tyro.conf.Positional[str]
-    """A photo of any size."""
+    image: Photo
     out: str
     """The folder for the pictures and report.html."""
     target: str | None = None
     """The class that the network shall see, by name or index."""
     untargeted: bool = False
     """Any other class than the one it sees now."""
-    model: str = "efficientnet_lite0"
-    """A name from `tljax models`."""
-    run: str | None = None
-    """A trained run in the place of --model."""
+    model: Model = "efficientnet_lite0"
+    run: Run = None
     method: Method = "pgd"
     """How the change is sought."""
     norm: Literal["linf", "l2"] | None = None
@@ -49,28 +47,23 @@ class Attack(Command):
     """Gradients taken; by default 40 for pgd, 10 for mi_fgsm, 100 for the others but fgsm."""
     seed: int = 0
     """Of the random start."""
-    overwrite: bool = False
-    """Replace an existing folder."""
+    overwrite: Overwrite = False
 
     def execute(self, track: Track) -> dict[str, Any]:
         out = check_out(self.out, overwrite=self.overwrite)
         if (self.target is None) != self.untargeted:
             raise InputError("give either --target CLASS or --untargeted")
-        from tljax.synth.eight_bit import parse_budget
-        from tljax.synth.photo_attack import attack_photo, choose_budget
-
-        norm, eps = choose_budget(self.method, self.norm, None if self.eps is None else parse_budget(self.eps))
+        eps = None if self.eps is None else tljax.synth.parse_budget(self.eps)
+        norm, eps = tljax.synth.choose_budget(self.method, self.norm, eps)
         keep_compiled()
         import jax
 
-        from tljax.data.images import read_photo
         from tljax.report import synth_page
-        from tljax.transfer.run import chosen_network
 
-        name, net = chosen_network(self.model, self.run)
-        record = attack_photo(
+        name, net = tljax.transfer.chosen_network(self.model, self.run)
+        record = tljax.synth.attack_photo(
             net,
-            read_photo(self.image, net.spec),
+            tljax.data.read_photo(self.image, net.spec),
             target=self.target,
             method=self.method,
             norm=norm,
@@ -78,8 +71,7 @@ class Attack(Command):
             steps=self.steps,
             key=jax.random.key(self.seed),
         )
-        with replacing(out) as folder:
-            folder.mkdir()
+        with replacing(out, folder=True) as folder:
             synth_page.save_attack(folder, record | {"model": name})
         del record["pictures"]
         record["adversarial"]["file"] = str(out / "adversarial.png")
@@ -117,8 +109,7 @@ class Robustness(Command):
     """Labelled photos, laid out as for `train`."""
     out: str
     """The folder for robustness.png, robustness.json and report.html."""
-    labels: str | None = None
-    """A table of files and labels, for a folder without class folders."""
+    labels: Labels = None
     eps: str = "0,1/255,2/255,4/255,8/255"
     """Budgets (the largest change of a pixel in [0, 1]), joined by commas."""
     method: Literal["apgd_ce", "apgd_dlr", "pgd"] = "apgd_ce"
@@ -131,26 +122,19 @@ class Robustness(Command):
     """Photos at once."""
     seed: int = 0
     """Of the random starts."""
-    overwrite: bool = False
-    """Replace an existing folder."""
+    overwrite: Overwrite = False
 
     def execute(self, track: Track) -> dict[str, Any]:
         out = check_out(self.out, overwrite=self.overwrite)
-        from tljax.synth.eight_bit import check_budget, parse_budget
-
-        budgets = sorted({0.0, *map(parse_budget, self.eps.split(","))})
+        budgets = sorted({0.0, *map(tljax.synth.parse_budget, self.eps.split(","))})
         for eps in set(budgets) - {0.0}:
-            check_budget(eps, "linf")
-        from tljax.data.sources import open_source
-
-        source = open_source(self.data, labels_csv=self.labels, min_classes=1)
+            tljax.synth.check_budget(eps, "linf")
+        source = tljax.data.open_source(self.data, labels_csv=self.labels, min_classes=1)
         keep_compiled()
         from tljax.report import synth_page
-        from tljax.synth.robustness import robust_accuracy
-        from tljax.transfer.run import load_network
 
-        result = robust_accuracy(
-            load_network(self.network),
+        result = tljax.synth.robust_accuracy(
+            tljax.transfer.load_network(self.network),
             source,
             budgets,
             method=self.method,
@@ -160,8 +144,7 @@ class Robustness(Command):
             seed=self.seed,
             track=track,
         )
-        with replacing(out) as folder:
-            folder.mkdir()
+        with replacing(out, folder=True) as folder:
             record = {**result, "model": self.network, "method": self.method, "data": self.data}
             synth_page.write_robustness(folder / "report.html", record)
             synth_page.save_curve(folder / "robustness.png", result["curve"])

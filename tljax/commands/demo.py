@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from tljax.commands import Command
+import tljax
+from tljax.commands import Command, Overwrite
 from tljax.commands.photos import named
 from tljax.compilation import keep_compiled
 from tljax.files import check_out, replacing
+from tljax.metrics import accuracy
 from tljax.progress import Track
 
-_CHELSEA = "skimage/data/chelsea.png"
+_CAT = "chelsea.png"
 _PIXELS = 32
 _DREAMS = (284, 340)  # Siamese cat, zebra
 _TARGET = 207  # golden retriever
@@ -32,25 +34,22 @@ class Demo(Command):
     """The folder for report.html."""
     model: str = "efficientnet_lite0"
     """A name from `tljax models` whose weights are here."""
-    overwrite: bool = False
-    """Replace an existing folder."""
+    overwrite: Overwrite = False
 
     def execute(self, track: Track) -> dict[str, Any]:
         start = time.perf_counter()
         out = check_out(self.out, overwrite=self.overwrite)
         keep_compiled()
         from tljax.report import demo_page
-        from tljax.weights.load import load_pretrained
 
-        net = load_pretrained(self.model)
+        net = tljax.load_pretrained(self.model)
         record: dict[str, Any] = {"model": self.model, "classify": _name_the_cat(net, track)}
         for task in ("textures", "digits"):
             record[task] = _features_against_pixels(net, task, track)
         record["ideal"] = _dreams(net, track)
         record["attack"] = _fool(net)
         record["seconds"] = time.perf_counter() - start
-        with replacing(out) as folder:
-            folder.mkdir()
+        with replacing(out, folder=True) as folder:
             demo_page.write(folder / "report.html", record)
         shown = ("features", "pixels", "seconds", "train_images", "val_images")
         return {
@@ -78,33 +77,23 @@ class Demo(Command):
 
 
 def _name_the_cat(net: Any, track: Track) -> dict[str, Any]:
-    from tljax.data.png import read_png
-    from tljax.data.sources import image_source
-
-    path = _bundled(_CHELSEA)
-    result = named(net, image_source([path]), track, index=True)
-    return {"image": read_png(path), "top": result["images"][0]["top"]}
+    source = tljax.data.image_source([tljax.data.bundled_photograph(_CAT)])
+    return {"image": source.picture(0), "top": named(net, source, track, index=True)["images"][0]["top"]}
 
 
 def _features_against_pixels(net: Any, task: str, track: Track) -> dict[str, Any]:
     """The probe's accuracy on a bundled task, on features and on raw pixels, on the same pictures."""
-    from tljax.data.sources import open_source
-    from tljax.data.splits import split
-    from tljax.metrics import accuracy
-    from tljax.transfer.features import extract
-    from tljax.transfer.probe import fit_probe, predict_probs
-
     start = time.perf_counter()
-    source = open_source(task)
-    parts = split(source, val_fraction=0.2, seed=0)
+    source = tljax.data.open_source(task)
+    parts = tljax.data.split(source, val_fraction=0.2, seed=0)
     train, val = parts["train"], parts["val"]
-    features = extract(net, source.subset(np.concatenate([train, val])), cache=True, track=track).values
+    features = tljax.transfer.extract(net, source.subset(np.concatenate([train, val])), cache=True, track=track).values
     pixels = np.stack([_raw_pixels(source.read(i)) for i in np.concatenate([train, val])])
     scores = {}
     for name, values in (("features", features), ("pixels", pixels)):
-        probe = fit_probe(values[: len(train)], source.labels[train], classes=len(source.classes))
-        predicted = predict_probs(probe, values[len(train) :]).argmax(-1)
-        scores[name] = float(accuracy(predicted, source.labels[val]))
+        probe = tljax.transfer.fit_probe(values[: len(train)], source.labels[train], classes=len(source.classes))
+        predicted = tljax.transfer.predict_probs(probe, values[len(train) :]).argmax(-1)
+        scores[name] = accuracy(predicted, source.labels[val])
     first = [int(np.flatnonzero(source.labels[train] == c)[0]) for c in range(len(source.classes))]
     return {
         **scores,
@@ -120,25 +109,19 @@ def _dreams(net: Any, track: Track) -> list[dict[str, Any]]:
     """The ideal images, with the opinions of their maker and of the other networks that are here."""
     import jax
 
-    from tljax.synth import default_judges, dream, judge_ideals, to_bytes
-    from tljax.transfer.run import load_network
-
-    made = dream(net.scores, net.variables, _DREAMS, key=jax.random.key(0), track=track)
-    judges = {name: load_network(name) for name in default_judges([net.spec.name])}
+    made = tljax.synth.dream(net.scores, net.variables, _DREAMS, key=jax.random.key(0), track=track)
+    judges = {name: tljax.transfer.load_network(name) for name in tljax.synth.default_judges([net.spec.name])}
     names = [net.spec.classes[c] for c in _DREAMS]
-    return judge_ideals({net.spec.name: net}, judges, np.asarray(to_bytes(made.images)), names, track=track)
+    pictures = np.asarray(tljax.synth.to_bytes(made.images))
+    return tljax.synth.judge_ideals({net.spec.name: net}, judges, pictures, names, track=track)
 
 
 def _fool(net: Any) -> dict[str, Any]:
     """The bundled cat, changed until the network sees a dog."""
     import jax
 
-    from tljax.data.images import read_photo
-    from tljax.models.network import for_inference
-    from tljax.synth import attack_photo
-
-    photo = read_photo(_bundled(_CHELSEA), net.spec)
-    return attack_photo(for_inference(net), photo, target=_TARGET, key=jax.random.key(0))
+    photo = tljax.data.read_photo(tljax.data.bundled_photograph(_CAT), net.spec)
+    return tljax.synth.attack_photo(tljax.for_inference(net), photo, target=_TARGET, key=jax.random.key(0))
 
 
 def _raw_pixels(image: np.ndarray) -> np.ndarray:
@@ -148,10 +131,3 @@ def _raw_pixels(image: np.ndarray) -> np.ndarray:
     if max(image.shape[:2]) > _PIXELS:
         image = np.asarray(Image.fromarray(image).resize((_PIXELS, _PIXELS), Image.Resampling.BOX))
     return image.reshape(-1).astype(np.float32) / 255
-
-
-def _bundled(name: str) -> str:
-    from importlib.util import find_spec
-
-    package = name.split("/", 1)[0]
-    return os.path.join(os.path.dirname(find_spec(package).submodule_search_locations[0]), name)

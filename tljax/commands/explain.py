@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from tljax.commands import Command
+import tljax
+from tljax.commands import Command, Model, Overwrite, Photo, Run
 from tljax.compilation import keep_compiled
 from tljax.errors import match_name
 from tljax.files import check_out, replacing
@@ -20,8 +21,7 @@ class Explain(Command):
               tljax explain dog.jpg --class "tabby" --method integrated_gradients --out why
     """
 
-    image: tyro.conf.Positional[str]
-    """A photo of any size."""
+    image: Photo
     out: str
     """The folder for the pictures and report.html."""
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
@@ -29,29 +29,21 @@ class Explain(Command):
     method: Literal["grad_cam", "saliency", "integrated_gradients"] = "grad_cam"
     """grad_cam: where; saliency: which pixels matter most now; integrated_gradients: which pixels made the difference
     to a black picture."""
-    model: str = "efficientnet_lite0"
-    """A name from `tljax models`."""
-    run: str | None = None
-    """A trained run in the place of --model."""
-    overwrite: bool = False
-    """Replace an existing folder."""
+    model: Model = "efficientnet_lite0"
+    run: Run = None
+    overwrite: Overwrite = False
 
     def execute(self, track: Track) -> dict[str, Any]:
         out = check_out(self.out, overwrite=self.overwrite)
         keep_compiled()
-        from tljax.data.images import read_photo
         from tljax.report import synth_page
-        from tljax.synth.attribution import heat_map
-        from tljax.synth.judging import top_class
-        from tljax.transfer.run import chosen_network
 
-        _, net = chosen_network(self.model, self.run)
-        photo = read_photo(self.image, net.spec)
-        c = top_class(net, photo)[0] if self.class_ is None else match_name(self.class_, net.spec.classes)
-        name = net.spec.classes[c]
-        with replacing(out) as folder:
-            folder.mkdir()
-            names = synth_page.save_explanation(folder, photo, heat_map(net, photo, c, self.method), name, self.method)
+        _, net = tljax.transfer.chosen_network(self.model, self.run)
+        photo = tljax.data.read_photo(self.image, net.spec)
+        c = tljax.synth.top_class(net, photo)[0] if self.class_ is None else match_name(self.class_, net.spec.classes)
+        name, heat = net.spec.classes[c], tljax.synth.heat_map(net, photo, c, self.method)
+        with replacing(out, folder=True) as folder:
+            names = synth_page.save_explanation(folder, photo, heat, name, self.method)
         return {
             "files": [str(out / name) for name in names],
             "class": name,

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-import tyro
-
-from tljax.commands import Command
+import tljax
+from tljax.commands import Command, RunFolder
 from tljax.compilation import keep_compiled
 from tljax.errors import InputError
 from tljax.files import check_out
@@ -23,8 +22,7 @@ class Export(Command):
     Example: tljax export run --out pets.jax
     """
 
-    run_dir: tyro.conf.Positional[str]
-    """The folder that `tljax train` wrote."""
+    run_dir: RunFolder
     out: str
     """The file to write; F.json is written beside it."""
     platforms: str = "cpu,cuda,tpu"
@@ -43,9 +41,7 @@ class Export(Command):
             raise InputError(f'"{self.out}" is a folder: name a file')
         check_out(card_path(out), overwrite=self.overwrite)
         keep_compiled()
-        from tljax.transfer.run import load_run
-
-        card = write_export(load_run(self.run_dir), out, platforms=names, cropped=self.cropped)
+        card = write_export(tljax.load_run(self.run_dir), out, platforms=names, cropped=self.cropped)
         shown = {name: card[name] for name in ("platforms", "input", "output", "classes")}
         return {"out": str(out), "card": str(card_path(out)), "bytes": out.stat().st_size, **shown}
 

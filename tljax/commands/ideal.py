@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from tljax.commands import Command
+import tljax
+from tljax.commands import Command, Overwrite
 from tljax.compilation import keep_compiled
-from tljax.errors import InputError, match_name
+from tljax.errors import InputError, match_name, refuse
 from tljax.files import check_out, replacing
 from tljax.progress import Track
 
@@ -51,19 +52,17 @@ class Ideal(Command):
     """Networks (or runs) that judge; by default all whose weights are here and that did not make the picture."""
     seed: int = 0
     """Of the first noise and of the transformations."""
-    overwrite: bool = False
-    """Replace an existing folder."""
+    overwrite: Overwrite = False
 
     def execute(self, track: Track) -> dict[str, Any]:
         out = check_out(self.out, overwrite=self.overwrite)
         self._check()
         keep_compiled()
         from tljax.report import synth_page
-        from tljax.transfer.run import load_network
 
         makers = self._makers()
         names, wanted = self._wanted(makers)
-        judges = {name: load_network(name) for name in self._judges(makers)}
+        judges = {name: tljax.transfer.load_network(name) for name in self._judges(makers)}
         for name, net in judges.items():
             for wanted_name in names if self.layer is None else ():
                 _check_known(wanted_name, name, net)
@@ -71,8 +70,7 @@ class Ideal(Command):
         made = self._make(makers, wanted, track)
         seconds = time.perf_counter() - start
         each = [name for name in names for _ in range(self.variants)]
-        with replacing(out) as folder:
-            folder.mkdir()
+        with replacing(out, folder=True) as folder:
             images = self._save(folder, each, made.images, makers, judges, track)
             record = {"images": images, "model": ", ".join(makers), "method": self.method, "seconds": seconds}
             synth_page.write_ideal(folder / "report.html", {**record, "steps": len(made.ascent.values)})
@@ -97,31 +95,28 @@ class Ideal(Command):
         return "\n".join([*lines, *result["stopped"], f"{result['seconds']:.0f} s; report: {result['report']}"])
 
     def _check(self) -> None:
-        if self.layer is None and not self.classes:
-            raise InputError("no class given: name one, such as zebra, or a --layer with a --channel")
-        if (self.layer is None) != (self.channel is None):
-            raise InputError("--layer and --channel go together")
-        if self.layer is not None and self.classes:
-            raise InputError("give classes or a --layer with a --channel, not both")
-        if self.run is not None and "," in self.model:
-            raise InputError("--run takes the place of --model: give one of them")
+        layer, classes = self.layer is not None, bool(self.classes)
+        refuse(
+            {
+                "no class given: name one, such as zebra, or a --layer with a --channel": not (layer or classes),
+                "--layer and --channel go together": layer != (self.channel is not None),
+                "give classes or a --layer with a --channel, not both": layer and classes,
+                "--run takes the place of --model: give one of them": self.run is not None and "," in self.model,
+            }
+        )
 
     def _makers(self) -> dict[str, Any]:
-        from tljax.transfer.run import chosen_network, load_network
-
         if self.run is not None:
-            return dict([chosen_network(self.model, self.run, folded=False)])
-        return {name: load_network(name, folded=False) for name in self.model.split(",")}
+            return dict([tljax.transfer.chosen_network(self.model, self.run, folded=False)])
+        return {name: tljax.transfer.load_network(name, folded=False) for name in self.model.split(",")}
 
     def _judges(self, makers: dict[str, Any]) -> list[str]:
-        from tljax.synth import default_judges
-
         if self.judge is not None:
             same = [name for name in self.judge if name in makers]
             if same:
                 raise InputError(f"{same[0]} makes the pictures: it cannot judge them as well")
             return list(self.judge)
-        return default_judges(list(makers)) if self.run is None and self.layer is None else []
+        return tljax.synth.default_judges(list(makers)) if self.run is None and self.layer is None else []
 
     def _wanted(self, makers: dict[str, Any]) -> tuple[list[str], list[int]]:
         first = next(iter(makers.values()))
@@ -133,11 +128,9 @@ class Ideal(Command):
     def _make(self, makers: dict[str, Any], wanted: list[int], track: Track) -> Any:
         import jax
 
-        from tljax.synth import dream
-
         nets = list(makers.values())
         functions = [net.scores if self.layer is None else net.intermediates for net in nets]
-        made = dream(
+        made = tljax.synth.dream(
             functions,
             [net.variables for net in nets],
             wanted,
@@ -154,16 +147,15 @@ class Ideal(Command):
     def _save(self, folder: Path, each: list[str], made: Any, makers: Any, judges: Any, track: Track) -> list:
         """Saves the pictures, named after their classes, and asks the networks about what is read back."""
         from tljax.data.png import file_stem, read_png, save_png
-        from tljax.synth import judge_ideals, to_bytes
 
         counts = [f"-{each[: i + 1].count(name)}" if self.variants > 1 else "" for i, name in enumerate(each)]
         stems = [file_stem(name) + count for name, count in zip(each, counts, strict=True)]
         stems = [stem if stems.count(stem) == 1 else f"{stem}-{i}" for i, stem in enumerate(stems)]
-        pixels = np.asarray(to_bytes(made))
+        pixels = np.asarray(tljax.synth.to_bytes(made))
         files = [save_png(folder / f"{stem}.png", image) for stem, image in zip(stems, pixels, strict=True)]
         saved = [read_png(file) for file in files]
         if self.layer is None:
-            images = judge_ideals(makers, judges, saved, each, track=track)
+            images = tljax.synth.judge_ideals(makers, judges, saved, each, track=track)
         else:
             images = [
                 {"class": name, "image": image, "prob": None, "judges": {}}

@@ -2,14 +2,15 @@
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tljax.commands import Command, Images, SharedCommand
+import tljax
+from tljax.commands import Command, Images, Model, SharedCommand
 from tljax.compilation import keep_compiled
 from tljax.errors import InputError
 from tljax.files import check_out, replacing
@@ -21,7 +22,6 @@ class Models(Command):
     """Lists the networks: parameters, ImageNet accuracy, input size, and where their weights come from."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        from tljax.models.spec import get_spec, list_models
         from tljax.weights.fetch import cached
 
         rows = [
@@ -34,7 +34,7 @@ class Models(Command):
                 "licence": spec.licence,
                 "cached": cached(spec),
             }
-            for spec in map(get_spec, list_models())
+            for spec in map(tljax.get_spec, tljax.list_models())
         ]
         return {"models": rows}
 
@@ -62,39 +62,49 @@ class Models(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classify(Command):
+class Naming(Command):
+    """A command that names what is in photos."""
+
+    csv: str | None = None
+    """Write a table as well: file, then name and probability of the most likely classes."""
+    overwrite: bool = False
+    """Replace an existing --csv file."""
+
+    def name(
+        self, images: Sequence[str], load: Callable[[], Any], track: Track, *, index: bool = False
+    ) -> dict[str, Any]:
+        """See `named`; the network is loaded once the photos are found and the table can be written."""
+        out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)
+        source = tljax.data.image_source(images)
+        keep_compiled()
+        result = named(load(), source, track, index=index)
+        if out is not None:
+            write_table(out, result["images"])
+        return result
+
+    def text(self, result: dict[str, Any]) -> str:
+        """A line for each photo with its most likely classes, then the skipped files."""
+        lines = [
+            f"{row['file']}: " + ", ".join(f"{entry['name']} {100 * entry['prob']:.1f} %" for entry in row["top"])
+            for row in result["images"]
+        ]
+        return "\n".join([*lines, *skipped_lines(result["skipped"])])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classify(Naming):
     """Says what is in photos, in the words of ImageNet's 1,000 classes.
 
     Example: tljax classify holiday/ cat.jpg --model efficientnet_lite2
     """
 
     images: Images
-    """Photos, or folders of photos."""
-    model: str = "efficientnet_lite0"
-    """A name from `tljax models`."""
+    model: Model = "efficientnet_lite0"
     weights: str | None = None
     """A weight file (.safetensors, .pth) in the place of the model's own."""
-    csv: str | None = None
-    """Write a table as well: file, then name and probability of the most likely classes."""
-    overwrite: bool = False
-    """Replace an existing --csv file."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        from tljax.data.sources import image_source
-
-        out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)
-        source = image_source(self.images)
-        keep_compiled()
-        from tljax.weights.load import load_pretrained
-
-        result = named(load_pretrained(self.model, self.weights), source, track, index=True)
-        if out is not None:
-            write_table(out, result["images"])
-        return result
-
-    def text(self, result: dict[str, Any]) -> str:
-        """A line for each photo."""
-        return photo_lines(result)
+        return self.name(self.images, lambda: tljax.load_pretrained(self.model, self.weights), track, index=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +116,9 @@ class Features(SharedCommand):
     """
 
     images: Images
-    """Photos, or folders of photos."""
     out: str
     """An .npz file with the arrays `features` (n, d) float32 and `files` (n,)."""
-    model: str = "efficientnet_lite0"
-    """A name from `tljax models`."""
+    model: Model = "efficientnet_lite0"
     weights: str | None = None
     """A weight file in the place of the model's own."""
     overwrite: bool = False
@@ -121,20 +129,16 @@ class Features(SharedCommand):
             return self._extract(track, first)
 
     def _extract(self, track: Track, first: bool) -> dict[str, Any] | None:
-        from tljax.data.source import fingerprint
-        from tljax.data.sources import image_source
         from tljax.distributed import collectives
 
         out = check_out(self.out, overwrite=self.overwrite, suffix=".npz") if first else None
-        source = image_source(self.images)
+        source = tljax.data.image_source(self.images)
         keep_compiled()
         from tljax.transfer.feature_cache import variables_digest
-        from tljax.transfer.features import extract
-        from tljax.weights.load import load_pretrained
 
-        net = load_pretrained(self.model, self.weights)
-        collectives.check_same(photos=fingerprint(source), weights=variables_digest(net.variables))
-        features = extract(net, source, batch_size=16, cache=True, skip=True, track=track)
+        net = tljax.load_pretrained(self.model, self.weights)
+        collectives.check_same(photos=tljax.data.fingerprint(source), weights=variables_digest(net.variables))
+        features = tljax.transfer.extract(net, source, batch_size=16, cache=True, skip=True, track=track)
         if not len(features.values):
             raise InputError(none_left(features.skipped))
         if not first:
@@ -181,15 +185,6 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows of words in aligned columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
-def photo_lines(result: dict[str, Any]) -> str:
-    """A line for each photo with its most likely classes, then the skipped files."""
-    lines = [
-        f"{row['file']}: " + ", ".join(f"{entry['name']} {100 * entry['prob']:.1f} %" for entry in row["top"])
-        for row in result["images"]
-    ]
-    return "\n".join([*lines, *skipped_lines(result["skipped"])])
 
 
 def skipped_lines(skipped: Iterable[dict[str, str]]) -> list[str]:

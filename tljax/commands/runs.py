@@ -6,10 +6,10 @@ from typing import Any
 
 import tyro
 
-from tljax.commands import Command, Images, SharedCommand
-from tljax.commands.photos import named, photo_lines, skipped_lines, table, write_table
+import tljax
+from tljax.commands import Command, Images, Labels, RunFolder, SharedCommand
+from tljax.commands.photos import Naming, skipped_lines, table
 from tljax.compilation import keep_compiled
-from tljax.files import check_out
 from tljax.progress import Track
 from tljax.transfer.config import TrainConfig
 
@@ -51,12 +51,11 @@ class Train(SharedCommand):
     def execute(self, track: Track) -> dict[str, Any] | None:
         keep_compiled()
         from tljax.transfer.preemption import Preempted
-        from tljax.transfer.training import train
 
         first = True
         try:
             with self.shared(track) as (first, track):
-                result = train(
+                result = tljax.transfer.train(
                     self.data,
                     self.out,
                     self.options,
@@ -89,18 +88,14 @@ class Train(SharedCommand):
 class Evaluate(Command):
     """Measures a trained run on other photos, whose folders carry the names of its classes."""
 
-    run_dir: tyro.conf.Positional[str]
-    """The folder that `tljax train` wrote."""
+    run_dir: RunFolder
     data: tyro.conf.Positional[str]
     """Labelled photos, laid out as for `train`; upper and lower case do not matter."""
-    labels: str | None = None
-    """A table of files and labels, for a folder without class folders."""
+    labels: Labels = None
 
     def execute(self, track: Track) -> dict[str, Any]:
         keep_compiled()
-        from tljax.transfer.run import evaluate
-
-        return evaluate(self.run_dir, self.data, labels=self.labels, track=track)
+        return tljax.transfer.evaluate(self.run_dir, self.data, labels=self.labels, track=track)
 
     def text(self, result: dict[str, Any]) -> str:
         """Accuracy, the same for each class, and the most frequent mistakes."""
@@ -114,31 +109,11 @@ class Evaluate(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(Command):
+class Predict(Naming):
     """Says what is in photos, in the words of your own classes."""
 
-    run_dir: tyro.conf.Positional[str]
-    """The folder that `tljax train` wrote."""
+    run_dir: RunFolder
     images: Images
-    """Photos, or folders of photos."""
-    csv: str | None = None
-    """Write a table as well: file, then name and probability of the most likely classes."""
-    overwrite: bool = False
-    """Replace an existing --csv file."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        from tljax.data.sources import image_source
-
-        out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)
-        source = image_source(self.images)
-        keep_compiled()
-        from tljax.transfer.run import load_run
-
-        result = named(load_run(self.run_dir), source, track)
-        if out is not None:
-            write_table(out, result["images"])
-        return result
-
-    def text(self, result: dict[str, Any]) -> str:
-        """A line for each photo."""
-        return photo_lines(result)
+        return self.name(self.images, lambda: tljax.load_run(self.run_dir), track)

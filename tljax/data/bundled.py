@@ -85,12 +85,21 @@ def textures() -> Source:
     )
 
 
-def _photograph(file: str) -> UInt8[np.ndarray, "h w 3"]:
+def bundled_photograph(file: str) -> Path:
+    """Where a photograph of scikit-image lies, such as "chelsea.png".
+
+    Raises:
+        InputError: scikit-image without its photographs.
+    """
     spec = find_spec("skimage")  # located, not imported: that takes longer than all the rest
     path = Path(spec.origin).parent / "data" / file if spec and spec.origin else Path(file)
     if not path.is_file():
         raise InputError(f"scikit-image's photograph {file} is missing: install scikit-image 0.25 or newer")
-    image = decode(path.read_bytes())
+    return path
+
+
+def _photograph(file: str) -> UInt8[np.ndarray, "h w 3"]:
+    image = decode(bundled_photograph(file).read_bytes())
     height, width = image.shape[:2]
     if width <= _LONGEST:
         return image

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from tljax.errors import InputError, nearest
+from tljax.errors import InputError, nearest, refuse
 
 VERIFIED, AS_GIVEN = "has the checksum that TFDS knows", "taken as it is: TFDS knows another checksum"
 
@@ -51,10 +51,13 @@ def check_archive(path: Path) -> None:
     try:
         for name, plain in _members(path):
             windows = PureWindowsPath(name)
-            if ".." in windows.parts or windows.drive or windows.root or PurePosixPath(name).is_absolute():
-                raise InputError(f'refused: "{path}" holds {name[:80]!r}, which leads out of its folder')
-            if not plain:
-                raise InputError(f'refused: "{path}" holds {name[:80]!r}, which is neither a file nor a folder')
+            outside = ".." in windows.parts or windows.drive or windows.root or PurePosixPath(name).is_absolute()
+            refuse(
+                {
+                    f'refused: "{path}" holds {name[:80]!r}, which leads out of its folder': outside,
+                    f'refused: "{path}" holds {name[:80]!r}, which is neither a file nor a folder': not plain,
+                }
+            )
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise

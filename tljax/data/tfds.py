@@ -70,11 +70,8 @@ def _source(name: str, parts: dict) -> Source:
     labels = np.where(labels < 0, -1, np.searchsorted(present, labels)).astype(np.int32)
     classes = tuple(features["label"].names[label] for label in present)
     files = tuple(f"{name}/{part}/{i:06d}" for part, i in where)
-    given: dict[str, list[int]] = {}
-    for row, (part, _) in enumerate(where):
-        if part in _SPLITS and len(parts) > 1:
-            given.setdefault(_SPLITS[part], []).append(row)
-    splits = {part: np.asarray(rows) for part, rows in given.items()}
+    given = np.asarray([_SPLITS.get(part, "") if len(parts) > 1 else "" for part, _ in where])
+    splits = {part: np.flatnonzero(given == part) for part in _SPLITS.values() if part in given}
 
     def read(row: int) -> bytes | np.ndarray:
         part, i = where[row]

@@ -1,44 +1,36 @@
 """Pretrained architectures: families, specifications, and networks as pure functions.
 
-The built-in families are registered here as any other is. What needs jax is imported when it is first used.
+The built-in families are registered here as any other is. Each name is imported when it is first used, so that listing
+the models needs no jax.
 """
 
-import importlib
-from typing import Any
-
+from tljax.lazy import lazy
 from tljax.models import efficientnet_lite, mobilenet, resnet, squeezenet, vgg
-from tljax.models.rules import Rule
-from tljax.models.spec import Family, ModelSpec, get_spec, list_models, register
+from tljax.models.spec import register
 
-__all__ = [
-    "BatchNorm",
-    "Conv",
-    "ConvNorm",
-    "Execution",
-    "Family",
-    "Head",
-    "ModelSpec",
-    "Network",
-    "Outputs",
-    "Rule",
-    "Taps",
-    "dropout",
-    "for_inference",
-    "get_spec",
-    "init_network",
-    "list_models",
-    "register",
-    "spatial_mean",
-]
+_WHERE = {
+    "BatchNorm": "layers",
+    "Conv": "layers",
+    "ConvNorm": "layers",
+    "Execution": "layers",
+    "Family": "spec",
+    "Head": "layers",
+    "ModelSpec": "spec",
+    "Network": "network",
+    "Outputs": "layers",
+    "Rule": "rules",
+    "Taps": "layers",
+    "dropout": "layers",
+    "for_inference": "network",
+    "get_spec": "spec",
+    "init_network": "network",
+    "list_models": "spec",
+    "register": "spec",
+    "spatial_mean": "layers",
+}
+
+__all__ = [*_WHERE]
+__getattr__ = lazy(__name__, _WHERE)
 
 for _family in (vgg, resnet, mobilenet, efficientnet_lite, squeezenet):
     register(_family.FAMILY)
-
-_NETWORK = ("Network", "for_inference", "init_network")
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a public name that needs jax on first use (PEP 562)."""
-    if name in __all__:
-        return getattr(importlib.import_module(f"tljax.models.{'network' if name in _NETWORK else 'layers'}"), name)
-    raise AttributeError(f"module 'tljax.models' has no attribute '{name}'")

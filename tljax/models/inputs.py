@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tljax.errors import InputError
+from tljax.errors import InputError, refuse
 from tljax.models.spec import ModelSpec, get_family
 
 _LEAST, _GREATEST = -0.5, 1.5  # room for what is added to an image, and for a resampling that overshoots
@@ -25,12 +25,16 @@ def normalise(spec: ModelSpec, images: Float[Array, "b h w 3"]) -> Float[Array, 
     expected = "images must be (b, h, w, 3) float32 RGB in [0, 1]"
     if images.ndim != 4:
         raise InputError(f"{expected}: got {images.ndim} axes, shape {images.shape}")
-    if images.shape[-1] != 3:
-        raise InputError(f"{expected}: got {images.shape[-1]} channels, shape {images.shape}")
-    if images.dtype != jnp.float32:
-        raise InputError(f"{expected}: got dtype {images.dtype}")
-    if min(images.shape[1:3]) < smallest:
-        raise InputError(f"{spec.name} needs images of at least {smallest} pixels a side, got {images.shape}")
+    _, height, width, channels = images.shape
+    refuse(
+        {
+            f"{expected}: got {channels} channels, shape {images.shape}": channels != 3,
+            f"{expected}: got dtype {images.dtype}": images.dtype != jnp.float32,
+            f"{spec.name} needs images of at least {smallest} pixels a side, got {images.shape}": (
+                min(height, width) < smallest
+            ),
+        }
+    )
     images = (images - jnp.asarray(spec.mean, jnp.float32)) / jnp.asarray(spec.std, jnp.float32)
     return images[..., ::-1] if spec.channel_order == "bgr" else images
 

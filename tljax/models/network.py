@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial, wraps
 from numbers import Integral
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -26,28 +27,6 @@ Variables = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Functions:
-    """The pure functions of an architecture; one object for each (spec, dtype, form), so that jit caches are shared.
-
-    Each is compiled, and has `lower` and `trace` as what `jax.jit` gives.
-    All take (variables, images): images (b, h, w, 3), float32, RGB in [0, 1], of any size that the architecture
-    allows. They work under jit, grad and vmap, and never change `variables`. The products have the precision of
-    `jax_default_matmul_precision`. `variables["perturbations"]`, if there, maps names of `intermediates` to arrays
-    that are added to these maps: the gradient with respect to one is the gradient at that layer.
-
-    Raises:
-        InputError: images of another rank, dtype or number of channels, or too small for the architecture; images far
-            outside [0, 1], where they are arrays in the memory of a CPU and not traced.
-    """
-
-    apply: Callable[[Variables, Array], Array]
-    scores: Callable[[Variables, Array], Array]
-    embed: Callable[[Variables, Array], Array]
-    intermediates: Callable[[Variables, Array], dict[str, Array]]
-    apply_train: Callable[..., tuple[Array, Variables]]
-
-
-@dataclass(frozen=True)
 class Network:
     """A pretrained or trained network: its specification, its variables, and its functions.
 
@@ -57,6 +36,17 @@ class Network:
         dtype: of the computation; parameters, statistics and logits are float32 whatever it is.
         folded: batch norm is folded into the convolutions (see `for_inference`).
         plain: every convolution is XLA's own, which allows forward-mode differentiation and is slow on a CPU.
+
+    Its functions are pure and compiled, and have `lower` and `trace` as what `jax.jit` gives; there is one object of
+    each for (spec, dtype, form), so that jit caches are shared.
+    All take (variables, images): images (b, h, w, 3), float32, RGB in [0, 1], of any size that the architecture
+    allows. They work under jit, grad and vmap, and never change `variables`. The products have the precision of
+    `jax_default_matmul_precision`. `variables["perturbations"]`, if there, maps names of `intermediates` to arrays
+    that are added to these maps: the gradient with respect to one is the gradient at that layer.
+
+    Raises:
+        InputError: by its functions, for images of another rank, dtype or number of channels, or too small for the
+            architecture; images far outside [0, 1], where they are arrays in the memory of a CPU and not traced.
     """
 
     spec: ModelSpec
@@ -66,29 +56,24 @@ class Network:
     plain: bool = False
 
     @property
-    def functions(self) -> Functions:
-        """The pure functions; equal networks share one object."""
-        return _functions(self.spec, self.dtype, self.folded, self.plain)
-
-    @property
     def apply(self) -> Callable[[Variables, Array], Array]:
         """(variables, images (b, h, w, 3)) -> (b, classes) float32 logits, as the original network returns them."""
-        return self.functions.apply
+        return self._functions.apply
 
     @property
     def scores(self) -> Callable[[Variables, Array], Array]:
         """As `apply`, before any final activation; this differs for SqueezeNet only."""
-        return self.functions.scores
+        return self._functions.scores
 
     @property
     def embed(self) -> Callable[[Variables, Array], Array]:
         """(variables, images) -> (b, d) float32: the last convolutional map, averaged over space."""
-        return self.functions.embed
+        return self._functions.embed
 
     @property
     def intermediates(self) -> Callable[[Variables, Array], dict[str, Array]]:
         """(variables, images) -> {layer name: (b, y, x, c)}, in the order of the network."""
-        return self.functions.intermediates
+        return self._functions.intermediates
 
     @property
     def apply_train(self) -> Callable[..., tuple[Array, Variables]]:
@@ -97,11 +82,15 @@ class Network:
         `update_stats` names the top-level layers whose batch norm uses and updates the batch's statistics; all
         others are in inference mode, and their statistics come back as they went in.
         """
-        return self.functions.apply_train
+        return self._functions.apply_train
 
     def replace(self, **changes: Any) -> "Network":
         """A copy with other `variables`, `dtype`, `spec`, ..."""
         return replace(self, **changes)
+
+    @property
+    def _functions(self) -> SimpleNamespace:
+        return _functions(self.spec, self.dtype, self.folded, self.plain)
 
 
 def make_network(spec: ModelSpec, variables: Variables, *, dtype: Any = "float32") -> Network:
@@ -187,7 +176,7 @@ def _init(spec: ModelSpec, key: Array) -> Variables:
 
 
 @cache
-def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Functions:
+def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> SimpleNamespace:
     execution = Execution(dtype, folded)
 
     def run(variables: Variables, images: Array, wanted: Collection[str] | None = ()) -> Outputs:
@@ -219,8 +208,8 @@ def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Functi
             )
         return outputs.logits, changed.get("batch_stats", {})
 
-    compiled = map(_compiled, (apply, scores, embed, intermediates))
-    return Functions(*compiled, _compiled(apply_train, static_argnames="update_stats"))
+    compiled = {function.__name__: _compiled(function) for function in (apply, scores, embed, intermediates)}
+    return SimpleNamespace(**compiled, apply_train=_compiled(apply_train, static_argnames="update_stats"))
 
 
 def _compiled(function: Callable, **options: Any) -> Callable:

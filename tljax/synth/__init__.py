@@ -3,9 +3,9 @@
 from tljax.synth.apgd import apgd_ce, apgd_dlr
 from tljax.synth.ascend import Ascent, ascend
 from tljax.synth.attacks import fgsm, mi_fgsm, pgd
-from tljax.synth.attribution import grad_cam, integrated_gradients, saliency
+from tljax.synth.attribution import grad_cam, heat_map, integrated_gradients, saliency
 from tljax.synth.carlini_wagner import cw_l2
-from tljax.synth.eight_bit import quantize, to_bytes
+from tljax.synth.eight_bit import check_budget, parse_budget, quantize, to_bytes
 from tljax.synth.ideal import Ideal, dream, ideal
 from tljax.synth.judging import default_judges, judge, judge_ideals, probabilities, top_class, uncropped
 from tljax.synth.objectives import (
@@ -19,8 +19,9 @@ from tljax.synth.objectives import (
     targeted_dlr_loss,
     total_variation,
 )
-from tljax.synth.photo_attack import attack_photo
+from tljax.synth.photo_attack import attack_photo, choose_budget
 from tljax.synth.recipes import PixelRecipe, Recipe
+from tljax.synth.robustness import robust_accuracy
 from tljax.synth.transforms import Transforms, random_transform
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "ascend",
     "attack_photo",
     "batch_norm_matching",
+    "check_budget",
+    "choose_budget",
     "cross_entropy",
     "cw_l2",
     "default_judges",
@@ -43,16 +46,19 @@ __all__ = [
     "dream",
     "fgsm",
     "grad_cam",
+    "heat_map",
     "ideal",
     "integrated_gradients",
     "judge",
     "judge_ideals",
     "margin",
     "mi_fgsm",
+    "parse_budget",
     "pgd",
     "probabilities",
     "quantize",
     "random_transform",
+    "robust_accuracy",
     "saliency",
     "similarity",
     "targeted_dlr_loss",

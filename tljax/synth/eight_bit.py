@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tljax.errors import InputError
+from tljax.errors import InputError, refuse
 
 Images = Float[Array, "b h w c"]
 
@@ -27,12 +27,14 @@ def check_budget(eps: float, norm: str) -> None:
         raise InputError(f'norm must be "linf" or "l2", got "{norm}"')
     if isinstance(eps, jax.core.Tracer):
         return
-    if not eps > 0:
-        raise InputError(f"eps must be above 0, got {eps:g}: try 4/255")
-    if norm == "linf" and eps > 1:
-        raise InputError(f"eps must be at most 1, got {eps:g}: pixels are in [0, 1], so try {eps:g}/255")
-    if eps < 0.5 / LEVELS:
-        raise InputError(f"eps {eps:g} is below half an 8-bit step ({0.5 / LEVELS:.5f}): nothing would be left of it")
+    least = 0.5 / LEVELS
+    refuse(
+        {
+            f"eps must be above 0, got {eps:g}: try 4/255": not eps > 0,
+            f"eps must be at most 1, got {eps:g}: pixels are in [0, 1], so try {eps:g}/255": norm == "linf" and eps > 1,
+            f"eps {eps:g} is below half an 8-bit step ({least:.5f}): nothing would be left of it": eps < least,
+        }
+    )
 
 
 def parse_budget(text: str) -> float:

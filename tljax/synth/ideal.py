@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from tljax.distributed import sharding
-from tljax.errors import InputError
+from tljax.errors import InputError, refuse
 from tljax.progress import Track, untracked
 from tljax.synth import fourier
 from tljax.synth.ascend import Ascent, ascend
@@ -83,9 +83,7 @@ def dream(
         if method not in _RECIPES:
             raise InputError(f'no method "{method}": it is "fourier" or "pixel"')
         recipe = _RECIPES[method]()
-    _check(networks, weights, classes, size, layer, variants)
-    if steps is not None and steps < 1:
-        raise InputError(f"steps must be at least 1, got {steps}")
+    _check(networks, weights, classes, size, layer, variants, steps)
     targets = jnp.repeat(jnp.asarray(classes, jnp.int32), variants)
     mesh = sharding.local_mesh(dividing=len(targets))
     weights, targets = sharding.replicate(mesh, weights), sharding.spread(mesh, targets)
@@ -117,13 +115,16 @@ def _by_stages(climb: Callable, objective: FourierObjective, spectrum: fourier.S
     return ascent
 
 
-def _check(networks, weights, classes, size, layer, variants) -> None:
-    if len(networks) != len(weights):
-        raise InputError(f"{len(networks)} networks need as many variables, got {len(weights)}")
-    if len(classes) < 1 or variants < 1:
-        raise InputError(f"at least one class and one variant are needed, got {len(classes)} and {variants}")
-    if size < 32 or size % 2:
-        raise InputError(f"size must be even and at least 32 pixels, got {size}")
+def _check(networks, weights, classes, size, layer, variants, steps) -> None:
+    n, m = len(classes), len(networks)
+    refuse(
+        {
+            f"{m} networks need as many variables, got {len(weights)}": m != len(weights),
+            f"at least one class and one variant are needed, got {n} and {variants}": n < 1 or variants < 1,
+            f"size must be even and at least 32 pixels, got {size}": size < 32 or size % 2,
+            f"steps must be at least 1, got {steps}": steps is not None and steps < 1,
+        }
+    )
     shape = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     for scores, variables in zip(networks, weights, strict=True):
         answer = jax.eval_shape(scores, variables, shape)

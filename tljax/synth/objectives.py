@@ -158,10 +158,8 @@ class FourierObjective:
             own_key = jax.random.split(jax.random.fold_in(key, number))[0]  # split, as a seed's images hang on it
             transformed = random_transform(images, recipe.transforms, key=own_key)
             output, moments = with_moments(function)(variables, transformed)
-            if self.layer is None:
-                value = recipe.score * own_score(output, targets)
-            else:
-                value = channel_mean(output[self.layer], targets)
+            scored = self.layer is None
+            value = recipe.score * own_score(output, targets) if scored else channel_mean(output[self.layer], targets)
             penalty = recipe.batch_norm_matching * batch_norm_matching(narrow(moments))
             total += (value - penalty) / len(self.networks)
         return total

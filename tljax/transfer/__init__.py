@@ -1,7 +1,6 @@
 """Transfer learning: features, linear probe, fine-tuning, whole runs. Each name is imported when it is first used."""
 
-import importlib
-from typing import Any
+from tljax.lazy import lazy
 
 _WHERE = {
     "Features": "features",
@@ -13,6 +12,7 @@ _WHERE = {
     "TrainConfig": "config",
     "TrainState": "train_step",
     "augmentation": "augment",
+    "chosen_network": "run",
     "evaluate": "run",
     "export_network": "export",
     "extract": "features",
@@ -21,6 +21,7 @@ _WHERE = {
     "fit_probe": "probe",
     "init_state": "train_step",
     "label_variables": "freeze",
+    "load_network": "run",
     "load_run": "run",
     "make_optimizer": "train_step",
     "make_schedule": "train_step",
@@ -33,10 +34,4 @@ _WHERE = {
 }
 
 __all__ = [*_WHERE]
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a public name on first use (PEP 562)."""
-    if name in _WHERE:
-        return getattr(importlib.import_module(f"tljax.transfer.{_WHERE[name]}"), name)
-    raise AttributeError(f"module 'tljax.transfer' has no attribute '{name}'")
+__getattr__ = lazy(__name__, _WHERE)

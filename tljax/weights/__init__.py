@@ -4,16 +4,9 @@
 `load.load_pretrained` does all three. Each name is imported when it is first used, so that `fetch` stays free of jax.
 """
 
-import importlib
-from typing import Any
+from tljax.lazy import lazy
 
-_WHERE = {"load_pretrained": "load", "read_weights": "read", "weights_digest": "fetch", "cache_dir": "fetch"}
+_WHERE = {"cache_dir": "fetch", "load_pretrained": "load", "read_weights": "read", "weights_digest": "fetch"}
 
-__all__ = ["cache_dir", "load_pretrained", "read_weights", "weights_digest"]
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a public name on first use (PEP 562)."""
-    if name in _WHERE:
-        return getattr(importlib.import_module(f"tljax.weights.{_WHERE[name]}"), name)
-    raise AttributeError(f"module 'tljax.weights' has no attribute '{name}'")
+__all__ = [*_WHERE]
+__getattr__ = lazy(__name__, _WHERE)

@@ -211,10 +211,8 @@ def _reason(error: Exception) -> str:
     text = str(error).lower()
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    for words, meaning in _NETWORK_FAULTS.items():
-        if words in text:
-            return meaning
-    return " ".join(str(error).split())[:100] or type(error).__name__
+    own_words = " ".join(str(error).split())[:100] or type(error).__name__
+    return next((meaning for words, meaning in _NETWORK_FAULTS.items() if words in text), own_words)
 
 
 _NETWORK_FAULTS = {

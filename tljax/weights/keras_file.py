@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tljax.weights import keras_child
-from tljax.weights.pickles import Unreadable
+from tljax.weights.pickles import Unreadable, require
 
 _SECONDS = 60
 _BYTES_PER_SECOND = 10 << 20  # of a slow disk
@@ -27,8 +27,10 @@ def as_safetensors(path: Path) -> Iterator[Path]:
     Raises:
         Unreadable: h5py is not installed; another, damaged, truncated or hostile file.
     """
-    if importlib.util.find_spec("h5py") is None:
-        raise Unreadable('is a Keras .h5 file, and reading those needs h5py: pip install "tljax[keras]"')
+    require(
+        importlib.util.find_spec("h5py") is not None,
+        'is a Keras .h5 file, and reading those needs h5py: pip install "tljax[keras]"',
+    )
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "weights.safetensors"
         seconds = _SECONDS + path.stat().st_size / _BYTES_PER_SECOND

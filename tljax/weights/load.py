@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from tljax.errors import InputError
 from tljax.models.network import Network, abstract_variables, make_network
@@ -33,12 +32,7 @@ def load_pretrained(name: str, weights: str | Path | None = None) -> Network:
     try:
         variables = convert(source, spec, abstract_variables(spec))
     except InputError as error:
-        alike = _resembling(source)
+        alike = next((name for name in list_models() if fits(source, get_spec(name))), "")
         hint = f"; it looks like {alike}" if alike else ""
         raise InputError(f'"{path}": {error}{hint}') from None
     return make_network(spec, jax.device_put(variables))
-
-
-def _resembling(source: dict[str, np.ndarray]) -> str:
-    """The model whose rules know every name in `source` and that has as many parameters, or ""."""
-    return next((name for name in list_models() if fits(source, get_spec(name))), "")

@@ -28,6 +28,12 @@ class Refused(Unreadable):
     """A pickle that asks for a global outside the list; the message is the global's name."""
 
 
+def require(holds: Any, otherwise: str = "is damaged: no torch file describes its tensors so") -> None:
+    """Raises Unreadable, with what the file is `otherwise`, where something does not hold of it."""
+    if not holds:
+        raise Unreadable(otherwise)
+
+
 @contextmanager
 def only_unreadable() -> Iterator[None]:
     """Turns what Python raises on malformed data into Unreadable. A context, and a decorator."""
@@ -62,8 +68,7 @@ def unpickle(
     for steps, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if opcode.name == "STOP":
             return machine.stack.pop()
-        if steps > _MAX_STEPS:
-            raise Unreadable("is no weight file: its pickle never seems to end")
+        require(steps <= _MAX_STEPS, "is no weight file: its pickle never seems to end")
         machine.step(opcode.name, argument)
     raise Unreadable("is truncated")
 
@@ -103,27 +108,24 @@ class _Machine:
             stack.append(self.find(".".join(_expect(part, str) for part in parts)))
         elif name in ("REDUCE", "NEWOBJ"):
             function, arguments = self.take(2)
-            if not callable(function):
-                raise Unreadable("is damaged: it calls something that is no function")
+            require(callable(function), "is damaged: it calls something that is no function")
             stack.append(function(*_expect(arguments, tuple)))
         elif name == "BUILD":
             self.build()
         elif name == "BINPERSID":
-            if self.persistent is None:
-                raise Unreadable("refers to data outside its pickle")
+            require(self.persistent is not None, "refers to data outside its pickle")
             stack.append(self.persistent(stack.pop()))
         elif name not in ("PROTO", "FRAME"):
             raise Unreadable(f"is no plain data: its pickle uses {name}")
 
     def take(self, count: int) -> list:
-        if len(self.stack) < count:
-            raise Unreadable("is damaged: its pickle takes from an empty stack")
-        items = self.stack[-count:]
-        del self.stack[-count:]
-        return items
+        require(len(self.stack) >= count, "is damaged: its pickle takes from an empty stack")
+        return self.since(len(self.stack) - count)
 
     def since_mark(self) -> list:
-        start = self.marks.pop()
+        return self.since(self.marks.pop())
+
+    def since(self, start: int) -> list:
         items = self.stack[start:]
         del self.stack[start:]
         return items

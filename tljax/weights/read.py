@@ -9,7 +9,7 @@ import safetensors
 from tljax.errors import InputError
 from tljax.weights import keras_file, torch_file
 from tljax.weights.numpy_file import read_pickle
-from tljax.weights.pickles import Refused, Unreadable, only_unreadable
+from tljax.weights.pickles import Refused, Unreadable, only_unreadable, require
 from tljax.weights.tensors import BFLOAT16, as_numbers
 
 _EXPECTED = "a .safetensors file, a torch .pth state dict or a Keras .h5 file is expected"
@@ -53,15 +53,21 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    if path.is_dir():
-        raise Unreadable(f"is a folder; {_EXPECTED}")
-    if not path.exists():
-        raise Unreadable("does not exist: give the path of a .safetensors, .pth or .h5 file")
-    if not path.is_file():
-        raise Unreadable(f"is no regular file; {_EXPECTED}")
+    require(not path.is_dir(), f"is a folder; {_EXPECTED}")
+    require(path.exists(), "does not exist: give the path of a .safetensors, .pth or .h5 file")
+    require(path.is_file(), f"is no regular file; {_EXPECTED}")
     with path.open("rb") as file:
         start = file.read(512)
-    _refuse_others(start)
+    text = start.lstrip().lower()
+    require(start, f"is empty; {_EXPECTED}")
+    require(
+        not text.startswith((b"<!doctype", b"<html", b"<?xml")),
+        "is a web page, not weights: the download went wrong; fetch the file itself",
+    )
+    require(
+        not text.startswith(b"version https://git-lfs"),
+        "is a git-lfs pointer, not the weights; run `git lfs pull` where it came from",
+    )
     if start.startswith(b"PK"):
         return torch_file.read_zip(path)
     if start.startswith(b"\x89HDF"):
@@ -84,16 +90,6 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise Unreadable(f"is no weight file; {_EXPECTED}") from None
 
 
-def _refuse_others(start: bytes) -> None:
-    text = start.lstrip().lower()
-    if not start:
-        raise Unreadable(f"is empty; {_EXPECTED}")
-    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise Unreadable("is a web page, not weights: the download went wrong; fetch the file itself")
-    if text.startswith(b"version https://git-lfs"):
-        raise Unreadable("is a git-lfs pointer, not the weights; run `git lfs pull` where it came from")
-
-
 @only_unreadable()
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
@@ -103,7 +99,6 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     arrays = {}
     for name, tensor in tensors:
         dtype = _SAFETENSORS.get(tensor["dtype"])
-        if dtype is None:
-            raise Unreadable(f"holds {json.dumps(name[:80])} as {tensor['dtype']}, which is not read")
+        require(dtype is not None, f"holds {json.dumps(name[:80])} as {tensor['dtype']}, which is not read")
         arrays[name] = as_numbers(np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"]))
     return arrays

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tljax.weights.pickles import Unreadable
+from tljax.weights.pickles import require
 
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
 DTYPES = {
@@ -44,8 +44,7 @@ class Storage:
         data = self.data
         if self.base is not None:
             data = self.base.elements()[self.offset : self.offset + self.size]
-        if data is None or len(data) != self.size:
-            raise Unreadable("is damaged: a tensor's storage is missing")
+        require(data is not None and len(data) == self.size, "is damaged: a tensor's storage is missing")
         return data
 
 
@@ -77,22 +76,25 @@ class Tensor(NamedTuple):
         """
         data = self.storage.elements()
         numbers = (self.offset, *self.shape, *self.strides)
-        if len(self.shape) != len(self.strides) or any(type(n) is not int or n < 0 for n in numbers):
-            raise Unreadable("is damaged: a tensor's shape or strides are no sizes")
+        require(
+            len(self.shape) == len(self.strides) and all(type(n) is int and n >= 0 for n in numbers),
+            "is damaged: a tensor's shape or strides are no sizes",
+        )
         size = math.prod(self.shape)
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
-        if size and (last >= len(data) or size > len(data)):
-            raise Unreadable("is damaged: a tensor reaches outside its storage")
         if not size:
             return np.zeros(self.shape, data.dtype)
+        require(last < len(data) and size <= len(data), "is damaged: a tensor reaches outside its storage")
         strides = tuple(step * data.itemsize for step in self.strides)
         return as_strided(data[self.offset :], self.shape, strides, writeable=False)
 
 
 def slice_storage(raw: memoryview, start: int, size: int, dtype: np.dtype) -> np.ndarray:
     """`size` elements of `raw` from byte `start`, without a copy; Unreadable where the file ends earlier."""
-    if type(size) is not int or size < 0 or start + size * dtype.itemsize > len(raw):
-        raise Unreadable("is truncated: it ends inside its tensors")
+    require(
+        type(size) is int and size >= 0 and start + size * dtype.itemsize <= len(raw),
+        "is truncated: it ends inside its tensors",
+    )
     return np.frombuffer(raw, dtype, count=size, offset=start)
 
 
@@ -104,14 +106,25 @@ def state_dict(loaded: Any, file_size: int) -> dict[str, np.ndarray]:
     Raises:
         Unreadable: something other than tensors; tensors that together dwarf the file.
     """
-    state = {name: _bare(value) for name, value in _unwrap(loaded).items()}
+    named = _unwrap(loaded)
+    state = {name: value.tensor if isinstance(value, Parameter) else value for name, value in named.items()}
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     odd = next((name for name in state if name not in tensors or not isinstance(name, str)), None)
-    if odd is not None:
-        raise Unreadable(f"is no state dict: {str(odd)[:80]!r} is no tensor")
+    require(odd is None, f"is no state dict: {str(odd)[:80]!r} is no tensor")
     arrays = {name: tensor.array() for name, tensor in tensors.items()}
-    if sum(array.nbytes for array in arrays.values()) > 4 * file_size:
-        raise Unreadable("is damaged: its tensors are larger than the file")
+    return unpacked(arrays, file_size)
+
+
+def unpacked(arrays: Mapping[str, np.ndarray], file_size: int) -> dict[str, np.ndarray]:
+    """Arrays `as_numbers`.
+
+    Raises:
+        Unreadable: they dwarf the file, as windows that repeat what it holds can.
+    """
+    require(
+        sum(array.nbytes for array in arrays.values()) <= 4 * file_size,
+        "is damaged: its arrays are larger than the file",
+    )
     return {name: as_numbers(array) for name, array in arrays.items()}
 
 
@@ -127,15 +140,9 @@ def as_numbers(array: np.ndarray) -> np.ndarray:
 
 
 def _unwrap(loaded: Any) -> Mapping:
-    if not isinstance(loaded, dict) or not loaded:
-        raise Unreadable("holds no state dict: a dict of named tensors is expected")
+    require(isinstance(loaded, dict) and loaded, "holds no state dict: a dict of named tensors is expected")
     if any(isinstance(value, Tensor | Parameter) for value in loaded.values()):
         return loaded
     inner = [loaded[key] for key in ("state_dict", "model") if isinstance(loaded.get(key), dict)]
-    if len(inner) != 1:
-        raise Unreadable('holds no tensors: a state dict, alone or under "state_dict" or "model", is expected')
+    require(len(inner) == 1, 'holds no tensors: a state dict, alone or under "state_dict" or "model", is expected')
     return inner[0]
-
-
-def _bare(value: Any) -> Any:
-    return value.tensor if isinstance(value, Parameter) else value

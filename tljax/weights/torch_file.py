@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tljax.weights.pickles import Unreadable, only_unreadable, unpickle
+from tljax.weights.pickles import Unreadable, only_unreadable, require, unpickle
 from tljax.weights.tensors import DTYPES, Parameter, Storage, Tensor, slice_storage, state_dict
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -35,23 +35,21 @@ def read_zip(path: Path) -> dict[str, np.ndarray]:
 def _read_archive(archive: zipfile.ZipFile, file_size: int) -> dict[str, np.ndarray]:
     records = {info.filename: info for info in archive.infolist()}
     main = next((name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")), None)
-    if main is None:
-        raise Unreadable("is a zip archive without data.pkl: no torch file")
+    require(main is not None, "is a zip archive without data.pkl: no torch file")
     folder = main.removesuffix("data.pkl")
-    if folder + "constants.pkl" in records:
-        raise Unreadable("is a TorchScript program; save the model's state_dict() instead")
+    require(folder + "constants.pkl" not in records, "is a TorchScript program; save the model's state_dict() instead")
     left = file_size
 
     def record(name: str) -> bytes:
         nonlocal left
         info = records.get(folder + name)
-        if info is None:
-            raise Unreadable(f"is damaged: its record {name[:80]!r} is missing")
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            raise Unreadable("has compressed records, which torch never writes")
+        require(info is not None, f"is damaged: its record {name[:80]!r} is missing")
+        require(
+            info.compress_type == zipfile.ZIP_STORED and info.file_size == info.compress_size,
+            "has compressed records, which torch never writes",
+        )
         left -= info.file_size
-        if left < 0:
-            raise Unreadable("is damaged: its records are larger than the file")
+        require(left >= 0, "is damaged: its records are larger than the file")
         return archive.read(info)
 
     order = ">" if folder + "byteorder" in records and record("byteorder") == b"big" else "<"
@@ -59,10 +57,10 @@ def _read_archive(archive: zipfile.ZipFile, file_size: int) -> dict[str, np.ndar
 
     def persistent(identifier: Any) -> Storage:
         kind, dtype, key, _location, size = identifier
-        _check(kind == "storage" and isinstance(dtype, np.dtype) and isinstance(key, str))
+        require(kind == "storage" and isinstance(dtype, np.dtype) and isinstance(key, str))
         if key not in storages:
             raw = record(f"data/{key}")
-            _check(type(size) is int and size * dtype.itemsize == len(raw))
+            require(type(size) is int and size * dtype.itemsize == len(raw))
             storages[key] = Storage(dtype, size, np.frombuffer(raw, dtype.newbyteorder(order)))
         return storages[key]
 
@@ -78,24 +76,24 @@ def read_stream(data: bytes) -> dict[str, np.ndarray]:
         Unreadable: a truncated or damaged file; a pickle that is no state dict of tensors.
     """
     stream = io.BytesIO(data)
-    _check(unpickle(stream, {}) == MAGIC and unpickle(stream, {}) == _PROTOCOL)
+    require(unpickle(stream, {}) == MAGIC and unpickle(stream, {}) == _PROTOCOL)
     unpickle(stream, {})  # sizes of the writer's C types; storages are little-endian whatever it says
     roots: dict[str, Storage] = {}
     views: dict[str, Storage] = {}
 
     def persistent(identifier: Any) -> Storage:
         kind, dtype, key, _location, size, view = identifier
-        _check(kind == "storage" and isinstance(dtype, np.dtype) and isinstance(key, str))
+        require(kind == "storage" and isinstance(dtype, np.dtype) and isinstance(key, str))
         root = roots.setdefault(key, Storage(dtype, size))
         if view is None:
             return root
         view_key, offset, view_size = view
-        _check(isinstance(view_key, str))
+        require(isinstance(view_key, str))
         return views.setdefault(view_key, _window(root, offset, view_size))
 
     loaded = unpickle(stream, _GLOBALS, persistent=persistent)
     for key in unpickle(stream, {}):
-        _check(isinstance(key, str) and key in roots)
+        require(isinstance(key, str) and key in roots)
         _read_storage(stream, data, roots[key])
     return state_dict(loaded, len(data))
 
@@ -108,13 +106,15 @@ def read_tar(data: bytes) -> dict[str, np.ndarray]:
         Unreadable: a truncated or damaged file; a pickle that is no state dict of tensors.
     """
     members = _tar_members(data)
-    if not {"storages", "tensors", "pickle"} <= set(members):
-        raise Unreadable("is a tar archive without storages, tensors and pickle: no torch file")
+    require(
+        {"storages", "tensors", "pickle"} <= set(members),
+        "is a tar archive without storages, tensors and pickle: no torch file",
+    )
     objects = _tar_storages(members["storages"])
     objects |= _tar_tensors(members["tensors"], objects)
 
     def persistent(identifier: Any) -> Any:
-        _check(isinstance(identifier, str | int))
+        require(isinstance(identifier, str | int))
         return objects[int(identifier)]
 
     loaded = unpickle(io.BytesIO(members["pickle"]), _GLOBALS, persistent=persistent)
@@ -129,8 +129,7 @@ def _tar_members(data: bytes) -> dict[str, bytes]:
         except ValueError:
             raise Unreadable("is a damaged tar archive") from None
         position += 512
-        if not 0 <= size <= len(data) - position:
-            raise Unreadable("is a truncated tar archive")
+        require(0 <= size <= len(data) - position, "is a truncated tar archive")
         if header[156:157] in b"0\0":
             name = header[:100].split(b"\0")[0].decode("latin-1").removeprefix("./")
             members[name] = data[position : position + size]
@@ -142,10 +141,10 @@ def _tar_storages(data: bytes) -> dict[int, Any]:
     stream, storages = io.BytesIO(data), {}
     for _ in range(_count(unpickle(stream, {}), data)):
         key, _location, dtype = unpickle(stream, _GLOBALS)
-        _check(isinstance(dtype, np.dtype) and type(key) is int)
+        require(isinstance(dtype, np.dtype) and type(key) is int)
         storages[key] = _read_storage(stream, data, Storage(dtype, -1))
     for key, root, offset, size in unpickle(stream, {}):
-        _check(type(key) is int and type(root) is int)
+        require(type(key) is int and type(root) is int)
         storages[key] = _window(storages[root], offset, size)
     return storages
 
@@ -154,9 +153,9 @@ def _tar_tensors(data: bytes, storages: dict[int, Storage]) -> dict[int, Tensor]
     stream, tensors = io.BytesIO(data), {}
     for _ in range(_count(unpickle(stream, {}), data)):
         key, storage, _kind = unpickle(stream, _GLOBALS)
-        _check(type(key) is int and type(storage) is int)
+        require(type(key) is int and type(storage) is int)
         (rank,) = struct.unpack("<i4x", stream.read(8))
-        _check(0 <= rank <= 32)
+        require(0 <= rank <= 32)
         *numbers, offset = struct.unpack(f"<{2 * rank + 1}q", stream.read(16 * rank + 8))
         tensors[key] = Tensor(storages[storage], offset, tuple(numbers[:rank]), tuple(numbers[rank:]))
     return tensors
@@ -165,7 +164,7 @@ def _tar_tensors(data: bytes, storages: dict[int, Storage]) -> dict[int, Tensor]
 def _read_storage(stream: io.BytesIO, data: bytes, storage: Storage) -> Storage:
     """Fills a storage from the stream: its size as 8 bytes, then the elements. A size of -1 is yet unknown."""
     (size,) = struct.unpack("<q", stream.read(8))
-    _check(storage.size in (-1, size))
+    require(storage.size in (-1, size))
     storage.size = size
     storage.data = slice_storage(memoryview(data), stream.tell(), size, storage.dtype)
     stream.seek(size * storage.dtype.itemsize, os.SEEK_CUR)
@@ -173,36 +172,31 @@ def _read_storage(stream: io.BytesIO, data: bytes, storage: Storage) -> Storage:
 
 
 def _window(root: Storage, offset: Any, size: Any) -> Storage:
-    _check(isinstance(root, Storage) and type(offset) is int and offset >= 0 and type(size) is int)
+    require(isinstance(root, Storage) and type(offset) is int and offset >= 0 and type(size) is int)
     return Storage(root.dtype, size, base=root.base or root, offset=root.offset + offset)
 
 
 def _count(value: Any, data: bytes) -> int:
-    _check(type(value) is int and 0 <= value <= len(data))
+    require(type(value) is int and 0 <= value <= len(data))
     return value
-
-
-def _check(holds: bool) -> None:
-    if not holds:
-        raise Unreadable("is damaged: no torch file describes its tensors so")
 
 
 def _ordered(items: Iterable = ()) -> dict:
     """An OrderedDict; Python 2 gives its items as a list of pairs."""
     result = {}
     for key, value in items:
-        _check(isinstance(key, str))
+        require(isinstance(key, str))
         result[key] = value
     return result
 
 
 def _tensor(storage: Any, offset: int, shape: tuple, strides: tuple, *_autograd: Any) -> Tensor:
-    _check(isinstance(storage, Storage) and isinstance(shape, tuple) and isinstance(strides, tuple))
+    require(isinstance(storage, Storage) and isinstance(shape, tuple) and isinstance(strides, tuple))
     return Tensor(storage, offset, shape, strides)
 
 
 def _parameter(tensor: Any = None, *_autograd: Any) -> Parameter:
-    _check(tensor is None or isinstance(tensor, Tensor))
+    require(tensor is None or isinstance(tensor, Tensor))
     return Parameter(tensor)
 
 

@@ -9,19 +9,13 @@ from jax import lax
 from jaxtyping import Array
 
 from tljax.distributed import sharding
-from tljax.models.conv.plain import Pads, general, on_cpu, pad, shifts, turned, weave
+from tljax.models.conv.plain import Pads, faster_on_cpu, general, pad, shifts, turned, weave
 from tljax.models.conv.winograd import winograd
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def dense(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
     """(b, h, w, c) with (kh, kw, c, o) -> (b, y, x, o)."""
-    return on_cpu(
-        lambda x, kernel: _correlation(x, kernel, stride, pads),
-        lambda x, kernel: general(x, kernel, stride, pads),
-        x,
-        kernel,
-    )
+    return faster_on_cpu(general, _correlation, _gradients, (stride, pads), x, kernel)
 
 
 def _correlation(x, kernel, stride, pads):
@@ -48,9 +42,7 @@ def _tile(x, kernel, stride):
     (b, height, width, _), channels = x.shape, kernel.shape[2:]
     if kernel.shape[:2] != (3, 3) or stride != 1 or x.dtype != jnp.float32 or min(channels) < 32:
         return 0
-    if not _known(b, height, width):
-        return 0
-    if b * height * width * math.prod(kernel.shape) < 5e8:
+    if not _known(b, height, width) or b * height * width * math.prod(kernel.shape) < 5e8:
         return 0
     if min(channels) < 128 and height * width > 128**2:  # all time would go into moving the tiles
         return 0
@@ -62,21 +54,8 @@ def _known(*lengths):
     return all(isinstance(length, int) for length in lengths)
 
 
-def _dense_forward(x, kernel, stride, pads):
-    return dense(x, kernel, stride, pads), (x, kernel)
-
-
-def _dense_backward(stride, pads, residuals, dy):
-    def fast(x, kernel, dy):
-        return _input_gradient(dy, kernel, stride, pads, x.shape[1:3]), _filter_gradient(x, dy, kernel, stride, pads)
-
-    def otherwise(x, kernel, dy):
-        return jax.vjp(lambda x, kernel: general(x, kernel, stride, pads), x, kernel)[1](dy)
-
-    return on_cpu(fast, otherwise, *residuals, dy)
-
-
-dense.defvjp(_dense_forward, _dense_backward)
+def _gradients(x, kernel, _y, dy, stride, pads):
+    return _input_gradient(dy, kernel, stride, pads, x.shape[1:3]), _filter_gradient(x, dy, kernel, stride, pads)
 
 
 def _input_gradient(dy, kernel, stride, pads, lengths):

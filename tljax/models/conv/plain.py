@@ -1,9 +1,11 @@
 """XLA's own convolution, and the choice between it and another form when a platform is known."""
 
+import functools
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -25,9 +27,32 @@ def general(
     )
 
 
-def on_cpu(form: Callable, otherwise: Callable, *operands: Array) -> Array:
-    """`form(*operands)` where the program is lowered for a CPU, `otherwise(*operands)` elsewhere."""
-    return lax.platform_dependent(*operands, cpu=form, default=otherwise)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
+def faster_on_cpu(plain: Callable, form: Callable, gradients: Callable, settings: tuple[Any, ...], *arrays: Array):
+    """`plain(*arrays, *settings)`, by an equal `form` where the program is lowered for a CPU; reverse mode only.
+
+    Args:
+        gradients: (*arrays, result, dy, *settings) -> the gradient of each array; taken on a CPU.
+    """
+    return lax.platform_dependent(
+        *arrays, cpu=lambda *arrays: form(*arrays, *settings), default=lambda *arrays: plain(*arrays, *settings)
+    )
+
+
+def _forward(plain, form, gradients, settings, *arrays):
+    result = faster_on_cpu(plain, form, gradients, settings, *arrays)
+    return result, (*arrays, result)
+
+
+def _backward(plain, form, gradients, settings, saved, dy):
+    def otherwise(*operands):
+        *arrays, _, dy = operands
+        return jax.vjp(lambda *arrays: plain(*arrays, *settings), *arrays)[1](dy)
+
+    return lax.platform_dependent(*saved, dy, cpu=lambda *operands: gradients(*operands, *settings), default=otherwise)
+
+
+faster_on_cpu.defvjp(_forward, _backward)
 
 
 def pad(x: Float[Array, "b h w c"], pads: Pads, value: float = 0.0) -> Float[Array, "b y x c"]:

@@ -1,24 +1,19 @@
 """A 1x1 convolution as a matrix product."""
 
-import functools
-
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from tljax.models.conv.plain import general, on_cpu
+from tljax.models.conv.plain import faster_on_cpu, general
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def pointwise(x: Array, kernel: Array, stride: int) -> Array:
     """(b, h, w, c) with (1, 1, c, o) -> (b, h / stride, w / stride, o), without padding."""
-    return on_cpu(
-        lambda x, kernel: _product(x[:, ::stride, ::stride], kernel[0, 0]),
-        lambda x, kernel: general(x, kernel, stride, ((0, 0), (0, 0)), 1),
-        x,
-        kernel,
-    )
+    return faster_on_cpu(general, _form, _gradients, (stride, ((0, 0), (0, 0))), x, kernel)
+
+
+def _form(x, kernel, stride, _pads):
+    return _product(x[:, ::stride, ::stride], kernel[0, 0])
 
 
 def _product(x, matrix):
@@ -26,24 +21,11 @@ def _product(x, matrix):
     return (flat @ matrix).reshape(*x.shape[:-1], matrix.shape[-1])
 
 
-def _pointwise_forward(x, kernel, stride):
-    return pointwise(x, kernel, stride), (x, kernel)
-
-
-def _pointwise_backward(stride, residuals, dy):
-    def fast(x, kernel, dy):
-        picked = x[:, ::stride, ::stride]
-        dkernel = picked.reshape(-1, picked.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
-        dx = _product(dy, kernel[0, 0].T)
-        if stride > 1:
-            gaps = [(0, n - 1 - (m - 1) * stride, stride - 1) for n, m in zip(x.shape[1:3], dy.shape[1:3], strict=True)]
-            dx = lax.pad(dx, jnp.zeros((), dx.dtype), ((0, 0, 0), *gaps, (0, 0, 0)))
-        return dx, dkernel[None, None]
-
-    def otherwise(x, kernel, dy):
-        return jax.vjp(lambda x, kernel: general(x, kernel, stride, ((0, 0), (0, 0)), 1), x, kernel)[1](dy)
-
-    return on_cpu(fast, otherwise, *residuals, dy)
-
-
-pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+def _gradients(x, kernel, _y, dy, stride, _pads):
+    picked = x[:, ::stride, ::stride]
+    dkernel = picked.reshape(-1, picked.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
+    dx = _product(dy, kernel[0, 0].T)
+    if stride > 1:
+        gaps = [(0, n - 1 - (m - 1) * stride, stride - 1) for n, m in zip(x.shape[1:3], dy.shape[1:3], strict=True)]
+        dx = lax.pad(dx, jnp.zeros((), dx.dtype), ((0, 0, 0), *gaps, (0, 0, 0)))
+    return dx, dkernel[None, None]

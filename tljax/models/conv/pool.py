@@ -2,12 +2,11 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from tljax.models.conv.plain import Pads, on_cpu, pad, shifts
+from tljax.models.conv.plain import Pads, faster_on_cpu, pad, shifts
 
 
 def general_max_pool(x: Array, size: int, stride: int, pads: Pads) -> Array:
@@ -15,14 +14,13 @@ def general_max_pool(x: Array, size: int, stride: int, pads: Pads) -> Array:
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, size, size, 1), (1, stride, stride, 1), ((0, 0), *pads, (0, 0)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def sliced_max_pool(x: Array, size: int, stride: int, pads: Pads) -> Array:
     """As `general_max_pool`; the gradient, 3 to 18 times faster on a CPU, is that of the first of equal maxima."""
-    return on_cpu(
-        lambda x: functools.reduce(jnp.maximum, _windows(x, size, stride, pads)),
-        lambda x: general_max_pool(x, size, stride, pads),
-        x,
-    )
+    return faster_on_cpu(general_max_pool, _greatest, _gradient, (size, stride, pads), x)
+
+
+def _greatest(x, size, stride, pads):
+    return functools.reduce(jnp.maximum, _windows(x, size, stride, pads))
 
 
 def _windows(x, size, stride, pads):
@@ -30,24 +28,13 @@ def _windows(x, size, stride, pads):
     return shifts(pad(x, pads, -jnp.inf), (size, size), stride)
 
 
-def _forward(x, size, stride, pads):
-    y = sliced_max_pool(x, size, stride, pads)
-    return y, (x, y)
-
-
-def _backward(size, stride, pads, residuals, dy):
-    def fast(x, y, dy):
-        free, shares = jnp.ones_like(y, bool), []
-        for window in _windows(x, size, stride, pads):
-            mine = free & (window == y)
-            free &= ~mine
-            shares.append(jnp.where(mine, dy, 0))
-        return (_spread(shares, x.shape, size, stride, pads),)
-
-    def otherwise(x, y, dy):
-        return jax.vjp(lambda x: general_max_pool(x, size, stride, pads), x)[1](dy)
-
-    return on_cpu(fast, otherwise, *residuals, dy)
+def _gradient(x, y, dy, size, stride, pads):
+    free, shares = jnp.ones_like(y, bool), []
+    for window in _windows(x, size, stride, pads):
+        mine = free & (window == y)
+        free &= ~mine
+        shares.append(jnp.where(mine, dy, 0))
+    return (_spread(shares, x.shape, size, stride, pads),)
 
 
 def _spread(shares, shape, size, stride, pads):
@@ -59,6 +46,3 @@ def _spread(shares, shape, size, stride, pads):
             edges.append((at - low, length + low - at - stride * (count - 1) - 1, stride - 1))
         total += lax.pad(share, jnp.zeros((), share.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
     return total
-
-
-sliced_max_pool.defvjp(_forward, _backward)

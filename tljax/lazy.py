@@ -1,0 +1,25 @@
+"""Public names that are imported when they are first used (PEP 562), so that to import a package costs nothing."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def lazy(package: str, where: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package.
+
+    Args:
+        package: its `__name__`.
+        where: {public name: the module below the package that has it}; a module's own name stands for the module.
+
+    Example:
+        >>> __getattr__ = lazy(__name__, {"load_run": "transfer.run", "trees": "trees"})
+    """
+
+    def load(name: str) -> Any:
+        if name not in where:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        module = importlib.import_module(f"{package}.{where[name]}")
+        return module if where[name] == name else getattr(module, name)
+
+    return load
