@@ -28,10 +28,6 @@ def match_name(name: str | int, names: Sequence[str], *, what: str = "class") ->
             stands for several entries (lists their indices).
     """
     text = str(name).strip()
-    if text in names and list(names).count(text) == 1 and not text.isdigit():
-        exact = [i for i, other in enumerate(names) if _plain(other) == _plain(text)]
-        if len(exact) == 1:
-            return exact[0]
     found = [i for i, other in enumerate(names) if _plain(other) == _plain(text)]
     if len(found) == 1:
         return found[0]
