@@ -63,18 +63,20 @@ def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "", mar
             folder is not writable or full.
     """
     path = Path(path)
-    if suffix and path.suffix.lower() != suffix:
-        raise InputError(f'"{path}" should end with {suffix}')
-    if path.exists() and not overwrite:
-        raise InputError(f'"{path}" exists: pass --overwrite to replace it, or another name')
-    if suffix and path.is_dir():
-        raise InputError(f'"{path}" is a folder: name a {suffix} file')
-    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
-        raise InputError(
-            f'"{path}" has no {marker}, so it was not written by tljax and is not replaced: give another name'
-        )
+    full = overwrite and path.is_dir() and any(path.iterdir())
+    for refused, why in (
+        (suffix and path.suffix.lower() != suffix, f"should end with {suffix}"),
+        (path.exists() and not overwrite, "exists: pass --overwrite to replace it, or another name"),
+        (suffix and path.is_dir(), f"is a folder: name a {suffix} file"),
+        (
+            full and not (path / marker).is_file(),
+            f"has no {marker}, so it was not written by tljax and is not replaced: give another name",
+        ),
+    ):
+        if refused:
+            raise InputError(f'"{path}" {why}')
     try:
-        made = _missing_parents(path.parent)
+        made = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
         for folder in made:
@@ -98,11 +100,3 @@ def read_regular(path: str | os.PathLike, *, most: int) -> bytes:
         if state.st_size > most:
             raise OSError(f"larger than {most >> 20} MiB")
         return file.read()
-
-
-def _missing_parents(folder: Path) -> list[Path]:
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    return missing
