@@ -54,10 +54,9 @@ def _bars(progress: Any) -> Track:
         task = progress.add_task(description, total=_length(items, total))
         done = 0
         try:
-            for item in items:
+            for done, item in enumerate(items, 1):
                 yield item
-                done += 1
-                progress.advance(task)
+                progress.update(task, completed=done)
         finally:
             progress.remove_task(task)
         progress.console.print(_summary(description, done, None, start), markup=False, highlight=False)
@@ -70,9 +69,8 @@ def _lines(stream: TextIO, every: float) -> Track:
         start = written = time.monotonic()
         total = _length(items, total)
         done = 0
-        for item in items:
+        for done, item in enumerate(items, 1):
             yield item
-            done += 1
             if time.monotonic() - written >= every:
                 written = time.monotonic()
                 print(_summary(description, done, total, start), file=stream, flush=True)
