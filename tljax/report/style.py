@@ -7,7 +7,6 @@ import warnings
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 INK, MUTED, LINE = "#1c2128", "#5b6470", "#d8dde3"
@@ -53,15 +52,13 @@ RC = {
 
 
 def style():
-    """A context in which figures are made and drawn in the look of the pages; nothing outside it changes."""
+    """A context, or a decorator, in which figures have the look of the pages; nothing outside it changes."""
     return matplotlib.rc_context(RC)
 
 
 def new_figure(width: float = 4.2, height: float = 2.9) -> Figure:
-    """An empty figure of `width` by `height` inches with its own canvas; call it inside `style()`."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
+    """An empty figure of `width` by `height` inches with no window; call it inside `style()`."""
+    return Figure(figsize=(width, height))
 
 
 def svg(figure: Figure, *, prefix: str) -> str:
