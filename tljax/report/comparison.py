@@ -7,10 +7,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from tljax.metrics import interval
-from tljax.report.style import BLUE, GREEN, INK, MUTED, ORANGE, new_figure, style
+from tljax.report.style import BLUE, GREEN, INK, MUTED, ORANGE, new_figure, share_axis, style
 from tljax.report.text import shorten
 
 COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00", MUTED)  # Okabe and Ito 2008, as in `style`
@@ -49,8 +49,7 @@ def curves(
         for name, (places, values) in group.items():
             colour = COLOURS[order.index(name) % len(COLOURS)]
             drawn[name] = _band(axes, name, np.asarray(places, float), np.asarray(values, float), colour, share)
-        axes.set_title(heading)
-        axes.set_xlabel(xlabel)
+        axes.set(title=heading, xlabel=xlabel)
         if log:
             met = sorted({place for places, _ in group.values() for place in places})
             axes.set_xscale("log")
@@ -61,7 +60,7 @@ def curves(
         else:
             axes.set_xticks(range(len(ticks)), ticks, rotation=40, ha="right", rotation_mode="anchor")
         if share:
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+            share_axis(axes.yaxis)
         if not shared:
             axes.legend()
     for axes in plots[len(groups) :]:
@@ -81,8 +80,7 @@ def dots(rows: Mapping[str, Sequence[float]], *, xlabel: str, share: bool = True
         share: values are shares in [0, 1], written as percentages.
     """
     labels = [shorten(name, 56) for name in rows]
-    figure = new_figure(4.2 + 0.06 * max(map(len, labels)), 0.9 + 0.36 * len(rows))
-    axes = figure.add_subplot()
+    axes = new_figure(4.2 + 0.06 * max(map(len, labels)), 0.9 + 0.36 * len(rows)).add_subplot()
     for place, values in enumerate(rows.values()):
         mean, half = interval(values)
         axes.plot(values, [place] * len(values), "|", color=MUTED, alpha=0.7, markersize=9)
@@ -94,11 +92,10 @@ def dots(rows: Mapping[str, Sequence[float]], *, xlabel: str, share: bool = True
     axes.grid(False, axis="y")
     axes.set_yticks(range(len(rows)), labels)
     axes.tick_params(axis="y", labelcolor=INK)
-    axes.set_ylim(len(rows) - 0.4, -0.8)
-    axes.set_xlabel(xlabel)
+    axes.set(ylim=(len(rows) - 0.4, -0.8), xlabel=xlabel)
     if share:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-    return figure
+        share_axis(axes.xaxis)
+    return axes.figure
 
 
 def _band(axes: Axes, name: str, places: np.ndarray, values: np.ndarray, colour: str, share: bool) -> Line2D:
@@ -106,6 +103,5 @@ def _band(axes: Axes, name: str, places: np.ndarray, values: np.ndarray, colour:
     mean, half = (np.array([getattr(one, key) for one in intervals]) for key in ("mean", "half"))
     if np.isfinite(half).any():
         low, high = (0, 1) if share else (-np.inf, np.inf)
-        band = np.clip(mean - half, low, high), np.clip(mean + half, low, high)
-        axes.fill_between(places, *band, color=colour, alpha=0.18)
+        axes.fill_between(places, *np.clip([mean - half, mean + half], low, high), color=colour, alpha=0.18)
     return axes.plot(places, mean, color=colour, label=name, marker="o" if len(places) <= 12 else None)[0]

@@ -7,6 +7,7 @@ import warnings
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 INK, MUTED, LINE = "#1c2128", "#5b6470", "#d8dde3"
@@ -59,6 +60,11 @@ def style():
 def new_figure(width: float = 4.2, height: float = 2.9) -> Figure:
     """An empty figure of `width` by `height` inches with no window; call it inside `style()`."""
     return Figure(figsize=(width, height))
+
+
+def share_axis(axis: Axis) -> None:
+    """Writes the shares in [0, 1] along an axis as percentages."""
+    axis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
 
 
 def svg(figure: Figure, *, prefix: str) -> str:
