@@ -1,7 +1,6 @@
 """One look for every figure: its colours are the page's CSS variables, so a figure follows the page's theme."""
 
 import io
-import itertools
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
@@ -79,10 +78,8 @@ def svg(figure: Figure, *, prefix: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):
-                parent.remove(child)
-    names = {e.get("id"): f"{prefix}-{i}" for i, e in zip(itertools.count(), root.iter(), strict=False)}
+        parent[:] = [child for child in parent if not child.tag.endswith(("}metadata", "}style"))]
+    names = {e.get("id"): f"{prefix}-{i}" for i, e in enumerate(root.iter())}
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         element.attrib = {k.rpartition("}")[2]: _value(v, names) for k, v in element.attrib.items()}
@@ -97,7 +94,5 @@ def _value(text: str, names: dict) -> str:
     """An attribute's value with references renamed and theme colours replaced."""
     if text in names:
         return names[text]
-    if text.startswith("#") and text[1:] in names:
-        return f"#{names[text[1:]]}"
-    text = re.sub(r"url\(#(\w+)\)", lambda match: f"url(#{names.get(match[1], match[1])})", text)
+    text = re.sub(r"(?<=#)\w+", lambda match: names.get(match[0], match[0]), text)
     return _HEX.sub(lambda match: f"var(--{_VARIABLES[match[0]]})", text)
