@@ -27,7 +27,7 @@ from tljax.report.blocks import (
     Text,
 )
 from tljax.report.page import Section, write_page
-from tljax.report.text import dotted, duration, number, percent
+from tljax.report.text import dotted, duration, number, percent, tiles
 
 _NORMS = {"linf": "L∞", "l2": "L2"}
 
@@ -164,8 +164,8 @@ def attack_blocks(record: Mapping[str, Any] | None) -> list[Block]:
         Picture(pictures["adversarial"], "The changed photo", after["name"], percent(after["prob"]), exact=True),
     )
     change = Picture(difference, "The difference, magnified", "The difference, × 20", "Grey is no change.", exact=True)
-    tiles = _attack_numbers(record)
-    return [Text(text), *([Numbers(tiles)] if tiles else []), Row([Card([slider]), Card([change])])]
+    numbers = _attack_numbers(record)
+    return [Text(text), *([Numbers(numbers)] if numbers else []), Row([Card([slider]), Card([change])])]
 
 
 def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
@@ -214,10 +214,9 @@ def _attack_numbers(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     eps, norm, change = record.get("eps"), record.get("norm", "linf"), record["adversarial"]
     largest = f"of {255 * eps:.3g}/255 allowed" if eps and norm == "linf" else "of any pixel"
     total = f"of {eps:.3g} allowed" if eps and norm == "l2" else "L2 distance"
-    tiles = [
+    return tiles(
         ("Greatest change", change.get("linf"), lambda linf: f"{255 * linf:.3g}/255", largest),
         ("Total change", change.get("l2"), lambda l2: f"{l2:.3g}", total),
         ("Steps", record.get("steps"), number, ""),
         ("Time", record.get("seconds"), duration, ""),
-    ]
-    return [(name, show(value), note) for name, value, show, note in tiles if value is not None]
+    )

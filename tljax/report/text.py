@@ -3,6 +3,7 @@
 import html
 import math
 import re
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
@@ -48,6 +49,11 @@ def percent(share: float | None) -> str:
     if 0.999 < share < 1:
         return "> 99.9 %"
     return f"{100 * share:.0f} %" if share in (0, 1) else f"{100 * share:.1f} %"
+
+
+def tiles(*rows: tuple[str, Any, Callable[[Any], str], str]) -> list[tuple[str, str, str]]:
+    """Tiles (label, value as shown, note) from (label, value, how it is shown, note), where the value is known."""
+    return [(label, show(value), note) for label, value, show, note in rows if value is not None]
 
 
 def spread(mean: float, half: float) -> str:
