@@ -58,9 +58,7 @@ def tiles(*rows: tuple[str, Any, Callable[[Any], str], str]) -> list[tuple[str, 
 
 def spread(mean: float, half: float) -> str:
     """A share in [0, 1] with half its interval: "97.8 ± 0.6 %"; without one "97.8 %"."""
-    if math.isnan(half):
-        return f"{100 * mean:.1f} %"
-    return f"{100 * mean:.1f} ± {100 * half:.1f} %"
+    return f"{100 * mean:.1f} %" if math.isnan(half) else f"{100 * mean:.1f} ± {100 * half:.1f} %"
 
 
 def duration(seconds: float | None) -> str:
