@@ -6,9 +6,8 @@ from typing import Any, Literal
 import tyro
 
 from tljax.commands import Command
-from tljax.compilation import keep_compiled
 from tljax.errors import InputError
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
 Method = Literal["pgd", "fgsm", "mi_fgsm", "cw_l2", "apgd_ce", "apgd_dlr"]

@@ -9,8 +9,7 @@ import numpy as np
 
 from tljax.commands import Command
 from tljax.commands.photos import named
-from tljax.compilation import keep_compiled
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
 _CHELSEA = "skimage/data/chelsea.png"

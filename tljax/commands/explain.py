@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tljax.commands import Command
-from tljax.compilation import keep_compiled
 from tljax.errors import match_name
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
 

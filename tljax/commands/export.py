@@ -6,9 +6,8 @@ from typing import Any
 import tyro
 
 from tljax.commands import Command
-from tljax.compilation import keep_compiled
 from tljax.errors import InputError
-from tljax.files import check_out
+from tljax.files import check_out, keep_compiled
 from tljax.progress import Track
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import tyro
 
 from tljax.commands import Command
-from tljax.compilation import keep_compiled
 from tljax.errors import InputError, match_name
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from tljax.commands import Command, Images, SharedCommand
-from tljax.compilation import keep_compiled
 from tljax.errors import InputError
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
 

@@ -8,8 +8,7 @@ import tyro
 
 from tljax.commands import Command, Images, SharedCommand
 from tljax.commands.photos import named, photo_lines, skipped_lines, table, write_table
-from tljax.compilation import keep_compiled
-from tljax.files import check_out
+from tljax.files import check_out, keep_compiled
 from tljax.progress import Track
 from tljax.transfer.config import TrainConfig
 
