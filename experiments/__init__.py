@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from tljax.compilation import keep_compiled
 from tljax.errors import InputError
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.memory import keep_large_pages
 from tljax.progress import Track, tracking
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read only where reading them ends; where the cache lies."""
+"""Files that are written whole or not at all, and read only where reading them ends; the cache and where it lies."""
 
 import contextlib
 import json
@@ -20,6 +20,15 @@ PAGE = "report.html"
 def cache_dir() -> Path:
     """Where downloads and other things that can be made again are kept: TLJAX_CACHE, or the user's cache folder."""
     return Path(os.environ.get("TLJAX_CACHE") or platformdirs.user_cache_dir("tljax"))
+
+
+def keep_compiled() -> None:
+    """Keeps what XLA compiles in the cache folder, or in $JAX_COMPILATION_CACHE_DIR: a second run starts quickly."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 @contextlib.contextmanager
@@ -75,7 +84,7 @@ def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "", mar
         }
     )
     try:
-        made = _missing_parents(path.parent)
+        made = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
         for folder in made:
@@ -99,11 +108,3 @@ def read_regular(path: str | os.PathLike, *, most: int) -> bytes:
         if state.st_size > most:
             raise OSError(f"larger than {most >> 20} MiB")
         return file.read()
-
-
-def _missing_parents(folder: Path) -> list[Path]:
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    return missing

@@ -32,7 +32,7 @@ class Interval(NamedTuple):
 def accuracy(predicted: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> float:
     """The share of photos whose predicted class is the true one, in [0, 1]; nan without photos."""
     predicted, labels = _same_length(predicted, labels)
-    return float(np.mean(predicted == labels)) if len(labels) else float("nan")
+    return _mean(predicted == labels)
 
 
 def confusion(predicted: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"], classes: int) -> Int[np.ndarray, "c c"]:
@@ -42,10 +42,8 @@ def confusion(predicted: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"], c
         InputError: the lengths differ, or a class lies outside 0..classes-1.
     """
     predicted, labels = _same_length(predicted, labels)
-    for what, values in (("predicted class", predicted), ("label", labels)):
-        if len(values) and not 0 <= values.min() <= values.max() < classes:
-            wrong = values[(values < 0) | (values >= classes)][0]
-            raise InputError(f"{what} {wrong}: there are {classes} classes, counted from 0")
+    _check_classes("predicted class", predicted, classes)
+    _check_classes("label", labels, classes)
     return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
@@ -96,7 +94,6 @@ def reliability(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], 
     """Sorts photos into `bins` equal bins by the probability of the predicted class; the right edge belongs."""
     probs, labels = _checked(probs, labels)
     top = probs.max(1)
-    hit = probs.argmax(1) == labels
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.searchsorted(edges, top, side="left") - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
@@ -104,7 +101,7 @@ def reliability(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], 
     return Reliability(
         edges,
         np.bincount(place, top, minlength=bins) / known,
-        np.bincount(place, hit, minlength=bins) / known,
+        np.bincount(place, probs.argmax(1) == labels, minlength=bins) / known,
         count,
     )
 
@@ -116,9 +113,8 @@ def ece(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], bins: in
     """
     curve = reliability(probs, labels, bins)
     total = curve.count.sum()
-    if not total:
-        return float("nan")
-    return float(np.nansum(np.abs(curve.accuracy - curve.confidence) * curve.count) / total)
+    gaps = np.abs(curve.accuracy - curve.confidence) * curve.count
+    return float(np.nansum(gaps) / total) if total else float("nan")
 
 
 def summarise(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], classes: Sequence[str]) -> dict[str, Any]:
@@ -167,10 +163,8 @@ def interval(values: Sequence[float]) -> Interval:
 
     values = np.asarray(values, float)
     count = len(values)
-    if count < 2:
-        return Interval(float(values.mean()), float("nan"))
-    half = float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count))
-    return Interval(float(values.mean()), half)
+    half = stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
+    return Interval(float(values.mean()), float(half))
 
 
 def _same_length(predicted, labels) -> tuple[np.ndarray, np.ndarray]:
@@ -184,10 +178,14 @@ def _checked(probs, labels) -> tuple[np.ndarray, np.ndarray]:
     probs, labels = np.asarray(probs, np.float64), np.asarray(labels).astype(np.int64)
     if probs.ndim != 2 or labels.shape != probs.shape[:1]:
         raise InputError(f"probabilities of shape {probs.shape} for labels of shape {labels.shape}")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < probs.shape[1]:
-        wrong = labels[(labels < 0) | (labels >= probs.shape[1])][0]
-        raise InputError(f"label {wrong}: there are {probs.shape[1]} classes, counted from 0")
+    _check_classes("label", labels, probs.shape[1])
     return probs, labels
+
+
+def _check_classes(what: str, values: np.ndarray, classes: int) -> None:
+    wrong = values[(values < 0) | (values >= classes)]
+    if len(wrong):
+        raise InputError(f"{what} {wrong[0]}: there are {classes} classes, counted from 0")
 
 
 def _mean(values: np.ndarray) -> float:

@@ -46,10 +46,9 @@ def _bars(progress: Any) -> Track:
         task = progress.add_task(description, total=_length(items, total))
         done = 0
         try:
-            for item in items:
+            for done, item in enumerate(items, 1):
                 yield item
-                done += 1
-                progress.advance(task)
+                progress.update(task, completed=done)
         finally:
             progress.remove_task(task)
         progress.console.print(_summary(description, done, None, start), markup=False, highlight=False)

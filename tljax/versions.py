@@ -1,7 +1,8 @@
 """Which versions of packages are installed."""
 
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
+from itertools import islice
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -11,10 +12,4 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         >>> list(versions(["numpy", "no-such-package"]))
         ['numpy']
     """
-    installed = {}
-    for name in packages:
-        try:
-            installed[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return installed
+    return {name: found.version for name in packages for found in islice(distributions(name=name), 1)}

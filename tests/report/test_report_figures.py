@@ -68,7 +68,7 @@ def test_confusion_of_few_classes_writes_all_counts():
 def test_confusion_names_as_many_classes_as_can_be_read(classes, named):
     figure = figures.confusion(np.eye(classes, dtype=int), [f"breed {i}" for i in range(classes)])
     assert len(labels(figure.axes[0].xaxis)) == len(labels(figure.axes[0].yaxis)) == named
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     boxes = [tick.get_window_extent() for tick in figure.axes[0].get_yticklabels()]
     assert all(upper.y0 >= lower.y1 - 1 for upper, lower in itertools.pairwise(boxes))
 

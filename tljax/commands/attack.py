@@ -7,9 +7,8 @@ import tyro
 
 import tljax
 from tljax.commands import Command, Labels, Model, Overwrite, Photo, Run
-from tljax.compilation import keep_compiled
 from tljax.errors import InputError
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
 Method = Literal["pgd", "fgsm", "mi_fgsm", "cw_l2", "apgd_ce", "apgd_dlr"]

@@ -10,8 +10,7 @@ import numpy as np
 import tljax
 from tljax.commands import Command, Overwrite
 from tljax.commands.photos import named
-from tljax.compilation import keep_compiled
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.metrics import accuracy
 from tljax.progress import Track
 

@@ -7,9 +7,8 @@ import tyro
 
 import tljax
 from tljax.commands import Command, Model, Overwrite, Photo, Run
-from tljax.compilation import keep_compiled
 from tljax.errors import match_name
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import tljax
 from tljax.commands import Command, RunFolder
-from tljax.compilation import keep_compiled
 from tljax.errors import InputError
-from tljax.files import check_out
+from tljax.files import check_out, keep_compiled
 from tljax.progress import Track
 
 

@@ -10,9 +10,8 @@ import tyro
 
 import tljax
 from tljax.commands import Command, Overwrite
-from tljax.compilation import keep_compiled
 from tljax.errors import InputError, match_name, refuse
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
 

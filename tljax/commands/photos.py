@@ -11,9 +11,8 @@ import numpy as np
 
 import tljax
 from tljax.commands import Command, Images, Model, SharedCommand
-from tljax.compilation import keep_compiled
 from tljax.errors import InputError
-from tljax.files import check_out, replacing
+from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
 

@@ -9,7 +9,7 @@ import tyro
 import tljax
 from tljax.commands import Command, Images, Labels, RunFolder, SharedCommand
 from tljax.commands.photos import Naming, skipped_lines, table
-from tljax.compilation import keep_compiled
+from tljax.files import keep_compiled
 from tljax.progress import Track
 from tljax.transfer.config import TrainConfig
 

@@ -40,19 +40,19 @@ def check_same(**facts: str) -> None:
     expected = from_first(lambda: facts)
     for name, value in facts.items():
         if value != expected[name]:
-            own, _ = join.processes()
-            raise InputError(f"process {own} has other {name} than process 0: give all of them the same")
+            raise InputError(
+                f"process {join.processes()[0]} has other {name} than process 0: give all of them the same"
+            )
 
 
 def gather_rows(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """Arrays of (rows, ...) with the rows of all processes, one process after the other; each may have any number."""
     if alone():
         return arrays
-    found = []
-    for array in arrays:
-        parts = [np.frombuffer(part, array.dtype) for part in _gather(np.ascontiguousarray(array).tobytes())]
-        found.append(np.concatenate(parts).reshape(-1, *array.shape[1:]))
-    return tuple(found)
+    return tuple(
+        np.frombuffer(bytearray().join(_gather(array.tobytes())), array.dtype).reshape(-1, *array.shape[1:])
+        for array in arrays
+    )
 
 
 def gather_lists(document: Sequence[Any]) -> list[Any]:
@@ -83,7 +83,7 @@ def arrays_from_first(tree: Tree) -> Tree:
     if alone():
         return tree
     leaves, structure = jax.tree.flatten(tree)
-    content = _send(b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves))
+    content = _send(b"".join(leaf.tobytes() for leaf in leaves))
     ends = np.cumsum([leaf.nbytes for leaf in leaves])
     found = [
         np.frombuffer(content[end - leaf.nbytes : end], leaf.dtype).reshape(leaf.shape)

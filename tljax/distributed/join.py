@@ -58,7 +58,13 @@ def joined(coordinator: str | None, num_processes: int | None = None, process_id
     try:
         jax.distributed.initialize(**arguments, heartbeat_timeout_seconds=_JAX_PATIENCE)
     except (ValueError, RuntimeError) as error:
-        raise InputError(_cannot_join(coordinator, str(error))) from error
+        answer = next(iter(str(error).splitlines()), "no answer")
+        raise InputError(
+            "--coordinator auto works on TPU slices, SLURM and Open MPI, and found none of them: give HOST:PORT, "
+            "--num-processes and --process-id"
+            if coordinator == "auto"
+            else f"cannot join the other processes at {coordinator}: {answer[:200]}"
+        ) from error
     watch.start(global_state.client, *processes())
     try:
         yield
@@ -121,13 +127,3 @@ def _checked(coordinator: str | None, num_processes: int | None, process_id: int
         "process_id": process_id,
         "cluster_detection_method": "deactivate",
     }
-
-
-def _cannot_join(coordinator: str, reason: str) -> str:
-    if coordinator == "auto":
-        return (
-            "--coordinator auto works on TPU slices, SLURM and Open MPI, and found none of them: give HOST:PORT, "
-            "--num-processes and --process-id"
-        )
-    answer = next(iter(reason.splitlines()), "no answer")
-    return f"cannot join the other processes at {coordinator}: {answer[:200]}"

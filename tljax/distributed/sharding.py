@@ -138,9 +138,11 @@ def sum_over_rows(function: Callable, *rows: jax.Array) -> jax.Array:
     devices = mesh.shape.get(DATA, 1)
     if devices == 1 or DATA in mesh.manual_axes or len(rows[0]) % devices:
         return function(*rows)
-    spec = PartitionSpec(DATA)
     return jax.shard_map(
-        lambda *own: jax.lax.psum(function(*own), DATA), in_specs=spec, out_specs=PartitionSpec(), check_vma=False
+        lambda *own: jax.lax.psum(function(*own), DATA),
+        in_specs=PartitionSpec(DATA),
+        out_specs=PartitionSpec(),
+        check_vma=False,
     )(*rows)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,38 +46,35 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
             {features, pixels (accuracies in [0, 1]), seconds, classes (names), train_images, val_images,
             images: [uint8] or [(uint8, class name)]}; ideal and attack as in `synth_page`.
     """
-    built = [
-        Section("In short", _short(record)),
-        Section("A photo, named", _classify(record.get("classify"))),
-        *(Section(title, _task(record.get(name), text)) for name, (title, text) in _TASKS.items()),
-        Section("What it dreams of", synth_page.ideal_blocks(record.get("ideal"))),
-        Section("How little it takes to fool it", synth_page.attack_blocks(record.get("attack"))),
-    ]
-    return [section for section in built if section.blocks]
+    parts = (
+        ("classify", "A photo, named", _classify),
+        *((name, title, partial(_task, text=text)) for name, (title, text) in _TASKS.items()),
+        ("ideal", "What it dreams of", synth_page.ideal_blocks),
+        ("attack", "How little it takes to fool it", synth_page.attack_blocks),
+    )
+    shown = [Section(title, build(record[name])) for name, title, build in parts if record.get(name)]
+    return [Section("In short", _short(record)), *shown]
 
 
 def _short(record: Mapping[str, Any]) -> list[Block]:
     tasks = {
         name.capitalize(): (record[name]["features"], record[name]["pixels"]) for name in _TASKS if record.get(name)
     }
-    blocks: list[Block] = [
-        Text(
-            "Someone has trained a network on a million photos; transfer learning keeps what it sees and trains only a "
-            "small classifier on top. Below, one such network names a photo, learns new classes in seconds, and is "
-            "measured against the same classifier on raw pixels, so that you see where transfer pays."
-        )
+    text = (
+        "Someone has trained a network on a million photos; transfer learning keeps what it sees and trains only a "
+        "small classifier on top. Below, one such network names a photo, learns new classes in seconds, and is "
+        "measured against the same classifier on raw pixels, so that you see where transfer pays."
+    )
+    alt = ". ".join(f"{name}: {percent(f)} on features, {percent(p)} on pixels" for name, (f, p) in tasks.items())
+    time = f"All of it took {duration(record.get('seconds'))} on this computer."
+    return [
+        Text(text),
+        *([Figure(figures.pixels_vs_features(tasks), alt)] if tasks else []),
+        *([Text(time, note=True)] if record.get("seconds") is not None else []),
     ]
-    if tasks:
-        alt = ". ".join(f"{name}: {percent(f)} on features, {percent(p)} on pixels" for name, (f, p) in tasks.items())
-        blocks.append(Figure(figures.pixels_vs_features(tasks), alt))
-    if record.get("seconds") is not None:
-        blocks.append(Text(f"All of it took {duration(record['seconds'])} on this computer.", note=True))
-    return blocks
 
 
-def _classify(result: Mapping[str, Any] | None) -> list[Block]:
-    if not result:
-        return []
+def _classify(result: Mapping[str, Any]) -> list[Block]:
     bars = [Bar(entry["name"], entry["prob"], strong=i == 0) for i, entry in enumerate(result["top"])]
     text = Text(
         "The network as it comes: 1,000 classes, no training here. What it is unsure of tells as much as its first "
@@ -86,17 +84,13 @@ def _classify(result: Mapping[str, Any] | None) -> list[Block]:
     return [text, Row([Card([picture]), Card([Bars(bars)])])]
 
 
-def _task(result: Mapping[str, Any] | None, text: str) -> list[Block]:
-    if not result:
-        return []
+def _task(result: Mapping[str, Any], text: str) -> list[Block]:
     tiles = [
         ("On features", percent(result["features"]), "accuracy"),
         ("On raw pixels", percent(result["pixels"]), "accuracy"),
         ("Transfer adds", f"{100 * (result['features'] - result['pixels']):+.1f}", "percentage points"),
     ]
-    blocks: list[Block] = [Text(text), Numbers(tiles + cost_tiles(result))]
     samples = [pair if isinstance(pair, tuple) else (pair, "") for pair in result.get("images") or []]
-    if samples:
-        pictures = [Picture(image, f"A sample of {name}" if name else "A sample", note=name) for image, name in samples]
-        blocks.append(Pictures(pictures, "small"))
-    return blocks
+    pictures = [Picture(image, f"A sample of {name}" if name else "A sample", note=name) for image, name in samples]
+    shown = [Pictures(pictures, "small")] if pictures else []
+    return [Text(text), Numbers(tiles + cost_tiles(result)), *shown]

@@ -1,4 +1,4 @@
-"""The figures of the pages, as `matplotlib.figure.Figure` objects with canvases of their own."""
+"""The figures of the pages, as `matplotlib.figure.Figure` objects that no window shows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from tljax.metrics import Reliability
-from tljax.report.style import BLUE, GREEN, INK, LINE, MUTED, ORANGE, new_figure, style
+from tljax.report.style import BLUE, GREEN, INK, LINE, MUTED, ORANGE, new_figure, share_axis, style
 from tljax.report.text import shorten
 
 _HEAT = "#2f81c7"  # seen on white and on near-black: cells differ by how much of it covers the page
 
 
+@style()
 def accuracy_vs_l2(path: Sequence[dict[str, float]], chosen: float | None = None) -> Figure:
     """Cross-validated accuracy (above) and loss (below) along a path of L2 strengths, evenly spaced in their order.
 
@@ -26,56 +27,50 @@ def accuracy_vs_l2(path: Sequence[dict[str, float]], chosen: float | None = None
     """
     path = sorted(path, key=lambda point: point["l2"])
     places = np.arange(len(path))
-    with style():
-        figure = new_figure(height=3.2)
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        above.plot(places, [point["val_accuracy"] for point in path], color=BLUE, marker="o")
-        below.plot(places, [point["val_loss"] for point in path], color=ORANGE, marker="o")
-        _share_axis(above.yaxis)
-        above.set_title("Accuracy on held-out folds")
-        below.set_title("Loss, nats")
-        below.set_xlabel("L2 strength")
-        below.set_xticks(places, [f"{float(format(point['l2'], '.1g')):g}".replace("e-0", "e-") for point in path])
-        if len(path) > 8:
-            below.tick_params(axis="x", labelrotation=45)
-        for place in [i for i in places if chosen is not None and np.isclose(path[i]["l2"], chosen, rtol=1e-4, atol=0)]:
-            for axes in (above, below):
-                axes.axvline(place, color=GREEN, linewidth=1.2, linestyle="--")
-            corner = {"xy": (place, 1), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-            side = {"xytext": (4, -9), "ha": "left"} if place < len(path) / 2 else {"xytext": (-4, -9), "ha": "right"}
-            below.annotate("taken", **corner, **side, color=GREEN)
-        return figure
+    above, below = new_figure(height=3.2).subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    above.plot(places, [point["val_accuracy"] for point in path], color=BLUE, marker="o")
+    below.plot(places, [point["val_loss"] for point in path], color=ORANGE, marker="o")
+    share_axis(above.yaxis)
+    above.set_title("Accuracy on held-out folds")
+    below.set(title="Loss, nats", xlabel="L2 strength")
+    below.set_xticks(places, [f"{float(format(point['l2'], '.1g')):g}".replace("e-0", "e-") for point in path])
+    if len(path) > 8:
+        below.tick_params(axis="x", labelrotation=45)
+    for place in [i for i in places if chosen is not None and np.isclose(path[i]["l2"], chosen, rtol=1e-4, atol=0)]:
+        for axes in (above, below):
+            axes.axvline(place, color=GREEN, linewidth=1.2, linestyle="--")
+        corner = {"xy": (place, 1), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        side = {"xytext": (4, -9), "ha": "left"} if place < len(path) / 2 else {"xytext": (-4, -9), "ha": "right"}
+        below.annotate("taken", **corner, **side, color=GREEN)
+    return above.figure
 
 
+@style()
 def learning_curve(curve: Sequence[dict[str, Any]]) -> Figure:
     """Accuracy (above) and training loss (below) against the step.
 
     Args:
         curve: {step, loss, accuracy, val_accuracy}; whichever is absent or None at a step is not drawn there.
     """
-    with style():
-        figure = new_figure(height=3.2)
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        for key, name, colour, axes in (
-            ("accuracy", "training photos", BLUE, above),
-            ("val_accuracy", "validation photos", ORANGE, above),
-            ("loss", "training loss", BLUE, below),
-        ):
-            points = [(row["step"], row[key]) for row in curve if row.get(key) is not None]
-            if points:
-                axes.plot(
-                    *zip(*points, strict=True), color=colour, label=name, marker="o" if len(points) <= 30 else None
-                )
-        _share_axis(above.yaxis)
-        above.set_title("Accuracy")
-        if above.lines:
-            above.legend(loc="lower right")
-        below.set_title("Training loss")
-        below.set_xlabel("step")
-        below.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return figure
+    above, below = new_figure(height=3.2).subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    for key, name, colour, axes in (
+        ("accuracy", "training photos", BLUE, above),
+        ("val_accuracy", "validation photos", ORANGE, above),
+        ("loss", "training loss", BLUE, below),
+    ):
+        points = [(row["step"], row[key]) for row in curve if row.get(key) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, label=name, marker="o" if len(points) <= 30 else None)
+    share_axis(above.yaxis)
+    above.set_title("Accuracy")
+    if above.lines:
+        above.legend(loc="lower right")
+    below.set(title="Training loss", xlabel="step")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return above.figure
 
 
+@style()
 def confusion(matrix: Int[np.ndarray, "c c"], classes: Sequence[str]) -> Figure:
     """Confusion matrix: rows are true classes, columns predicted; the colour is the root of the share of the row.
 
@@ -88,26 +83,22 @@ def confusion(matrix: Int[np.ndarray, "c c"], classes: Sequence[str]) -> Figure:
     step = -(-count // 50)
     names = [shorten(name, 22) for name in classes]
     size = 2.2 + 0.28 * count if count <= 12 else 3.2 + 0.15 * min(count, 50)
-    with style():
-        figure = new_figure(max(size + 0.6, 4.2), size)
-        axes = figure.add_subplot()
-        axes.grid(False)
-        _heat(axes, shade)
-        small = {"fontsize": 8.5 if count <= 12 else 7}
-        ticks = np.arange(0, count, step)
-        flat = sum(map(len, names)) <= 36
-        rotation = 0 if flat else 60 if count <= 12 else 90
-        anchor = {} if flat else {"ha": "right", "va": "center", "rotation_mode": "anchor"}
-        axes.set_xticks(ticks, names[::step], rotation=rotation, **anchor, **small)
-        axes.set_yticks(ticks, names[::step], **small)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        if count <= 50:
-            shown = matrix if count <= 12 else matrix * (1 - np.eye(count, dtype=int))
-            _write(axes, shade, [[f"{n}" if n else "" for n in row] for row in shown], **small)
-        return figure
+    axes = _heat(shade, max(size + 0.6, 4.2), size)
+    small = {"fontsize": 8.5 if count <= 12 else 7}
+    ticks = np.arange(0, count, step)
+    flat = sum(map(len, names)) <= 36
+    rotation = 0 if flat else 60 if count <= 12 else 90
+    anchor = {} if flat else {"ha": "right", "va": "center", "rotation_mode": "anchor"}
+    axes.set_xticks(ticks, names[::step], rotation=rotation, **anchor, **small)
+    axes.set_yticks(ticks, names[::step], **small)
+    axes.set(xlabel="predicted", ylabel="true")
+    if count <= 50:
+        shown = matrix if count <= 12 else matrix * (1 - np.eye(count, dtype=int))
+        _write(axes, shade, [[f"{n}" if n else "" for n in row] for row in shown], **small)
+    return axes.figure
 
 
+@style()
 def reliability(curve: Reliability) -> Figure:
     """Reliability diagram: how often the network is right, by how sure it says it is, above the number of photos.
 
@@ -115,46 +106,42 @@ def reliability(curve: Reliability) -> Figure:
     """
     bins = len(curve.count)
     middles, width = (curve.edges[1:] + curve.edges[:-1]) / 2, 0.9 / bins
-    with style():
-        figure = new_figure(height=3.2)
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
-        above.bar(middles, curve.accuracy, width, color=BLUE, alpha=0.3)
-        above.plot(curve.confidence, curve.accuracy, color=BLUE, marker="o", linestyle="none")
-        above.set(xlim=(0, 1), ylim=(0, 1.03))
-        above.set_title("Share that is right")
-        below.bar(middles, curve.count, width, color=MUTED, alpha=0.6)
-        below.set_title("Photos")
-        below.set_xlabel("probability of the predicted class")
-        below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-        for axis in (above.yaxis, below.xaxis):
-            _share_axis(axis)
-        return figure
+    above, below = new_figure(height=3.2).subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
+    above.bar(middles, curve.accuracy, width, color=BLUE, alpha=0.3)
+    above.plot(curve.confidence, curve.accuracy, color=BLUE, marker="o", linestyle="none")
+    above.set(xlim=(0, 1), ylim=(0, 1.03), title="Share that is right")
+    below.bar(middles, curve.count, width, color=MUTED, alpha=0.6)
+    below.set(title="Photos", xlabel="probability of the predicted class")
+    below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    for axis in (above.yaxis, below.xaxis):
+        share_axis(axis)
+    return above.figure
 
 
+@style()
 def pixels_vs_features(results: dict[str, tuple[float, float]]) -> Figure:
     """The accuracy of one probe on the network's features and on raw pixels, for each data set.
 
     Args:
         results: {data set: (accuracy on features, accuracy on pixels)}, in [0, 1].
     """
-    with style():
-        figure = new_figure(4.8, 0.8 + 0.7 * len(results))
-        axes = figure.add_subplot()
-        places = np.arange(len(results))
-        for offset, column, colour, name in ((-0.2, 0, BLUE, "features"), (0.2, 1, ORANGE, "raw pixels")):
-            values = [pair[column] for pair in results.values()]
-            bars = axes.barh(places + offset, values, 0.34, color=colour, label=name)
-            axes.bar_label(bars, [f"{100 * value:.1f} %  {name}" for value in values], padding=4, color=INK)
-        axes.grid(False)
-        axes.set_yticks(places, [shorten(name, 24) for name in results], fontsize=9.5)
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.invert_yaxis()
-        axes.set(xlim=(0, 1.5), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="accuracy on validation photos")
-        _share_axis(axes.xaxis)
-        return figure
+    axes = new_figure(4.8, 0.8 + 0.7 * len(results)).add_subplot()
+    places = np.arange(len(results))
+    for offset, column, colour, name in ((-0.2, 0, BLUE, "features"), (0.2, 1, ORANGE, "raw pixels")):
+        values = [pair[column] for pair in results.values()]
+        bars = axes.barh(places + offset, values, 0.34, color=colour, label=name)
+        axes.bar_label(bars, [f"{100 * value:.1f} %  {name}" for value in values], padding=4, color=INK)
+    axes.grid(False)
+    axes.set_yticks(places, [shorten(name, 24) for name in results], fontsize=9.5)
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.5), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="accuracy on validation photos")
+    share_axis(axes.xaxis)
+    return axes.figure
 
 
+@style()
 def robustness_curve(eps: Sequence[float], accuracy: Sequence[float]) -> Figure:
     """Accuracy under attack against the budget.
 
@@ -163,19 +150,18 @@ def robustness_curve(eps: Sequence[float], accuracy: Sequence[float]) -> Figure:
     """
     order = np.argsort(eps)
     steps, values = np.asarray(eps)[order] * 255, np.asarray(accuracy)[order]
-    with style():
-        figure = new_figure()
-        axes = figure.add_subplot()
-        axes.fill_between(steps, values, color=BLUE, alpha=0.15)
-        axes.plot(steps, values, color=BLUE, marker="o", clip_on=False)
-        for step, value in zip(steps, values, strict=True):
-            axes.annotate(f"{100 * value:.0f} %", (step, value), xytext=(5, 5), textcoords="offset points")
-        axes.set(ylim=(0, 1.05), yticks=[0, 0.25, 0.5, 0.75, 1], xlabel="budget, in steps of 1/255")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
-        _share_axis(axes.yaxis)
-        return figure
+    axes = new_figure().add_subplot()
+    axes.fill_between(steps, values, color=BLUE, alpha=0.15)
+    axes.plot(steps, values, color=BLUE, marker="o", clip_on=False)
+    for step, value in zip(steps, values, strict=True):
+        axes.annotate(f"{100 * value:.0f} %", (step, value), xytext=(5, 5), textcoords="offset points")
+    axes.set(ylim=(0, 1.05), yticks=[0, 0.25, 0.5, 0.75, 1], xlabel="budget, in steps of 1/255")
+    axes.xaxis.set_major_formatter("{x:.4g}")
+    share_axis(axes.yaxis)
+    return axes.figure
 
 
+@style()
 def transfer_matrix(
     values: Float[np.ndarray, "makers judges"],
     makers: Sequence[str],
@@ -192,34 +178,25 @@ def transfer_matrix(
         ylabel: what the rows are, where they are no makers.
     """
     values = np.asarray(values, float)
-    with style():
-        figure = new_figure(1.1 + 0.06 * letters + 0.72 * len(judges), 1.6 + 0.5 * len(makers))
-        axes = figure.add_subplot()
-        axes.grid(False)
-        _heat(axes, values)
-        axes.set_xticks(
-            range(len(judges)), [shorten(n, 22) for n in judges], rotation=35, ha="right", rotation_mode="anchor"
-        )
-        axes.set_yticks(range(len(makers)), [shorten(n, letters) for n in makers])
-        axes.set_xlabel("judged by")
-        axes.set_ylabel(ylabel)
-        _write(axes, values, [["" if np.isnan(v) else f"{100 * v:.0f} %" for v in row] for row in values])
-        return figure
+    axes = _heat(values, 1.1 + 0.06 * letters + 0.72 * len(judges), 1.6 + 0.5 * len(makers))
+    axes.set_xticks(
+        range(len(judges)), [shorten(n, 22) for n in judges], rotation=35, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(makers)), [shorten(n, letters) for n in makers])
+    axes.set(xlabel="judged by", ylabel=ylabel)
+    _write(axes, values, [["" if np.isnan(v) else f"{100 * v:.0f} %" for v in row] for row in values])
+    return axes.figure
 
 
-def _share_axis(axis) -> None:
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-
-
-def _heat(axes: Axes, values: np.ndarray) -> None:
-    """Cells covered by one colour as far as their value in [0, 1] says."""
-    cells = np.empty((*values.shape, 4))
-    cells[..., :3] = to_rgb(_HEAT)
-    cells[..., 3] = np.clip(np.nan_to_num(values), 0, 1)
-    axes.imshow(cells, aspect="auto", interpolation="none")
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=LINE)
+def _heat(values: np.ndarray, width: float, height: float) -> Axes:
+    """A plot of cells, covered by one colour as far as their value in [0, 1] says; the figure's size in inches."""
+    axes = new_figure(width, height).add_subplot()
+    cells = to_rgba_array(_HEAT, np.clip(np.nan_to_num(values), 0, 1).ravel())
+    axes.imshow(cells.reshape(*values.shape, 4), aspect="auto", interpolation="none")
+    axes.grid(False)
+    axes.spines[:].set(visible=True, color=LINE)
     axes.tick_params(length=0)
+    return axes
 
 
 def _write(axes: Axes, shades: np.ndarray, words: Sequence[Sequence[str]], fontsize: float = 9) -> None:

@@ -49,17 +49,15 @@ def _(block: Heading, prefix: str) -> str:
 
 @render.register
 def _(block: Figure, prefix: str) -> str:
-    caption = f"<figcaption>{escape(block.caption)}</figcaption>" if block.caption else ""
     drawing = svg(block.figure, prefix=prefix)
     plot = f'<div class="plot" role="img" tabindex="0" aria-label="{escape(block.alt)}">{drawing}</div>'
-    return f'<figure class="card">{plot}{caption}</figure>'
+    return f'<figure class="card">{plot}{_unless_empty("figcaption", block.caption)}</figure>'
 
 
 @render.register
 def _(block: Picture, prefix: str) -> str:
-    caption = f"<strong>{escape(block.caption)}</strong>" if block.caption else ""
-    note = _small(block.note)
-    below = f"<figcaption>{caption}{note}</figcaption>" if caption or note else ""
+    words = _unless_empty("strong", block.caption) + _unless_empty("small", block.note)
+    below = f"<figcaption>{words}</figcaption>" if words else ""
     return f'<figure class="picture">{_img(block)}{below}</figure>'
 
 
@@ -102,9 +100,12 @@ def _(block: Bars, prefix: str) -> str:
 
 @render.register
 def _(block: Slider, prefix: str) -> str:
-    names = [escape(p.caption or p.alt) for p in (block.before, block.after)]
-    words = [f"<span><strong>{escape(p.caption)}</strong>{_small(p.note)}</span>" for p in (block.before, block.after)]
-    label = f"Left of the line: {names[0]}. Right of it: {names[1]}. Move to compare."
+    before, after = (escape(p.caption or p.alt) for p in (block.before, block.after))
+    label = f"Left of the line: {before}. Right of it: {after}. Move to compare."
+    words = [
+        f"<span><strong>{escape(p.caption)}</strong>{_unless_empty('small', p.note)}</span>"
+        for p in (block.before, block.after)
+    ]
     pane = f'{_img(block.before)}{_img(block.after, "over")}<i aria-hidden="true"></i>'
     control = f'<input type="range" min="0" max="100" value="50" aria-label="{label}">'
     return (
@@ -116,7 +117,7 @@ def _(block: Slider, prefix: str) -> str:
 @render.register
 def _(block: Numbers, prefix: str) -> str:
     tiles = "".join(
-        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}{_small(note)}</dd></div>"
+        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}{_unless_empty('small', note)}</dd></div>"
         for label, value, note in block.numbers
     )
     return f'<dl class="numbers">{tiles}</dl>'
@@ -129,13 +130,12 @@ def data_uri(image: np.ndarray, *, exact: bool = True) -> str:
         ValueError: another dtype or shape.
     """
     image = np.asarray(image)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[..., 0]
-    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
+    if image.dtype != np.uint8 or image.ndim < 2 or image.shape[2:] not in ((), (1,), (3,), (4,)):
         raise ValueError(f"a picture is uint8 (h, w), (h, w, 3) or (h, w, 4), not {image.dtype} {image.shape}")
-    kind = "png" if exact or (image.ndim == 3 and image.shape[2] == 4) else "jpeg"
+    kind = "png" if exact or image.shape[2:] == (4,) else "jpeg"
+    picture = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, kind, optimize=True, **({"quality": 88} if kind == "jpeg" else {}))
+    picture.save(buffer, kind, optimize=True, quality=88)  # of a JPEG: PNG has none
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -143,26 +143,23 @@ def _img(picture: Picture, css: str = "") -> str:
     height, width = picture.image.shape[:2]
     small = max(height, width) <= 64
     names = " ".join(filter(None, (css, "pixels" if small else "")))
-    source = data_uri(picture.image, exact=picture.exact or small)
-    size = f'width="{width}" height="{height}"'
     kind = f' class="{names}"' if names else ""
-    return f'<img{kind} src="{source}" {size} alt="{escape(picture.alt)}">'
+    source = data_uri(picture.image, exact=picture.exact or small)
+    return f'<img{kind} src="{source}" width="{width}" height="{height}" alt="{escape(picture.alt)}">'
 
 
 def _cell(value: str | Real) -> str:
-    if isinstance(value, Real):
-        return f"<td class=number>{number(value)}</td>"
-    return f"<td>{escape(value)}</td>"
+    return f"<td class=number>{number(value)}</td>" if isinstance(value, Real) else f"<td>{escape(value)}</td>"
 
 
 def _bar(bar: Bar) -> str:
     width = 100 * float(np.clip(np.nan_to_num(bar.value), 0, 1))
-    note = _small(bar.note)
+    label = f"<span>{escape(bar.label)}{_unless_empty('small', bar.note)}</span>"
     return (
-        f"<li{' class=strong' if bar.strong else ''}><span>{escape(bar.label)}{note}</span><b>{percent(bar.value)}</b>"
+        f"<li{' class=strong' if bar.strong else ''}>{label}<b>{percent(bar.value)}</b>"
         f'<i aria-hidden="true"><i style="width:{width:.2f}%"></i></i></li>'
     )
 
 
-def _small(note: str) -> str:
-    return f"<small>{escape(note)}</small>" if note else ""
+def _unless_empty(tag: str, text: str) -> str:
+    return f"<{tag}>{escape(text)}</{tag}>" if text else ""

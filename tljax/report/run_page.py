@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tljax.report import figures
 from tljax.report.blocks import Block, Card, Figure, Heading, Numbers, Picture, Pictures, Row, Table, Text
 from tljax.report.mosaic import mosaic
 from tljax.report.page import Section, write_page
-from tljax.report.text import dotted, duration, number, percent, shorten
+from tljax.report.text import dotted, duration, number, percent, shorten, tiles
 
 _MODES = {"linear_probe": "linear probe", "finetune": "fine-tuned"}
 
@@ -42,13 +43,14 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
     classes = record["classes"]
     probs, labels = record.get("probs"), record.get("labels")
     known = probs is not None and labels is not None and len(labels) > 0
-    measures = metrics.summarise(probs, labels, classes) if known else None
+    measures = metrics.summarise(probs, labels, classes) if known else {}
     reliability = metrics.reliability(probs, labels) if known else None
+    wrong, maps = record.get("wrong"), record.get("feature_maps")
     built = [
         Section("At a glance", [Numbers(_numbers(record, measures)), *_glance(record, reliability)]),
-        Section("Where it goes wrong", _mistakes(measures, classes)),
-        Section("Surest mistakes", _wrong(record.get("wrong"))),
-        Section("What the network sees", _feature_maps(record.get("photo"), record.get("feature_maps"))),
+        Section("Where it goes wrong", _mistakes(measures, classes) if known else []),
+        Section("Surest mistakes", _wrong(wrong) if wrong else []),
+        Section("What the network sees", _feature_maps(record.get("photo"), maps) if maps else []),
         Section("Photos left out", _left_out(record.get("skipped"), record.get("duplicates"))),
     ]
     return [section for section in built if section.blocks]
@@ -56,57 +58,45 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
 
 def cost_tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Tiles (label, value, note) of what a training took: classes, train_images, val_images, seconds, where known."""
-    tiles = []
-    if record.get("classes"):
-        tiles.append(("Classes", number(len(record["classes"])), ""))
-    train, validation = record.get("train_images"), record.get("val_images")
-    if train is not None:
-        held_out = f"{number(validation)} to validate" if validation is not None else ""
-        tiles.append(("Training photos", number(train), held_out))
-    if record.get("seconds") is not None:
-        tiles.append(("Time", duration(record["seconds"]), ""))
-    return tiles
+    validation = record.get("val_images")
+    held_out = f"{number(validation)} to validate" if validation is not None else ""
+    return tiles(
+        ("Classes", record.get("classes") or None, lambda names: number(len(names)), ""),
+        ("Training photos", record.get("train_images"), number, held_out),
+        ("Time", record.get("seconds"), duration, ""),
+    )
 
 
-def _numbers(record: Mapping[str, Any], measures: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
-    tiles = []
-    if measures:
-        tiles = [
-            ("Accuracy", percent(measures["accuracy"]), "validation photos"),
-            ("Balanced", percent(measures["balanced_accuracy"]), "mean of classes"),
-            ("Calibration", percent(measures["ece"]), "expected error"),
-        ]
-    return tiles + cost_tiles(record)
+def _numbers(record: Mapping[str, Any], measures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    measured = tiles(
+        ("Accuracy", measures.get("accuracy"), percent, "validation photos"),
+        ("Balanced", measures.get("balanced_accuracy"), percent, "mean of classes"),
+        ("Calibration", measures.get("ece"), percent, "expected error"),
+    )
+    return measured + cost_tiles(record)
 
 
 def _glance(record: Mapping[str, Any], reliability: metrics.Reliability | None) -> list[Block]:
-    plots: list[Block] = []
-    if record.get("l2_path"):
-        plots.append(
-            Figure(
-                figures.accuracy_vs_l2(record["l2_path"], record.get("l2")),
-                "Accuracy and loss on held-out training folds against the L2 strength",
-                "The strength is chosen inside the training photos; validation photos play no part.",
-            )
-        )
-    if record.get("curve"):
-        plots.append(
-            Figure(figures.learning_curve(record["curve"]), "Accuracy and training loss against the training step")
-        )
-    if reliability:
-        plots.append(
-            Figure(
-                figures.reliability(reliability),
-                "Reliability diagram: share that is right against the probability of the predicted class",
-                "On the dashed line, 80 % sure means right 8 times in 10.",
-            )
-        )
+    parts = (
+        (
+            record.get("l2_path"),
+            partial(figures.accuracy_vs_l2, chosen=record.get("l2")),
+            "Accuracy and loss on held-out training folds against the L2 strength",
+            "The strength is chosen inside the training photos; validation photos play no part.",
+        ),
+        (record.get("curve"), figures.learning_curve, "Accuracy and training loss against the training step", ""),
+        (
+            reliability,
+            figures.reliability,
+            "Reliability diagram: share that is right against the probability of the predicted class",
+            "On the dashed line, 80 % sure means right 8 times in 10.",
+        ),
+    )
+    plots = [Figure(draw(values), alt, caption) for values, draw, alt, caption in parts if values]
     return [Row(plots)] if plots else []
 
 
-def _mistakes(measures: Mapping[str, Any] | None, classes: Sequence[str]) -> list[Block]:
-    if measures is None:
-        return []
+def _mistakes(measures: Mapping[str, Any], classes: Sequence[str]) -> list[Block]:
     matrix = np.array(measures["confusion"])
     worst = metrics.top_confusions(matrix, classes, limit=10)
     alt = f"Confusion matrix of {len(classes)} classes; the most frequent mistakes are listed as text"
@@ -119,7 +109,7 @@ def _mistakes(measures: Mapping[str, Any] | None, classes: Sequence[str]) -> lis
     return [Row([figure, Card(listed)])] if len(classes) <= 12 else [figure, *listed]
 
 
-def _wrong(wrong: Sequence[Mapping[str, Any]] | None) -> list[Block]:
+def _wrong(wrong: Sequence[Mapping[str, Any]]) -> list[Block]:
     pictures = [
         Picture(
             photo["image"],
@@ -127,28 +117,21 @@ def _wrong(wrong: Sequence[Mapping[str, Any]] | None) -> list[Block]:
             f"{photo['predicted']}, {percent(photo['prob'])}",
             f"really {photo['true']} · {shorten(Path(photo['file']).name, 40)}",
         )
-        for photo in wrong or []
+        for photo in wrong
     ]
-    if not pictures:
-        return []
     return [
         Text("The validation photos that it got wrong while being most certain. Some may be mislabelled."),
         Pictures(pictures),
     ]
 
 
-def _feature_maps(photo: np.ndarray | None, maps: Sequence[tuple[str, np.ndarray]] | None) -> list[Block]:
-    blocks: list[Block] = []
-    if not maps:
-        return blocks
+def _feature_maps(photo: np.ndarray | None, maps: Sequence[tuple[str, np.ndarray]]) -> list[Block]:
     text = (
         "The first channels of some layers for one photo, dark where a channel is silent and yellow where it answers "
         "most. Early layers keep the outline; late ones say only roughly where something is."
     )
-    blocks.append(Text(text))
-    if photo is not None:
-        blocks.append(Pictures([Picture(photo, "The photo whose feature maps follow", "The photo")]))
-    return [*blocks, Row([Card([_layer(name, values)]) for name, values in maps])]
+    shown = [] if photo is None else [Pictures([Picture(photo, "The photo whose feature maps follow", "The photo")])]
+    return [Text(text), *shown, Row([Card([_layer(name, values)]) for name, values in maps])]
 
 
 def _layer(name: str, maps: np.ndarray) -> Picture:
@@ -159,16 +142,10 @@ def _layer(name: str, maps: np.ndarray) -> Picture:
 
 
 def _left_out(skipped: Sequence[tuple[str, str]] | None, duplicates: Sequence[Any] | None) -> list[Block]:
-    blocks: list[Block] = []
-    if skipped:
-        blocks += [
-            Text(f"{len(skipped):,} files could not be read and were left out."),
-            Table(["File", "Reason"], [(file, reason) for file, reason in skipped]),
-        ]
-    if duplicates:
-        groups = [(group,) if isinstance(group, str) else (" = ".join(map(str, group)),) for group in duplicates]
-        blocks += [
-            Text("The same picture is among the training and the validation photos, which flatters the figures above."),
-            Table(["Equal files"], groups),
-        ]
-    return blocks
+    unread = f"{len(skipped or ()):,} files could not be read and were left out."
+    twice = "The same picture is among the training and the validation photos, which flatters the figures above."
+    groups = [(group if isinstance(group, str) else " = ".join(map(str, group)),) for group in duplicates or ()]
+    return [
+        *([Text(unread), Table(["File", "Reason"], skipped)] if skipped else []),
+        *([Text(twice), Table(["Equal files"], groups)] if groups else []),
+    ]

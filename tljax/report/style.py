@@ -1,13 +1,12 @@
 """One look for every figure: its colours are the page's CSS variables, so a figure follows the page's theme."""
 
 import io
-import itertools
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 INK, MUTED, LINE = "#1c2128", "#5b6470", "#d8dde3"
@@ -53,15 +52,18 @@ RC = {
 
 
 def style():
-    """A context in which figures are made and drawn in the look of the pages; nothing outside it changes."""
+    """A context, or a decorator, in which figures have the look of the pages; nothing outside it changes."""
     return matplotlib.rc_context(RC)
 
 
 def new_figure(width: float = 4.2, height: float = 2.9) -> Figure:
-    """An empty figure of `width` by `height` inches with its own canvas; call it inside `style()`."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
+    """An empty figure of `width` by `height` inches with no window; call it inside `style()`."""
+    return Figure(figsize=(width, height))
+
+
+def share_axis(axis: Axis) -> None:
+    """Writes the shares in [0, 1] along an axis as percentages."""
+    axis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
 
 
 def svg(figure: Figure, *, prefix: str) -> str:
@@ -76,10 +78,8 @@ def svg(figure: Figure, *, prefix: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):
-                parent.remove(child)
-    names = {e.get("id"): f"{prefix}-{i}" for i, e in zip(itertools.count(), root.iter(), strict=False)}
+        parent[:] = [child for child in parent if not child.tag.endswith(("}metadata", "}style"))]
+    names = {e.get("id"): f"{prefix}-{i}" for i, e in enumerate(root.iter())}
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         element.attrib = {k.rpartition("}")[2]: _value(v, names) for k, v in element.attrib.items()}
@@ -94,7 +94,5 @@ def _value(text: str, names: dict) -> str:
     """An attribute's value with references renamed and theme colours replaced."""
     if text in names:
         return names[text]
-    if text.startswith("#") and text[1:] in names:
-        return f"#{names[text[1:]]}"
-    text = re.sub(r"url\(#(\w+)\)", lambda match: f"url(#{names.get(match[1], match[1])})", text)
+    text = re.sub(r"(?<=#)\w+", lambda match: names.get(match[0], match[0]), text)
     return _HEX.sub(lambda match: f"var(--{_VARIABLES[match[0]]})", text)

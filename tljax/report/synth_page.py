@@ -27,7 +27,7 @@ from tljax.report.blocks import (
     Text,
 )
 from tljax.report.page import Section, write_page
-from tljax.report.text import dotted, duration, number, percent
+from tljax.report.text import dotted, duration, number, percent, tiles
 
 _NORMS = {"linf": "L∞", "l2": "L2"}
 
@@ -122,14 +122,12 @@ def save_curve(path: str | os.PathLike, curve: Sequence[Mapping[str, Any]]) -> N
     figure.savefig(path, dpi=150, facecolor="white")
 
 
-def ideal_blocks(images: Sequence[Mapping[str, Any]] | None) -> list[Block]:
+def ideal_blocks(images: Sequence[Mapping[str, Any]]) -> list[Block]:
     """A card for each ideal image: the picture, the maker's own opinion, and those of the judges.
 
     Args:
         images: {class, image (uint8), prob (the maker's), judges: {model: {prob, rank}}} each.
     """
-    if not images:
-        return []
     text = Text(
         "From noise, step by step, towards whatever raises the score of one class; then saved, read back and shown to "
         "networks that had no part in it. Only their opinion counts: a network always believes what it made itself."
@@ -137,21 +135,17 @@ def ideal_blocks(images: Sequence[Mapping[str, Any]] | None) -> list[Block]:
     return [text, Row([_ideal_card(image) for image in images], wide=False)]
 
 
-def attack_blocks(record: Mapping[str, Any] | None) -> list[Block]:
+def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
     """The photo and what it became, one over the other, and the difference between them.
 
     Args:
-        record: pictures: {original, adversarial: uint8 of one size; difference: uint8, or absent: computed here, x 20
-            around grey}; source and adversarial: {name, prob}, adversarial also linf and l2 in [0, 1] units where
-            known; success (default true), target (name), eps, steps, seconds where known.
+        record: pictures: {original, adversarial: uint8 of one size}, whose difference is shown x 20 around grey;
+            source and adversarial: {name, prob}, adversarial also linf and l2 in [0, 1] units where known; success
+            (default true), target (name), eps, steps, seconds where known.
     """
-    if not record:
-        return []
     before, after = record["source"], record["adversarial"]
-    pictures = record["pictures"]
-    difference = pictures.get("difference")
-    if difference is None:
-        difference = magnify(pictures["original"], pictures["adversarial"])
+    original, changed = record["pictures"]["original"], record["pictures"]["adversarial"]
+    difference = magnify(original, changed)
     text = (
         "Each pixel is changed a little, in the direction that the network minds most. Saved as an ordinary PNG and "
         "read back, the photo looks the same to us, and the network gives another answer."
@@ -160,24 +154,22 @@ def attack_blocks(record: Mapping[str, Any] | None) -> list[Block]:
         wanted = f" as {record['target']}" if record.get("target") else ""
         text = f"The attack did not succeed: the network does not see it{wanted}. This is the best that was found."
     slider = Slider(
-        Picture(pictures["original"], "The original photo", before["name"], percent(before["prob"]), exact=True),
-        Picture(pictures["adversarial"], "The changed photo", after["name"], percent(after["prob"]), exact=True),
+        Picture(original, "The original photo", before["name"], percent(before["prob"]), exact=True),
+        Picture(changed, "The changed photo", after["name"], percent(after["prob"]), exact=True),
     )
     change = Picture(difference, "The difference, magnified", "The difference, × 20", "Grey is no change.", exact=True)
-    tiles = _attack_numbers(record)
-    return [Text(text), *([Numbers(tiles)] if tiles else []), Row([Card([slider]), Card([change])])]
+    numbers = _attack_numbers(record)
+    return [Text(text), *([Numbers(numbers)] if numbers else []), Row([Card([slider]), Card([change])])]
 
 
 def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
     """The curve of a `write_robustness` record, with what its figures mean."""
     curve = record["curve"]
     eps, accuracy = ([point[key] for point in curve] for key in ("eps", "accuracy"))
-    alt = "Accuracy under attack: " + ", ".join(
-        f"{percent(share)} at {255 * budget:.3g}/255" for budget, share in zip(eps, accuracy, strict=True)
-    )
     count = f" of {number(record['images'])} photos" if record.get("images") else ""
     text = f"The share{count} that is still classified rightly when each pixel may be changed by as much as the budget."
     rows = [(f"{255 * budget:.3g}/255", percent(share)) for budget, share in zip(eps, accuracy, strict=True)]
+    alt = "Accuracy under attack: " + ", ".join(f"{share} at {budget}" for budget, share in rows)
     table = Table(["Budget", "Still right"], rows)
     return [Text(text), Row([Figure(figures.robustness_curve(eps, accuracy), alt), Card([table])])]
 
@@ -214,10 +206,9 @@ def _attack_numbers(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     eps, norm, change = record.get("eps"), record.get("norm", "linf"), record["adversarial"]
     largest = f"of {255 * eps:.3g}/255 allowed" if eps and norm == "linf" else "of any pixel"
     total = f"of {eps:.3g} allowed" if eps and norm == "l2" else "L2 distance"
-    tiles = [
+    return tiles(
         ("Greatest change", change.get("linf"), lambda linf: f"{255 * linf:.3g}/255", largest),
         ("Total change", change.get("l2"), lambda l2: f"{l2:.3g}", total),
         ("Steps", record.get("steps"), number, ""),
         ("Time", record.get("seconds"), duration, ""),
-    ]
-    return [(name, show(value), note) for name, value, show, note in tiles if value is not None]
+    )

@@ -3,6 +3,7 @@
 import html
 import math
 import re
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
@@ -50,11 +51,14 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.0f} %" if share in (0, 1) else f"{100 * share:.1f} %"
 
 
+def tiles(*rows: tuple[str, Any, Callable[[Any], str], str]) -> list[tuple[str, str, str]]:
+    """Tiles (label, value as shown, note) from (label, value, how it is shown, note), where the value is known."""
+    return [(label, show(value), note) for label, value, show, note in rows if value is not None]
+
+
 def spread(mean: float, half: float) -> str:
     """A share in [0, 1] with half its interval: "97.8 ± 0.6 %"; without one "97.8 %"."""
-    if math.isnan(half):
-        return f"{100 * mean:.1f} %"
-    return f"{100 * mean:.1f} ± {100 * half:.1f} %"
+    return f"{100 * mean:.1f} %" if math.isnan(half) else f"{100 * mean:.1f} ± {100 * half:.1f} %"
 
 
 def duration(seconds: float | None) -> str:
