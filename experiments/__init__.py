@@ -57,7 +57,7 @@ def run(experiment: Experiment, config: Any) -> Results:
     Raises:
         InputError: an option that does not fit; the folder cannot be written, or holds something else.
     """
-    from tljax.report.experiment import write_experiment
+    from experiments.page import write_experiment
 
     with tracking() as track, replacing(check_out(config.out, overwrite=True)) as folder:
         folder.mkdir()

@@ -26,7 +26,7 @@ import jax
 import numpy as np
 
 import tljax
-from experiments import Experiment, Results, program
+from experiments import Experiment, Results, comparison, program
 from tljax import metrics, trees
 from tljax.data.loader import batches
 from tljax.data.source import Source
@@ -35,7 +35,7 @@ from tljax.data.splits import split
 from tljax.metrics import interval
 from tljax.models.network import Network, abstract_variables
 from tljax.progress import Track
-from tljax.report import comparison, run_page
+from tljax.report import run_page
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.page import Section
 from tljax.report.text import duration, spread

@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments import Experiment, Results, program
+from experiments import Experiment, Results, comparison, program
 from tljax import metrics
 from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.metrics import interval, top_confusions
 from tljax.progress import Track
-from tljax.report import comparison, figures
+from tljax.report import figures
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.page import Section
 from tljax.report.text import percent, spread

@@ -32,12 +32,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from experiments import Experiment, Results, program
+from experiments import Experiment, Results, comparison, program
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.metrics import interval
 from tljax.progress import Track
-from tljax.report import comparison
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.page import Section
 from tljax.report.text import duration, spread

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import tljax
-from experiments import Experiment, Results, program
+from experiments import Experiment, Results, comparison, program
 from tljax import metrics
 from tljax.data.loader import batches
 from tljax.data.source import Source
@@ -45,7 +45,6 @@ from tljax.metrics import interval
 from tljax.models.network import Network
 from tljax.models.statistics import with_moments
 from tljax.progress import Track
-from tljax.report import comparison
 from tljax.report.blocks import Card, Figure, Row, Table, Text
 from tljax.report.page import Section
 from tljax.report.text import percent, spread

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from experiments.benchmark.rows import COMPILE, FLAX, KERAS, MACHINE, OURS, PAGES, TASKS, TORCH, Row, parse
+from experiments.comparison import COLOURS
+from experiments.page import write_experiment
 from tljax.report.blocks import Figure, Table, Text
-from tljax.report.comparison import COLOURS
-from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.style import MUTED, new_figure, style
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from experiments.comparison import COLOURS, curves, dots
+from experiments.page import write_experiment
 from tljax.report.blocks import Figure, Text
-from tljax.report.comparison import COLOURS, curves, dots
-from tljax.report.experiment import write_experiment
 from tljax.report.page import Section
 from tljax.report.style import svg
 from tljax.report.text import spread
