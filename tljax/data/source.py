@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +27,8 @@ class Source:
         read: index -> the bytes of a file, or uint8 (h, w, 3); raises OSError or `DecodeError`.
         splits: the split that came with the data, name ("train", "val", "test") -> indices; {} where none.
         keys: names that stay the same wherever the data lies: what `splits.split` draws by.
+        notes: what was guessed or left out in finding the pictures, a line each, to be told to the user.
+        white: the value of a 16-bit sample that is white: 65,535, or less where those of all files are narrower.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Source:
     read: Callable[[int], bytes | np.ndarray]
     splits: Mapping[str, np.ndarray] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    white: int = 65_535
 
 
 def fingerprint(source: Source) -> str:
@@ -58,8 +62,12 @@ def file_source(
     labels: Int32[np.ndarray, " n"],
     splits: Mapping[str, np.ndarray],
     keys: tuple[str, ...],
+    notes: Sequence[str] = (),
 ) -> Source:
     """A `Source` of files on disk; arguments as its attributes, `paths` as the system has them."""
     files = tuple(map(printable, paths))
     names = tuple(map(printable, classes))
-    return Source(printable(name), names, files, labels, lambda i: read_regular(paths[i], most=MAX_BYTES), splits, keys)
+    said = tuple(map(printable, notes))
+    return Source(
+        printable(name), names, files, labels, lambda i: read_regular(paths[i], most=MAX_BYTES), splits, keys, said
+    )
