@@ -136,10 +136,7 @@ def _labelled(
     if label is None and not hot and len(rest) == 1 and file is not None and table.rows:
         label = rest[0]
     if file is None or (label is None and not hot):
-        raise table.refuse(
-            ' needs a header with a column "file" and a column "label"; it has: '
-            f"{printable(', '.join(table.header)) or 'nothing'}; or name them with --file-column and --label-column"
-        )
+        raise table.refuse(_unclear(table, width))
     classes = f"one of {len(hot)} columns of 0 and 1" if hot else table.called(label)
     table.notes.append(
         f"columns: files {table.called(file)}, classes {classes}"
@@ -157,6 +154,15 @@ def _labelled(
             yield line, row[file], name, part
     if unlabelled:
         table.notes.append(f"{unlabelled} test photos without a label are not used")
+
+
+def _unclear(table: Table, width: int) -> str:
+    if table.rows and not table.header:
+        return f" has {width} columns and no header: name them by number, such as --file-column 1 --label-column 2"
+    return (
+        ' needs a header with a column "file" and a column "label"; it has: '
+        f"{printable(', '.join(table.header)) or 'nothing'}; or name them with --file-column and --label-column"
+    )
 
 
 def _given(table: Table, name: str, width: int) -> int:

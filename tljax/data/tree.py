@@ -17,7 +17,7 @@ NO_PHOTOS = frozenset(
 """Files with these suffixes lie beside photos and are none."""
 
 _JUNK = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}
-_RUN = {"config.json", "classes.json", "metrics.jsonl"}
+_RUN = {"config.json", "classes.json"}
 _WRITTEN = b'<meta name="generator" content="tljax">'
 
 
