@@ -87,7 +87,7 @@ def class_folders(folder: Folder, *, least: int = 2) -> tuple[list[Folder], list
             f"{quoted([f.path for f in folder.folders])} are no classes: {_why_beside(beside[0], kept)}; {_NO_CLASSES}"
         )
     _check_equal_folders(kept)
-    return kept, [f'"{printable(f.path)}" is not used: {_why_beside(f, kept)}' for f in beside]
+    return kept, [f"not used: {_why_beside(f, kept)}" for f in beside]
 
 
 def without_annotations(folders: Sequence[Folder]) -> tuple[list[Folder], list[Folder]]:
