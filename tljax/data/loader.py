@@ -92,7 +92,7 @@ def _seen(source: Source, spec: ModelSpec, i: int) -> np.ndarray | str:
     """What the network sees of a picture, or why it cannot be read."""
     try:
         data = source.read(i)
-        image = decode(data, short_side=spec.resize_size) if isinstance(data, bytes) else data
+        image = decode(data, short_side=spec.resize_size, white=source.white) if isinstance(data, bytes) else data
         return preprocess(image, spec)
     except DecodeError as error:
         return str(error)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from tljax.data import folders, splits, tables
+from tljax.data import folders, sixteen_bit, splits, tables
 from tljax.data.source import Source, printable
 from tljax.errors import InputError
 
@@ -54,6 +54,7 @@ def open_source(
         source = tfds.tfds_source(name)
     else:
         source = folders.folder_source(name, label_regex=label_regex, min_classes=min_classes)
+    source = sixteen_bit.with_white(source)
     source = splits.without_small(source, min_photos)
     if len(source.classes) < min_classes:
         raise InputError(_too_few(name, source, min_classes))
