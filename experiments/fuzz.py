@@ -43,7 +43,7 @@ from tljax.report.text import duration
 from tljax.weights.read import read_weights
 
 QUESTION = "Does a hostile file do any harm?"
-SHARES = {**dict.fromkeys(WEIGHTS, 0.1), **dict.fromkeys(IMAGES, 0.045), "run": 0.05}
+SHARES = {**dict.fromkeys(WEIGHTS, 0.1), **dict.fromkeys(IMAGES, 0.05), "AVIF": 0.01, "run": 0.05}
 FAILURES = ("crash", "hang", "memory", "executed", "unclear")
 GIGABYTE = 1 << 30
 

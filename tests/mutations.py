@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
@@ -24,7 +25,8 @@ from tests.photos import photo
 from tests.torch_files import pack_tar, write_numpy, write_stream, write_tar, write_zip
 
 WEIGHTS = ("zip", "stream", "tar", "numpy", "safetensors")
-IMAGES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
+IMAGES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+IMAGES += ("HEIF",) if find_spec("pillow_heif") else ()
 EXTREMES = (0, 1, 3, 127, 255, 65_535, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**64 - 1)
 
 

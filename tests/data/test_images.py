@@ -356,13 +356,16 @@ def test_netpbm(kind, shape, top, space):
 
 @given(st.integers(8, 70), st.integers(8, 70), st.booleans(), st.sampled_from([0, 1, 2]))
 @example(64, 64, True, 0)
+@example(11, 61, True, 1)
+@example(8, 8, False, 0)
 def test_a_jpeg_without_its_end_marker_is_whole_and_one_cut_short_is_not(height, width, progressive, subsampling):
     whole = encode(photo("red", 1, (height, width)), "JPEG", progressive=progressive, subsampling=subsampling)
     for cut in (1, 2):
         np.testing.assert_array_equal(decode(whole[:-cut]), decode(whole))
     scan = whole.index(b"\xff\xda")
-    with pytest.raises(DecodeError, match="truncated JPEG"):
-        decode(whole[: scan + (len(whole) - scan) // 2])
+    for share in (0.1, 0.5, 0.8):
+        with pytest.raises(DecodeError, match="truncated"):
+            decode(whole[: scan + int((len(whole) - scan) * share)])
 
 
 @pytest.mark.parametrize("cut", [6, 12, 40, 200])

@@ -1,6 +1,7 @@
 """What a network sees of a picture: its middle, all of it with a border, or all of it squashed into a square."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import UInt8
@@ -53,6 +54,13 @@ def preprocess(image: UInt8[np.ndarray, "h w 3"], spec: ModelSpec) -> UInt8[np.n
     top, left = ((size - side) // 2 for side in seen.shape[:2])
     framed[top : top + seen.shape[0], left : left + seen.shape[1]] = seen
     return framed
+
+
+def bands(picture: Image.Image, most: int) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes (left, top, right, bottom) of about `most` pixels each that cover a picture from top to bottom."""
+    rows = max(most // picture.width, 1)
+    for top in range(0, picture.height, rows):
+        yield 0, top, picture.width, min(top + rows, picture.height)
 
 
 def _central(side: int, resized: int, size: int) -> _Part:

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from tljax.data import avif_child, netpbm
-from tljax.data.framing import preprocess
+from tljax.data import avif_child, jpeg_end, netpbm
+from tljax.data.framing import bands, preprocess
 from tljax.errors import InputError
 
 __all__ = ["FORMATS", "MAX_PIXELS", "DecodeError", "decode", "preprocess", "widest"]
@@ -94,7 +94,7 @@ def decode(data: bytes, *, short_side: int | None = None, white: int = 65_535) -
         raise DecodeError(f"more than the {MAX_PIXELS:,} pixels that are read") from None
     except Exception as error:  # Pillow's plugins raise almost anything on a damaged file
         reason = _reason(kind, error)
-        mended = _ended(data) if reason == "truncated JPEG" else None
+        mended = jpeg_end.ended(data) if reason == "truncated JPEG" else None
         if mended is None:
             raise DecodeError(reason) from error
     return decode(mended, short_side=short_side, white=white)
@@ -153,20 +153,6 @@ def _without_avif(data: bytes) -> bytes:
     return child.stdout
 
 
-def _ended(data: bytes) -> bytes | None:
-    """A JPEG with the end marker that it lacks, None if it lacks more.
-
-    What is missing would be made up by the decoder: then it shows in the pixels which bits follow.
-    """
-    data = data.rstrip(b"\xff")
-    tries = [data + more + b"\xff\xd9" for more in (b"", b"\x55" * 64, b"\xaa" * 64)]
-    try:
-        seen = [np.asarray(Image.open(io.BytesIO(one), formats=["JPEG"])) for one in tries]
-    except Exception:  # as in `decode`
-        return None
-    return tries[0] if all(np.array_equal(seen[0], other) for other in seen[1:]) else None
-
-
 def _check_size(width: int, height: int, most: int) -> None:
     if width * height > most:
         raise DecodeError(f"{width} x {height} pixels: more than the {most:,} that are read")
@@ -194,9 +180,8 @@ def _pixels(picture: Image.Image, white: int) -> UInt8[np.ndarray, "h w 3"]:
     if width * height <= _BAND:
         return np.asarray(_rgb(picture, white))
     pixels = np.empty((height, width, 3), np.uint8)
-    rows = max(_BAND // width, 1)
-    for top in range(0, height, rows):
-        pixels[top : top + rows] = _rgb(picture.crop((0, top, width, min(top + rows, height))), white)
+    for band in bands(picture, _BAND):
+        pixels[band[1] : band[3]] = _rgb(picture.crop(band), white)
     return pixels
 
 

@@ -96,10 +96,10 @@ def _finder(folder: str, beside: str) -> Callable[[str], list[str]]:
             files.setdefault(known, []).append(key)
 
     def find(name: str) -> list[str]:
-        plain = name.replace("\\", "/").removeprefix("./")
-        if not plain or "\0" in plain:
+        if not name or "\0" in name:
             return []
-        for key in dict.fromkeys((name, plain)):
+        plain = os.path.normpath(name.replace("\\", "/"))
+        for key in (os.path.normpath(name), plain):
             if os.path.isfile(os.path.join(folder, key)):
                 return [key]
         if os.path.isfile(os.path.join(beside, plain)):
