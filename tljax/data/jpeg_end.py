@@ -41,7 +41,7 @@ def _has_all_scans(data: bytes) -> bool:
         body = data[at + 4 : end]
         if data[at + 1] in _FRAMES and len(body) > 5:
             wanted = {(component, k) for component in body[6 : 6 + 3 * body[5] : 3] for k in range(64)}
-        if data[at + 1] == _SCAN and len(body) >= 4 + 2 * body[0]:
+        if data[at + 1] == _SCAN and body and len(body) == 4 + 2 * body[0]:
             components, (first, last, bits) = body[1 : 1 + 2 * body[0] : 2], body[-3:]
             begun |= {(component, k) for component in components for k in range(first, last + 1) if not bits & 15}
         if data[at + 1] == _SCAN:
