@@ -1,6 +1,7 @@
 """Folders as people have them: which are splits, which are classes, and which are neither."""
 
 import os
+import re
 import string
 import unicodedata
 from pathlib import Path
@@ -108,10 +109,10 @@ def test_names_that_are_no_splits(name):
     "tree",
     [
         {"train": 3, "bus": 3, "car": 3},
-        {"train": {"steam": 2, "electric": 2}, "bus": 3, "car": 3},
         {"valid": 3, "invalid": 3},
         {"test": 3, "control": 3},
         {"test_tube": 3, "train_wheel": 3, "bolt": 2},
+        {"train_cats": 3, "train_dogs": 3},
     ],
 )
 def test_classes_may_be_called_like_a_split(tree):
@@ -135,6 +136,26 @@ def test_equally_named_folders_in_two_classes_are_refused(inner):
     assert "equally named" in said
     assert "--label-regex" in said
     refused({name: {"train": 2, "test": 2} for name in inner})
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"a": {"train": PETS}, "b": {"train": PETS}}, '"a", "b" all hold folders of splits'),
+        ({"train": PETS, "unlabeled": 4}, '"train" looks like a split'),
+        ({"train": {"steam": 2, "electric": 2}, "bus": 3, "car": 3}, '"train" looks like a split'),
+        ({"train1": 3, "train2": 3}, "look like splits"),
+        ({"a": {"b": PETS}}, 'did you mean ".*/a/b"'),
+    ],
+)
+def test_what_may_be_either_is_refused(tree, message):
+    assert re.search(message, refused(tree))
+
+
+def test_masks_of_splits_are_no_splits():
+    source = opened({"train": PETS, "train_masks": PETS, "test": PETS, "test_masks": PETS})
+    assert counts(source) == {"train": [3, 2], "test": [3, 2]}
+    assert any('"train_masks"' in note for note in source.notes)
 
 
 def test_one_folder_of_the_same_name_in_each_class_is_no_harm():

@@ -85,9 +85,11 @@ def check_folder(folder: str) -> None:
 
 
 def wrapped(folder: str) -> str | None:
-    """The folder probably meant where the only class folder of `folder` itself holds several folders."""
-    outer = read_tree(folder)[0].folders if os.path.isdir(folder) else []
-    return os.path.join(folder, outer[0].path) if len(outer) == 1 and len(outer[0].folders) > 1 else None
+    """The folder probably meant where `folder` wraps the one that holds several folders."""
+    inner = read_tree(folder)[0] if os.path.isdir(folder) else Folder("")
+    while len(inner.folders) == 1:
+        inner = inner.folders[0]
+    return os.path.join(folder, inner.path) if inner.path and inner.folders else None
 
 
 def _class_rows(folder: str, tree: Folder, min_classes: int) -> tuple[list[Row], list[str]]:

@@ -49,13 +49,22 @@ def find_splits(tree: Folder) -> tuple[list[tuple[str, Folder]], list[str]]:
 
     They lie in `tree` itself or below one folder of it, and each may wrap its class folders once more. ([], []) where
     there are none.
+
+    Raises:
+        InputError: several folders hold splits; or one looks like training photos, but those beside it like classes.
     """
-    group = _split_group(tree.folders)
+    folders = [folder for folder in tree.folders if not _named_beside(folder.name)]
+    group = _split_group(folders) or _split_group(tree.folders)
     trains = [folder for folder, split in group.items() if split == "train"]
     if not trains or not all(folder.folders for folder in trains):
-        inner = {folder: find_splits(folder) for folder in tree.folders if not _named_beside(folder.name)}
+        _check_alone(folders)
+        inner = {folder: find_splits(folder) for folder in folders}
         holders = [folder for folder, (parts, _) in inner.items() if parts]
-        if len(holders) != 1:
+        if len(holders) > 1:
+            raise InputError(
+                f"{quoted([f.path for f in holders])} all hold folders of splits: give one of them as DATA"
+            )
+        if not holders:
             return [], []
         parts, notes = inner[holders[0]]
         return parts, [*notes, *_unused([folder for folder in tree.folders if folder is not holders[0]])]
@@ -76,7 +85,7 @@ def class_folders(folder: Folder, *, least: int = 2) -> tuple[list[Folder], list
             those that hold no photos, or that are named like annotations and pair up with the photos by file name.
     """
     looks = _split_group(folder.folders)
-    if len(looks) > 1:
+    if len(set(looks.values())) > 1 or len(looks) > len({split_of(one.name)[1] for one in looks}):
         raise InputError(
             f"{quoted([f.path for f in looks])} look like splits, not like classes, and hold no class folders: "
             f"{_NO_CLASSES}, or rename them"
@@ -112,6 +121,18 @@ def _split_group(folders: Sequence[Folder]) -> dict[Folder, str]:
         group = {folder: split for folder, (split, rest) in found.items() if rest == best}
     others = any(folder.has_photos() for folder in folders if folder not in group)
     return group if len(set(group.values())) > 1 or ("train" in group.values() and not others) else {}
+
+
+def _check_alone(folders: Sequence[Folder]) -> None:
+    """Refuses `train` with class folders in it beside folders that hold photos and are no splits."""
+    for folder in folders:
+        if split_of(folder.name) == ("train", "") and len(folder.folders) > 1:
+            beside = [other.path for other in folders if other is not folder and other.has_photos()]
+            if beside and all(isinstance(entry, Folder) for entry in folder.entries):
+                raise InputError(
+                    f"{quoted([folder.path])} looks like a split, with class folders in it, but {quoted(beside)} does "
+                    f"not: give {quoted([folder.path])} as DATA, or rename it"
+                )
 
 
 def _unwrapped(folder: Folder, known: Collection[str]) -> Folder:
