@@ -13,7 +13,7 @@ from tljax.data import avif_child, jpeg_end, netpbm
 from tljax.data.framing import bands, preprocess
 from tljax.errors import InputError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "DecodeError", "decode", "preprocess", "widest"]
+__all__ = ["FORMATS", "MAX_PIXELS", "DecodeError", "decode", "preprocess", "sides", "widest"]
 
 FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG 2000", "HEIC")
 """What is read; HEIC by `pillow-heif`, from the extra "heic"."""
@@ -110,6 +110,24 @@ def widest(data: bytes) -> int:
             return int(np.asarray(picture).max()) if picture.mode.startswith("I") else 0
     except Exception:  # the loader says why
         return 0
+
+
+def sides(data: bytes) -> tuple[int, int]:
+    """Height and width of an encoded picture as it is stored, by its header where the format allows.
+
+    Raises:
+        DecodeError: as `decode`, as far as the header tells.
+    """
+    kind = _kind(data)
+    if kind == "PPM":
+        return decode(data).shape[:2]
+    try:
+        with _opened(data, kind) as picture:
+            return picture.height, picture.width
+    except DecodeError:
+        raise
+    except Exception as error:  # as in `decode`
+        raise DecodeError(_reason(kind, error)) from error
 
 
 def _opened(data: bytes, kind: str | None) -> Image.Image:
