@@ -1,5 +1,6 @@
 """The white of 16-bit photos is that of their data set."""
 
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +13,7 @@ from PIL import Image
 from tests.photos import make_photos, photo
 from tljax.data.loader import batches
 from tljax.data.sources import open_source
+from tljax.errors import InputError
 from tljax.models.spec import get_spec
 
 
@@ -66,3 +68,28 @@ def test_broken_files_do_not_matter(tmp_path, broken):
     for suffix in ("png", "tif"):
         (tmp_path / "a" / f"x.{suffix}").write_bytes(broken)
     assert open_source(tmp_path).white == 65_535
+
+
+def deep_png(samples):
+    """A PNG of 16-bit RGB samples (h, w, 3), which Pillow does not write."""
+
+    def chunk(kind, body):
+        return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+
+    height, width = samples.shape[:2]
+    rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
+    body = zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes())
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([16, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("top", "fine"), [(4095, False), (16_383, False), (40_000, True), (65_535, True)])
+def test_colours_of_sixteen_bits_that_are_nearly_black_are_refused(tmp_path, top, fine):
+    make_photos(tmp_path, {"a": 1, "b": 1})
+    for i in (1, 2):
+        (tmp_path / "a" / f"deep {i}.png").write_bytes(deep_png(np.linspace(300, top // i, 48).reshape(4, 4, 3)))
+    if fine:
+        assert open_source(tmp_path).white == 65_535
+        return
+    with pytest.raises(InputError, match=r"deep 1\.png.* nearly black: save them with 8 bits"):
+        open_source(tmp_path)

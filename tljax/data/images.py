@@ -27,7 +27,7 @@ _BY_PILLOW = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000")
 _AVIF_SECONDS = 60
 _MAX_SCANS = 100
 _BAND = 4_000_000
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS = 0x0112, 0x0102  # tags of EXIF and TIFF
 _UPRIGHT = {
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],
@@ -100,16 +100,23 @@ def decode(data: bytes, *, short_side: int | None = None, white: int = 65_535) -
     return decode(mended, short_side=short_side, white=white)
 
 
-def widest(data: bytes) -> int:
-    """The largest sample of a grey picture of 16 bits, 0 of any other and of what cannot be decoded."""
+def widest(data: bytes) -> tuple[int, int]:
+    """The largest sample of a picture of 16 bits, (grey, colour); 0 of any other, and of what cannot be decoded.
+
+    Of colours only the upper 8 bits are read, so that theirs is a multiple of 256.
+    """
     kind = _kind(data)
     try:
         if kind == "PPM":
-            return netpbm.widest(data)
+            return netpbm.widest(data), 0
         with _opened(data, kind) as picture:
-            return int(np.asarray(picture).max()) if picture.mode.startswith("I") else 0
+            if picture.mode.startswith("I"):
+                return int(np.asarray(picture).max()), 0
+            if (kind == "PNG" and data[24] == 16) or (kind == "TIFF" and 16 in picture.tag_v2.get(_BITS, ())):
+                return 0, 256 * max(top for _, top in picture.convert("RGB").getextrema())
     except Exception:  # the loader says why
-        return 0
+        pass
+    return 0, 0
 
 
 def sides(data: bytes) -> tuple[int, int]:
