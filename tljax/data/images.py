@@ -10,13 +10,12 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from tljax.data import avif_child, jpeg_end, netpbm
+from tljax.data.formats import FORMATS, kind_of, webp_size
 from tljax.data.framing import bands, preprocess
 from tljax.errors import InputError
 
 __all__ = ["FORMATS", "MAX_PIXELS", "DecodeError", "decode", "preprocess", "sides", "widest"]
 
-FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG 2000", "HEIC")
-"""What is read; HEIC by `pillow-heif`, from the extra "heic"."""
 MAX_PIXELS = 100_000_000
 """A larger picture is refused by its header, before its pixels take memory; so is one of more than half as many (a
 progressive JPEG, WebP, TIFF, AVIF and HEIC), or a quarter (JPEG 2000), where the decoder takes more memory for each.
@@ -37,18 +36,6 @@ _UPRIGHT = {
     7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
     8: lambda image: np.rot90(image),
 }
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF8": "GIF",
-    b"RIFF": "WebP",
-    b"BM": "BMP",
-    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
-    **dict.fromkeys((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), "JPEG 2000"),
-    **{b"P%d%c" % (number, space): "PPM" for number in range(1, 7) for space in b" \t\r\n#"},
-}
-_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-
 # Pillow warns about odd metadata, which nobody can act on here. The filter is set once, for Pillow's modules
 # only: `warnings.catch_warnings` is not safe in the threads that decode.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -79,7 +66,7 @@ def decode(data: bytes, *, short_side: int | None = None, white: int = 65_535) -
     """
     if not data:
         raise DecodeError("empty file")
-    kind = _kind(data)
+    kind = kind_of(data)
     try:
         if kind == "PPM":
             return netpbm.decode(data, white=white, most=MAX_PIXELS)
@@ -105,7 +92,7 @@ def widest(data: bytes) -> tuple[int, int]:
 
     Of colours only the upper 8 bits are read, so that theirs is a multiple of 256.
     """
-    kind = _kind(data)
+    kind = kind_of(data)
     try:
         if kind == "PPM":
             return netpbm.widest(data), 0
@@ -125,7 +112,7 @@ def sides(data: bytes) -> tuple[int, int]:
     Raises:
         DecodeError: as `decode`, as far as the header tells.
     """
-    kind = _kind(data)
+    kind = kind_of(data)
     if kind == "PPM":
         return decode(data).shape[:2]
     try:
@@ -142,7 +129,7 @@ def _opened(data: bytes, kind: str | None) -> Image.Image:
     if kind == "AVIF":
         data = _without_avif(data)
     share = _SHARES.get(kind, 1)
-    _check_size(*_webp_size(data), MAX_PIXELS // share)
+    _check_size(*webp_size(data), MAX_PIXELS // share)
     picture = _heic(data) if kind == "HEIC" else Image.open(io.BytesIO(data), formats=_BY_PILLOW)
     progressive = kind == "JPEG" and "progressive" in picture.info
     _check_size(*picture.size, MAX_PIXELS // (2 if progressive else share))
@@ -183,22 +170,6 @@ def _check_size(width: int, height: int, most: int) -> None:
         raise DecodeError(f"{width} x {height} pixels: more than the {most:,} that are read")
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a WebP, (0, 0) of anything else: Pillow takes the memory when it opens one.
-
-    Source: RFC 9649, sections 2.5 to 2.7.
-    """
-    head = data[12:30]
-    if data[:4] != b"RIFF" or len(head) < 18:
-        return 0, 0
-    if head.startswith(b"VP8X"):
-        return 1 + int.from_bytes(head[12:15], "little"), 1 + int.from_bytes(head[15:18], "little")
-    if head.startswith(b"VP8L"):
-        packed = int.from_bytes(head[9:13], "little")
-        return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
-    return int.from_bytes(head[14:16], "little") & 0x3FFF, int.from_bytes(head[16:18], "little") & 0x3FFF
-
-
 def _pixels(picture: Image.Image, white: int) -> UInt8[np.ndarray, "h w 3"]:
     """The pixels as RGB, band by band: a large picture takes little more memory than its pixels."""
     width, height = picture.size
@@ -226,14 +197,6 @@ def _orientation(picture: Image.Image) -> int:
         return picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # broken metadata does not make the pixels worse
         return 1
-
-
-def _kind(data: bytes) -> str | None:
-    """Which of `FORMATS` a file is by how it starts."""
-    if data[4:8] == b"ftyp":
-        brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
-        return "AVIF" if b"avif" in brands or b"avis" in brands else "HEIC" if brands[:4] in _HEIC else None
-    return next((name for start, name in _SIGNATURES.items() if data.startswith(start)), None)
 
 
 def _reason(kind: str | None, error: Exception) -> str:
