@@ -176,9 +176,17 @@ def test_photos_and_their_masks_are_no_classes(beside, suffix, number):
     said = refused({"images": number, beside: notes})
     assert beside in said
     assert "--label-regex" in said
-    source = opened({"cats": number, "dogs": number, beside: notes})
+    cats, dogs = ([f"{name}{i}.jpg" for i in range(number)] for name in ("c", "d"))
+    both = [name.replace(".jpg", suffix) for name in (*cats, *dogs)]
+    source = opened({"cats": cats, "dogs": dogs, beside: both})
     assert source.classes == ("cats", "dogs")
     assert any(beside in note for note in source.notes)
+
+
+def test_a_class_called_mask_is_not_left_out_in_silence():
+    tree = {"mask": 5, "helmet": 5, "gloves": 5}
+    assert 'rename "mask" if it is a class' in refused(tree)
+    assert len(opened({**tree, "mask": ["m1.jpg", "m2.jpg"]}).classes) == 3
 
 
 @given(st.sampled_from([".xml", ".mat", ".json", ".npy", ".TXT"]))

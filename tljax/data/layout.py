@@ -21,8 +21,9 @@ _FILLERS = (
 _GLUED = re.compile(f"({'|'.join(_FILLERS)})?({'|'.join(_WORDS)})({'|'.join(_FILLERS)})?")
 _BESIDE = frozenset(
     "mask masks annotation annotations annot annots anno annos label labels trimap trimaps segmentation "
-    "segmentations seg segs gt groundtruth truth bbox bboxes boxes box xml xmls json jsons target targets".split()
+    "segmentations seg segs gt groundtruth truth bbox bboxes xml xmls json jsons".split()
 )
+_SUFFIX = re.compile(rf"[ _-]+({'|'.join(_BESIDE)})$")
 _NO_CLASSES = "take the labels from file names with --label-regex, or from a table with --labels F.csv"
 
 
@@ -91,9 +92,12 @@ def class_folders(folder: Folder, *, least: int = 2) -> tuple[list[Folder], list
             f"{_NO_CLASSES}, or rename them"
         )
     kept, beside = without_annotations(folder.folders)
-    if beside and len(kept) < max(least, 1):
+    masks = [one for one in beside if one.has_photos()]
+    if (beside and len(kept) < max(least, 1)) or (masks and _share_names(kept)):
+        first = (masks or beside)[0]
         raise InputError(
-            f"{quoted([f.path for f in folder.folders])} are no classes: {_why_beside(beside[0], kept)}; {_NO_CLASSES}"
+            f"{quoted([f.path for f in folder.folders])} are no classes: {_why_beside(first, kept)}; {_NO_CLASSES}"
+            + (f', or rename "{printable(first.path)}" if it is a class' if masks else "")
         )
     _check_equal_folders(kept)
     return kept, [f"not used: {_why_beside(f, kept)}" for f in beside]
@@ -101,11 +105,11 @@ def class_folders(folder: Folder, *, least: int = 2) -> tuple[list[Folder], list
 
 def without_annotations(folders: Sequence[Folder]) -> tuple[list[Folder], list[Folder]]:
     """(folders of photos, folders of what was noted about them): such without photos, or masks by name and files."""
-    files = {folder: [os.path.basename(key) for key in folder.files()] for folder in folders}
-    empty = [f for f in folders if files[f] and not f.has_photos()]
+    empty = [f for f in folders if not f.has_photos() and next(f.files(), None) is not None]
     named = [f for f in folders if f not in empty and _named_beside(f.name)]
-    photos = {_stem(name) for f in folders if f not in empty and f not in named for name in files[f]}
-    masks = [f for f in named if sum(_stem(name) in photos for name in files[f]) * 2 >= len(files[f]) > 0]
+    photos = [f for f in folders if f not in empty and f not in named]
+    stems = set().union(*map(_stems, photos)) if named else set()
+    masks = [f for f in named if (own := _stems(f)) and 2 * len(own & stems) >= len(own)]
     beside = [f for f in folders if f in empty or f in masks]
     return [f for f in folders if f not in beside], beside
 
@@ -169,10 +173,16 @@ def _named_beside(name: str) -> bool:
     return not _BESIDE.isdisjoint(_tokens(name))
 
 
-def _stem(name: str) -> str:
-    """What a photo and its mask have in common: `0001` of `0001.jpg`, `0001.png` and `0001_mask.png`."""
-    stem = os.path.splitext(name)[0].casefold()
-    return re.sub(rf"[ _-]+({'|'.join(_BESIDE)})$", "", stem)
+def _stems(folder: Folder) -> set[str]:
+    """What photos and their masks have in common: `0001` of `0001.jpg`, `0001.png` and `0001_mask.png`."""
+    names = (os.path.splitext(os.path.basename(key))[0].casefold() for key in folder.files())
+    return {_SUFFIX.sub("", name) for name in names}
+
+
+def _share_names(folders: Sequence[Folder]) -> bool:
+    """Whether files of two folders are named alike, so that a mask would belong to either."""
+    stems = [_stems(folder) for folder in folders]
+    return sum(map(len, stems)) > len(set().union(*stems))
 
 
 def _tokens(name: str) -> list[str]:
