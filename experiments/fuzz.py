@@ -12,6 +12,7 @@ Expected: 20,000 inputs, thousands refused, none of the five failures. Linux onl
 the small preset takes two seconds. An input that failed is kept under OUT/failures.
 """
 
+import math
 import multiprocessing
 import os
 import re
@@ -88,7 +89,7 @@ def main(config: Config) -> dict[str, Any]:
     tallies = {}
     with tempfile.TemporaryDirectory() as scratch, progress.tracking() as track:
         for kind in config.kinds:
-            count = max(round(config.inputs * SHARES[kind] / whole), 1)
+            count = math.ceil(config.inputs * SHARES[kind] / whole)
             tallies[kind] = Tally()
             for result in track(outcomes(kind, count, config, Path(scratch)), kind, count):
                 note(tallies[kind], kind, *result, config, out)
