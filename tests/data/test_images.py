@@ -321,6 +321,26 @@ def test_heic():
         decode(data[: len(data) // 2])
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_heic_is_upright(orientation):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(quadrants(64, 128))
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(encode(stored, "PNG", exif=exif))))
+    stored.info["exif"] = exif.tobytes()  # from there it becomes a property of the picture, as phones write it
+    image = decode(encode(stored, "HEIF", quality=95))
+    assert image.shape == np.asarray(expected).shape
+    assert np.abs(image.astype(int) - expected).mean() < 8
+
+
+def test_avif_without_its_reader_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(images.features, "check", lambda name: False)
+    with pytest.raises(DecodeError, match="Pillow's own wheel"):
+        decode(encode(Image.new("RGB", (8, 8)), "AVIF"))
+
+
 def test_heic_without_its_reader_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(DecodeError, match=r'pip install "tljax\[heic\]"'):

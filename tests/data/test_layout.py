@@ -231,6 +231,14 @@ def test_a_class_that_only_val_has_suggests_the_nearest():
     assert 'did you mean "cats"' in refused({"train": PETS, "val": {"cat s": 1, "dogs": 1}})
 
 
+def test_small_classes_are_left_out():
+    source = opened({**PETS, "birds": 1}, min_photos=2)
+    assert source.classes == ("cats", "dogs")
+    assert any('"birds" (1)' in note for note in source.notes)
+    assert "has a single class" in refused({**PETS, "birds": 1}, min_photos=3)
+    assert 'fewer than 9 photos: "cats" (3), "dogs" (2)' in refused(PETS, min_photos=9)
+
+
 def test_an_empty_class_folder_matters_to_training_only():
     assert "no photos in the class folder" in refused({"cats": 3, "dogs": {}})
     source = opened({"cats": 3, "dogs": {}}, min_classes=1)

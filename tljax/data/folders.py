@@ -35,8 +35,8 @@ def folder_source(folder: str, *, label_regex: str | None = None, min_classes: i
     check_folder(folder)
     tree, own = read_tree(folder)
     notes = [f"left out, as tljax wrote it: {quoted(own)}"] if own else []
-    find = _named_rows(tree, label_regex) if label_regex is not None else _class_rows(folder, tree, min_classes)
-    rows, said = find
+    by_name = label_regex is not None
+    rows, said = _named_rows(tree, label_regex) if by_name else _class_rows(folder, tree, min_classes)
     if not rows:
         raise InputError(
             f'no class folders in "{printable(folder)}": expected DATA/<class>/*, or --labels F.csv, or {_BY_NAME}'
@@ -75,7 +75,11 @@ def row_source(folder: str, rows: Sequence[Row], notes: Sequence[str]) -> Source
 
 
 def check_folder(folder: str) -> None:
-    """Raises: InputError: `folder` is not there, or a file."""
+    """Refuses what is no folder.
+
+    Raises:
+        InputError: `folder` is not there, or a file.
+    """
     if os.path.isdir(folder):
         return
     name = printable(folder)

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, features
 
 from tljax.data import avif_child, jpeg_end, netpbm
 from tljax.data.formats import FORMATS, kind_of, webp_size
@@ -152,6 +152,8 @@ def _without_avif(data: bytes) -> bytes:
     Raises:
         DecodeError: it cannot be decoded, in the time and memory that the child has.
     """
+    if not features.check("avif"):
+        raise DecodeError("AVIF is not read by this build of Pillow: install Pillow's own wheel, 11.3 or newer")
     most = MAX_PIXELS // _SHARES["AVIF"]
     command = [sys.executable, "-P", avif_child.__file__, str(most)]
     try:
