@@ -29,6 +29,8 @@ class Source:
         read: index -> the bytes of a file, or uint8 (h, w, 3); raises OSError or `DecodeError`.
         splits: the split that came with the data, name ("train", "val", "test") -> indices; {} where none.
         keys: names that stay the same wherever the data lies: what `splits.split` draws by.
+        notes: what was guessed or left out in finding the pictures, a line each, to be told to the user.
+        white: the value of a 16-bit sample that is white: 65,535, or less where those of all files are narrower.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Source:
     read: Callable[[int], bytes | np.ndarray]
     splits: Mapping[str, np.ndarray] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    white: int = 65_535
 
     def picture(self, i: int, *, short_side: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
         """The pixels of a picture, decoded where it is a file; see `images.decode` for `short_side`.
@@ -46,7 +50,7 @@ class Source:
             DecodeError: it is no picture.  OSError: the file cannot be read.
         """
         data = self.read(i)
-        return decode(data, short_side=short_side) if isinstance(data, bytes) else data
+        return decode(data, short_side=short_side, white=self.white) if isinstance(data, bytes) else data
 
     def subset(self, indices: Sequence[int]) -> "Source":
         """The pictures at `indices`, in that order, as a set of its own; it brings no split.
@@ -83,8 +87,12 @@ def file_source(
     labels: Int32[np.ndarray, " n"],
     splits: Mapping[str, np.ndarray],
     keys: tuple[str, ...],
+    notes: Sequence[str] = (),
 ) -> Source:
     """A `Source` of files on disk; arguments as its attributes, `paths` as the system has them."""
     files = tuple(map(printable, paths))
     names = tuple(map(printable, classes))
-    return Source(printable(name), names, files, labels, lambda i: read_regular(paths[i], most=MAX_BYTES), splits, keys)
+    said = tuple(map(printable, notes))
+    return Source(
+        printable(name), names, files, labels, lambda i: read_regular(paths[i], most=MAX_BYTES), splits, keys, said
+    )
