@@ -73,7 +73,7 @@ def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "", mar
         InputError: it exists and may not be replaced, it is a folder of something else, it has another suffix, or its
             folder is not writable or full.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     foreign = overwrite and path.is_dir() and any(path.iterdir()) and not (path / marker).is_file()
     refuse(
         {

@@ -39,19 +39,21 @@ class Explain(Command):
 
         _, net = tljax.transfer.chosen_network(self.model, self.run)
         photo = tljax.data.read_photo(self.image, net.spec)
-        c = tljax.synth.top_class(net, photo)[0] if self.class_ is None else match_name(self.class_, net.spec.classes)
+        (probs,) = tljax.synth.probabilities(net, [photo])
+        c = int(probs.argmax()) if self.class_ is None else match_name(self.class_, net.spec.classes)
         name, heat = net.spec.classes[c], tljax.synth.heat_map(net, photo, c, self.method)
         with replacing(out, folder=True) as folder:
             names = synth_page.save_explanation(folder, photo, heat, name, self.method)
         return {
             "files": [str(out / name) for name in names],
+            "file": self.image,
             "class": name,
+            "prob": float(probs[c]),
             "method": self.method,
             "report": str(out / "report.html"),
         }
 
     def text(self, result: dict[str, Any]) -> str:
-        """The class and the files."""
-        return "\n".join(
-            [f"what speaks for {result['class']} ({result['method']}):", *result["files"], result["report"]]
-        )
+        """The photo, the class with its probability, and the files."""
+        said = f"{result['file']}: {result['class']} {100 * result['prob']:.1f} %, by {result['method']}"
+        return "\n".join([said, *result["files"], result["report"]])

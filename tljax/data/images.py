@@ -17,7 +17,13 @@ from tljax.data.framing import bands, preprocess
 from tljax.errors import InputError
 from tljax.models.spec import ModelSpec
 
-__all__ = ["FORMATS", "MAX_PIXELS", "DecodeError", "decode", "pixels", "preprocess", "read_photo", "sides", "widest"]
+__all__ = [
+    *("FORMATS", "MAX_PIXELS", "WHITE", "DecodeError", "decode", "pixels", "preprocess", "read_photo", "sides"),
+    "widest",
+]
+
+WHITE = 65_535
+"""The 16-bit sample that is white, unless all pictures of a data set are darker; see `sixteen_bit`."""
 
 MAX_PIXELS = 100_000_000
 """A larger picture is refused by its header, before its pixels take memory; so is one of more than half as many (a
@@ -48,7 +54,7 @@ class DecodeError(InputError):
     """A picture that cannot be decoded; the message is the reason, in one line."""
 
 
-def decode(data: bytes, *, short_side: int | None = None, white: int = 65_535) -> UInt8[np.ndarray, "h w 3"]:
+def decode(data: bytes, *, short_side: int | None = None, white: int = WHITE) -> UInt8[np.ndarray, "h w 3"]:
     """The upright RGB pixels of an encoded picture, whatever its file name says.
 
     EXIF orientation is applied, CMYK and greyscale become RGB, transparency is laid on white, of several frames the
@@ -89,7 +95,7 @@ def decode(data: bytes, *, short_side: int | None = None, white: int = 65_535) -
     return decode(mended, short_side=short_side, white=white)
 
 
-def pixels(picture: Image.Image, *, white: int = 65_535) -> UInt8[np.ndarray, "h w 3"]:
+def pixels(picture: Image.Image, *, white: int = WHITE) -> UInt8[np.ndarray, "h w 3"]:
     """The upright RGB pixels of a PIL image, 0 to 255; see `decode`."""
     picture.load()
     return _UPRIGHT.get(_orientation(picture), lambda image: image)(_pixels(picture, white))
@@ -101,10 +107,11 @@ def read_photo(path: str | os.PathLike, spec: ModelSpec) -> UInt8[np.ndarray, "s
     Raises:
         InputError: no file, or one that cannot be decoded; names it.
     """
+    path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise InputError(f'no photo "{path}"')
     try:
-        return preprocess(decode(Path(path).read_bytes()), spec)
+        return preprocess(decode(Path(path).read_bytes(), white=spec.white or WHITE), spec)
     except DecodeError as error:
         raise InputError(f'"{path}": {error}') from None
 

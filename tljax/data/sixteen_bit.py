@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from tljax.data.images import widest
+from tljax.data.images import WHITE, widest
 from tljax.data.source import MAX_BYTES, Source
 from tljax.errors import InputError
 from tljax.files import read_regular
 
-_WHITES = (255, 1023, 4095, 16_383, 65_535)  # of 8, 10, 12, 14 and 16 bits
+_WHITES = (255, 1023, 4095, 16_383, WHITE)  # of 8, 10, 12, 14 and 16 bits
 _SUFFIXES = (".png", ".tif", ".tiff", ".pgm", ".pnm", ".jp2", ".j2k")
 _LOOKED_AT = 128
 _QUARTER = 1 << 14
 
 
 def with_white(source: Source) -> Source:
-    """`source` with the `white` that the 16-bit grey files among its photos need, and a note where it is not 65,535.
+    """`source` with the `white` of the 16-bit grey files among its photos, if any, and a note where it is not 65,535.
 
     That is the smallest of 255, 1,023, 4,095, 16,383 and 65,535 which none of the samples exceeds, in 128 of the files
     at the most, taken from all parts of the list.
@@ -33,9 +33,11 @@ def with_white(source: Source) -> Source:
     if 0 < colour < _QUARTER:
         first = next(path for path, most in found.items() if most[1])
         raise InputError(f'the 16-bit colours of "{first}" and others are nearly black: save them with 8 bits')
-    white = next((white for white in _WHITES if grey <= white), 65_535)
-    if not grey or white == 65_535:
+    white = next((white for white in _WHITES if grey <= white), WHITE)
+    if not grey:
         return source
+    if white == WHITE:
+        return replace(source, white=WHITE)
     note = f"16-bit grey photos hold no sample above {grey:,}: {white:,} is taken as white, not 65,535"
     return replace(source, white=white, notes=(*source.notes, note))
 

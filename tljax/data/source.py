@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from tljax.data.images import decode
+from tljax.data.images import WHITE, decode
 from tljax.errors import InputError
 from tljax.files import read_regular
 
@@ -30,7 +30,8 @@ class Source:
         splits: the split that came with the data, name ("train", "val", "test") -> indices; {} where none.
         keys: names that stay the same wherever the data lies: what `splits.split` draws by.
         notes: what was guessed or left out in finding the pictures, a line each, to be told to the user.
-        white: the value of a 16-bit sample that is white: 65,535, or less where those of all files are narrower.
+        white: the 16-bit grey sample that is white: 65,535, or less where all files are narrower; None where no file
+            has 16 bits.
     """
 
     name: str
@@ -41,16 +42,18 @@ class Source:
     splits: Mapping[str, np.ndarray] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    white: int = 65_535
+    white: int | None = None
 
-    def picture(self, i: int, *, short_side: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
-        """The pixels of a picture, decoded where it is a file; see `images.decode` for `short_side`.
+    def picture(self, i: int, *, short_side: int | None = None, white: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
+        """The pixels of a picture, decoded where it is a file; see `images.decode`. By default `white` is the set's.
 
         Raises:
             DecodeError: it is no picture.  OSError: the file cannot be read.
         """
         data = self.read(i)
-        return decode(data, short_side=short_side, white=self.white) if isinstance(data, bytes) else data
+        if not isinstance(data, bytes):
+            return data
+        return decode(data, short_side=short_side, white=white or self.white or WHITE)
 
     def subset(self, indices: Sequence[int]) -> "Source":
         """The pictures at `indices`, in that order, as a set of its own; it brings no split.

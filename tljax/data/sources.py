@@ -46,7 +46,7 @@ def open_source(
         InputError: nothing there, or not laid out as expected; too few classes; TFDS not installed or not
             prepared; options that do not belong together.
     """
-    name = os.fspath(data)
+    name = os.path.expanduser(os.fspath(data))
     columns = {"file_column": file_column, "label_column": label_column, "split_column": split_column}
     bundled_or_tfds = name in ("digits", "textures") or name.startswith("tfds:")
     if label_regex is not None and (labels_csv is not None or bundled_or_tfds):
@@ -78,7 +78,7 @@ def image_source(paths: Sequence[str | os.PathLike]) -> Source:
     Raises:
         InputError: a path that does not exist, a folder without files, or no path at all.
     """
-    names = [os.fspath(path) for path in paths]
+    names = [os.path.expanduser(os.fspath(path)) for path in paths]
     if not names:
         raise InputError("no picture given: name files or folders")
     return folders.loose_source(names)
@@ -100,7 +100,7 @@ def photo_source(photos: Photos) -> Source:
     readers: list[Any] = []
     for photo in [photos] if one else photos:
         if isinstance(photo, str | os.PathLike):
-            inside = folders.loose_source([os.fspath(photo)])
+            inside = folders.loose_source([os.path.expanduser(os.fspath(photo))])
             files += inside.files
             readers += [partial(inside.read, i) for i in range(len(inside.files))]
         else:

@@ -86,6 +86,13 @@ def duplicates(source: Source, digests: Mapping[int, str], split: Mapping[str, n
     return [(source.files[a], source.files[b]) for a, b in pairs]
 
 
+def conflicts(source: Source, digests: Mapping[int, str]) -> list[tuple[str, str]]:
+    """Pairs of identical files of which the second is of another class than the first; arguments as of `duplicates`."""
+    first: dict[str, int] = {}
+    pairs = [(first.setdefault(digest, i), i) for i, digest in sorted(digests.items()) if digest]
+    return [(source.files[a], source.files[b]) for a, b in pairs if source.labels[a] != source.labels[b]]
+
+
 def _draw(source: Source, pool: np.ndarray, fraction: float, seed: int) -> Iterator[int]:
     for label, name in enumerate(source.classes):
         members = pool[source.labels[pool] == label]

@@ -53,7 +53,7 @@ def table_source(
             labels, a name that stands for two files, or none of the files there.
     """
     check_folder(folder)
-    path = _find_table(folder, table)
+    path = find_table(folder, table)
     find = _finder(folder, os.path.dirname(os.path.abspath(path)))
     given = [file_column, label_column, split_column]
     usual = {*FILE_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS, *(header_key(name) for name in given if name)}
@@ -80,8 +80,13 @@ def table_source(
     return row_source(folder, list(rows.values()), [*found.notes, *said, *gone])
 
 
-def _find_table(folder: str, table: str) -> str:
-    for path in (table, os.path.join(folder, table)):
+def find_table(folder: str, table: str) -> str:
+    """The table, which may also be named as it lies in `folder`.
+
+    Raises:
+        InputError: it is in neither place.
+    """
+    for path in (os.path.expanduser(table), os.path.join(folder, table)):
         if os.path.isfile(path):
             return path
     raise InputError(f'no table of labels "{printable(table)}"')
