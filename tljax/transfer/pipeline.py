@@ -203,7 +203,8 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
     append(job.folder / LOG, {"final": result})
     if join.first():
         story = {**described, **result, "seconds": job.seconds()}
-        write_page(job.folder, fitted.net, source, fitted.index, fitted.probs, fitted.probe, fitted.lines, story)
+        measured = fitted.index, fitted.probs
+        write_page(job.folder, fitted.net, source, shares["train"], *measured, fitted.probe, fitted.lines, story)
     return result | {"seconds": job.seconds()}
 
 
