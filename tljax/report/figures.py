@@ -86,10 +86,8 @@ def confusion(matrix: Int[np.ndarray, "c c"], classes: Sequence[str]) -> Figure:
     axes = _heat(shade, max(size + 0.6, 4.2), size)
     small = {"fontsize": 8.5 if count <= 12 else 7}
     ticks = np.arange(0, count, step)
-    flat = sum(map(len, names)) <= 36
-    rotation = 0 if flat else 60 if count <= 12 else 90
-    anchor = {} if flat else {"ha": "right", "va": "center", "rotation_mode": "anchor"}
-    axes.set_xticks(ticks, names[::step], rotation=rotation, **anchor, **small)
+    slope = {"rotation": 60 if count <= 12 else 90, "ha": "right", "va": "center", "rotation_mode": "anchor"}
+    axes.set_xticks(ticks, names[::step], **small, **({} if sum(map(len, names)) <= 36 else slope))
     axes.set_yticks(ticks, names[::step], **small)
     axes.set(xlabel="predicted", ylabel="true")
     if count <= 50:
