@@ -1,6 +1,6 @@
 """The figures of the pages, as `matplotlib.figure.Figure` objects that no window shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -140,14 +140,13 @@ def pixels_vs_features(results: dict[str, tuple[float, float]]) -> Figure:
 
 
 @style()
-def robustness_curve(eps: Sequence[float], accuracy: Sequence[float]) -> Figure:
+def robustness_curve(curve: Sequence[Mapping[str, float]]) -> Figure:
     """Accuracy under attack against the budget.
 
     Args:
-        eps: budgets in [0, 1] units, shown as multiples of 1/255. accuracy: shares in [0, 1].
+        curve: {eps, accuracy} each: budgets in [0, 1] units, shown as multiples of 1/255, and shares in [0, 1].
     """
-    order = np.argsort(eps)
-    steps, values = np.asarray(eps)[order] * 255, np.asarray(accuracy)[order]
+    steps, values = zip(*sorted((255 * point["eps"], point["accuracy"]) for point in curve), strict=True)
     axes = new_figure().add_subplot()
     axes.fill_between(steps, values, color=BLUE, alpha=0.15)
     axes.plot(steps, values, color=BLUE, marker="o", clip_on=False)
