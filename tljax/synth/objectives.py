@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from tljax.errors import InputError
 from tljax.models.statistics import Moments, narrow, with_moments
 from tljax.synth import fourier
 from tljax.synth.recipes import PixelRecipe, Recipe
@@ -36,7 +37,12 @@ def cross_entropy(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Floa
     Returns:
         (b,), >= 0. Written so that the gradient stays exact where the probability rounds to 1: attacks live on it.
     """
-    return jax.nn.softplus(jax.nn.logsumexp(_others(logits, labels), -1) - own_score(logits, labels))
+    return jax.nn.softplus(log_odds(logits, labels))
+
+
+def log_odds(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
+    """The log of the probability of all other classes over that of the label, (b,)."""
+    return jax.nn.logsumexp(_others(logits, labels), -1) - own_score(logits, labels)
 
 
 def own_score(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
@@ -64,9 +70,11 @@ def dlr_loss(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Arr
         labels: (b,), true classes.
     Returns:
         (b,): positive when another class leads.
+    Raises:
+        InputError: fewer than three classes.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 6.
     """
-    top = jax.lax.top_k(logits, 3)[0]
+    top = _top(logits, 3, "dlr_loss")
     return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
@@ -79,9 +87,11 @@ def targeted_dlr_loss(
         logits: (b, n) of at least four classes.
         labels: (b,), the classes that the originals have.
         targets: (b,), the classes aimed at.
+    Raises:
+        InputError: fewer than four classes.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 7.
     """
-    top = jax.lax.top_k(logits, 4)[0]
+    top = _top(logits, 4, "targeted_dlr_loss")
     gap = own_score(logits, targets) - own_score(logits, labels)
     return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
@@ -192,6 +202,12 @@ class PixelObjective:
             else:
                 total += channel_mean(output[self.layer], targets)
         return total
+
+
+def _top(logits: Array, n: int, name: str) -> Array:
+    if logits.shape[-1] < n:
+        raise InputError(f"{name} needs at least {n} classes, and there are {logits.shape[-1]}: take cross_entropy")
+    return jax.lax.top_k(logits, n)[0]
 
 
 def _others(logits: Array, labels: Array) -> Array:
