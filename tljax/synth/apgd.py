@@ -1,5 +1,6 @@
 """Auto-PGD: projected gradient ascent with momentum that halves its own step where it stops gaining."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -10,20 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
 from tljax.synth.eight_bit import Images
-from tljax.synth.objectives import dlr_loss, targeted_dlr_loss
-from tljax.synth.problem import (
-    Best,
-    Labels,
-    Problem,
-    Scores,
-    Variables,
-    check_key,
-    direction,
-    image_keys,
-    make_problem,
-    told,
-    unmet,
-)
+from tljax.synth.inputs import Labels, Scores, Variables, check_key, image_keys
+from tljax.synth.objectives import dlr_loss, own_score, targeted_dlr_loss
+from tljax.synth.problem import Best, Problem, direction, make_problem, next_classes, told, unmet
 from tljax.trees import select
 
 _MOMENTUM = 0.75
@@ -94,6 +84,38 @@ def apgd_dlr(
     return told(*_restarted(problem, check_key(key), steps=steps, restarts=restarts))
 
 
+def apgd_t(
+    scores: Scores,
+    variables: Variables,
+    images: Images,
+    labels: Labels,
+    *,
+    eps: float | Array,
+    norm: str = "linf",
+    steps: int = 100,
+    key: Array,
+    targets: int = 9,
+    quantized: bool = True,
+) -> Images:
+    """Auto-PGD away from the label by way of each of the next classes in turn, on the targeted DLR.
+
+    With fewer than four classes, which that ratio needs, the difference of the two logits is raised, as it is.
+
+    Args:
+        steps: gradients taken towards each class.
+        targets: how many of the next classes are tried.
+        scores, variables, images, labels, eps, norm, key, quantized: as `attacks.pgd`.
+    Returns, Raises: as `attacks.pgd`.
+    Source: Croce and Hein, 2020 (arXiv 2003.01690).
+    """
+    problem = make_problem(
+        scores, variables, images, labels, eps=eps, norm=norm, targeted=False, quantized=quantized, steps=steps,
+        loss=_towards,
+    )  # fmt: skip
+    aims = next_classes(problem, targets)
+    return told(*_restarted(problem, check_key(key), steps=steps, restarts=len(aims), aims=aims))
+
+
 def checkpoints(steps: int) -> tuple[np.ndarray, np.ndarray]:
     """The steps after which the step size may be halved, and over how many steps each looks back.
 
@@ -148,13 +170,15 @@ class _State(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("steps", "restarts"))
-def _restarted(problem: Problem, key: Array, *, steps: int, restarts: int) -> tuple[Images, Bool[Array, " b"]]:
-    """The images, and which of them met masked gradients."""
+def _restarted(
+    problem: Problem, key: Array, *, steps: int, restarts: int, aims: Int[Array, "r b"] | None = None
+) -> tuple[Images, Bool[Array, " b"]]:
+    """The images, and which of them met masked gradients; each restart has its own `aims`, if any."""
     keys = image_keys(key, len(problem.images))
 
     def restart(best, index):
         start = problem.random_start(jax.vmap(jax.random.fold_in, (0, None))(keys, index))
-        return _run(problem, start, steps, best), None
+        return _run(problem if aims is None else replace(problem, aims=aims[index]), start, steps, best), None
 
     best, _ = jax.lax.scan(restart, unmet(problem), jnp.arange(restarts))
     return best.images, best.masked
@@ -165,6 +189,12 @@ def _dlr(logits: Float[Array, "b n"], labels: Labels, targeted: bool) -> Float[A
         return dlr_loss(logits, labels)
     others = jnp.where(jax.nn.one_hot(labels, logits.shape[-1], dtype=bool), -jnp.inf, logits)
     return targeted_dlr_loss(logits, others.argmax(-1), labels)
+
+
+def _towards(logits: Float[Array, "b n"], labels: Labels, aims: Labels) -> Float[Array, " b"]:
+    if logits.shape[-1] < 4:
+        return own_score(logits, aims) - own_score(logits, labels)
+    return targeted_dlr_loss(logits, labels, aims)
 
 
 def _run(problem: Problem, start: Images, steps: int, best: Best) -> Best:

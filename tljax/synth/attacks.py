@@ -12,18 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from tljax.synth.eight_bit import Images, per_image
-from tljax.synth.problem import (
-    Labels,
-    Problem,
-    Scores,
-    Variables,
-    check_key,
-    direction,
-    keep_finite,
-    make_problem,
-    told,
-    unmet,
-)
+from tljax.synth.inputs import Labels, Scores, Variables, check_key
+from tljax.synth.problem import Problem, direction, keep_finite, make_problem, told, unmet
 
 
 def fgsm(

@@ -73,6 +73,11 @@ def norms(x: Images) -> Float[Array, "b 1 1 1"]:
     return jnp.sqrt(jnp.sum(x * x, (-3, -2, -1), keepdims=True))
 
 
+def lengths(x: Images, norm: str) -> Float[Array, "b 1 1 1"]:
+    """The greatest absolute pixel of each image ("linf"), or its L2 norm ("l2")."""
+    return jnp.abs(x).max((-3, -2, -1), keepdims=True) if norm == "linf" else norms(x)
+
+
 def project(images: Images, originals: Images, eps: Array, norm: str) -> Images:
     """The nearest images in the ball of radius `eps` around `originals` (L2: by scaling), clipped to [0, 1].
 

@@ -110,8 +110,8 @@ def batch_norm_matching(moments: dict[str, Moments]) -> Float[Array, ""]:
     Source: Yin et al., "Dreaming to distill", 2020 (arXiv 1912.08795).
     """
     if not moments:
-        return jnp.zeros(())
-    share = jnp.concatenate([jnp.full(len(scale), 1 / (len(scale) * len(moments))) for *_, scale in moments.values()])
+        return jnp.zeros((), jnp.float32)
+    share = jnp.concatenate([jnp.full_like(scale, 1 / (len(scale) * len(moments))) for *_, scale in moments.values()])
     means, squares, scales = (jnp.concatenate(column, -1) for column in zip(*moments.values(), strict=True))
     mean, square = means.mean(0), squares.mean(0)
     deviation = jnp.sqrt(jnp.maximum(square - mean**2, 1e-8))
@@ -133,13 +133,13 @@ def similarity(images: Float[Array, "n h w 3"], variants: int) -> Float[Array, "
     )
     coarse -= coarse.mean(-1, keepdims=True)
     coarse /= jnp.sqrt(jnp.sum(coarse**2, -1, keepdims=True) + 1e-6)
-    cosines = jnp.einsum("cid,cjd->cij", coarse, coarse) * (1 - jnp.eye(variants))
+    cosines = jnp.einsum("cid,cjd->cij", coarse, coarse) * (1 - jnp.eye(variants, dtype=jnp.float32))
     return cosines.sum(-1).reshape(n) / (variants - 1)
 
 
 @dataclass(frozen=True)
 class FourierObjective:
-    """What `method="fourier"` maximises at one size: (spectrum, key, variables of the networks, targets) -> (n,).
+    """What `method="fourier"` maximises at one size: (spectrum, key, variables of networks, targets, seeds) -> (n,).
 
     Equal ones compare equal, so that a compiled loop is found again.
 
@@ -157,16 +157,15 @@ class FourierObjective:
     size: int
     recipe: Recipe
 
-    def __call__(self, spectrum, key, weights, targets) -> Float[Array, " n"]:
-        """What each image is worth under one random transformation."""
+    def __call__(self, spectrum, key, weights, targets, seeds) -> Float[Array, " n"]:
+        """What each image is worth under one random transformation, drawn by the key and its seed."""
         recipe = self.recipe
         images = fourier.fourier_images(spectrum, self.size)
         total = -recipe.total_variation * total_variation(images) / images[0].size
         if self.variants > 1:
             total -= recipe.diversity * similarity(images, self.variants)
         for number, (function, variables) in enumerate(zip(self.networks, weights, strict=True)):
-            own_key = jax.random.split(jax.random.fold_in(key, number))[0]  # split, as a seed's images hang on it
-            transformed = random_transform(images, recipe.transforms, key=own_key)
+            transformed = random_transform(images, recipe.transforms, key=jax.random.fold_in(key, number), seeds=seeds)
             output, moments = with_moments(function)(variables, transformed)
             scored = self.layer is None
             value = recipe.score * own_score(output, targets) if scored else channel_mean(output[self.layer], targets)
@@ -177,7 +176,7 @@ class FourierObjective:
 
 @dataclass(frozen=True)
 class PixelObjective:
-    """What `method="pixel"` maximises: (pixels, key, variables of the networks, targets) -> (n,).
+    """What `method="pixel"` maximises: (pixels, key, variables of the networks, targets, seeds) -> (n,).
 
     Attributes:
         networks, layer, recipe: as in `FourierObjective`.
@@ -191,9 +190,9 @@ class PixelObjective:
         """The images of these pixels: mid-grey plus `recipe.contrast` times them; not clipped."""
         return 0.5 + self.recipe.contrast * pixels
 
-    def __call__(self, pixels, key, weights, targets) -> Float[Array, " n"]:
-        """What each image is worth; `key` is not used."""
-        del key
+    def __call__(self, pixels, key, weights, targets, seeds) -> Float[Array, " n"]:
+        """What each image is worth; `key` and `seeds` are not used."""
+        del key, seeds
         total = -self.recipe.total_variation * total_variation(pixels)
         for function, variables in zip(self.networks, weights, strict=True):
             output = function(variables, self.images(pixels))

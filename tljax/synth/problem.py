@@ -1,26 +1,23 @@
 """What an attack has to solve: photos, classes and a budget, with what all attacks do at an image."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from tljax.errors import InputError, refuse
-from tljax.models.inputs import refuse_range
+from tljax.errors import InputError
 from tljax.synth import eight_bit
 from tljax.synth.eight_bit import Images
+from tljax.synth.inputs import Labels, Scores, Variables, check_images, check_labels, image_keys
 from tljax.synth.objectives import log_odds, margin
 from tljax.trees import select
 
-Labels = Int[Array, " b"]
-Scores = Callable[[Any, Array], Array]
-Variables = Mapping[str, Any]
-_ROOM = 1e-3  # by which an image may overshoot [0, 1]
 _LEAST_NORMAL = np.finfo(np.float32).tiny  # below it compiled code may take a number for zero
 _STATIC = {"static": True}
 
@@ -37,6 +34,7 @@ class Problem:
         eps, norm: the budget; eps is (b, 1, 1, 1), float32.
         quantized: whether only images that an 8-bit file holds count.
         loss: what is raised: pure function (logits, labels, targeted) -> (b,).
+        aims: (b,), classes that the loss gets in the place of `targeted`: to flee the label by way of one other class.
     """
 
     scores: Scores = field(metadata=_STATIC)
@@ -48,6 +46,7 @@ class Problem:
     targeted: bool = field(metadata=_STATIC)
     quantized: bool = field(metadata=_STATIC)
     loss: Callable = field(metadata=_STATIC)
+    aims: Labels | None = None
 
     def project(self, x: Images) -> Images:
         """The nearest images within the budget."""
@@ -61,7 +60,7 @@ class Problem:
         """A point drawn uniformly from the L∞ ball; for L2, a uniform direction and a uniform radius.
 
         Args:
-            key: one, or (b,), one for each image; see `image_keys`.
+            key: one, or (b,), one for each image; see `inputs.image_keys`.
         """
         shape = self.images.shape[1:]
 
@@ -76,15 +75,24 @@ class Problem:
 
     def objective(self, x: Images) -> tuple[Float[Array, ""], tuple[Float[Array, " b"], Float[Array, " b"]]]:
         """The summed loss, and for each image the loss and the margin, which is positive where the attack succeeds."""
-        logits = self.scores(self.variables, x)
-        loss = self.loss(logits, self.labels, self.targeted)
-        return loss.sum(), (loss, margin(logits, self.labels, targeted=self.targeted))
+        loss, gained = self.judge(self.scores(self.variables, x))
+        return loss.sum(), (loss, gained)
+
+    def judge(self, logits: Float[Array, "b n"]) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+        """The loss and the margin of these logits, (b,) each."""
+        loss = self.loss(logits, self.labels, self.targeted if self.aims is None else self.aims)
+        return loss, margin(logits, self.labels, targeted=self.targeted)
 
     def evaluate(self, x: Images) -> tuple[Images, Images, Float[Array, " b"], Float[Array, " b"]]:
         """What `x` are `rounded` to, and there: the gradient of the loss (zero if not finite), loss and margin."""
         rounded = self.rounded(x)
         gradient, (loss, gained) = jax.grad(self.objective, has_aux=True)(rounded)
         return rounded, keep_finite(gradient), loss, gained
+
+    def slope(self, x: Images) -> tuple[Images, Float[Array, " b"]]:
+        """The gradient of the loss at `x` (zero if not finite), and the margin."""
+        gradient, (_, gained) = jax.grad(self.objective, has_aux=True)(x)
+        return keep_finite(gradient), gained
 
 
 class Best(NamedTuple):
@@ -117,6 +125,18 @@ def unmet(problem: Problem) -> Best:
     return Best(images, jnp.full(len(images), -jnp.inf, jnp.float32), jnp.ones(len(images), bool))
 
 
+@partial(jax.jit, static_argnames="scores")
+def hidden_gradients(scores: Scores, variables: Variables, images: Images, labels: Labels) -> Bool[Array, " b"]:
+    """Whether the margin's gradient is zero or not finite, for each image: no attack by gradients can start there."""
+    gradient = jax.grad(lambda x: margin(scores(variables, x), labels).sum())(images)
+    return (keep_finite(gradient) == 0).all((-3, -2, -1))
+
+
+def fooled(logits: Float[Array, "b n"], labels: Labels) -> Bool[Array, " b"]:
+    """Whether another class than the label is ahead, in logits that are finite."""
+    return (logits.argmax(-1) != labels) & jnp.isfinite(logits).all(-1)
+
+
 class MaskedGradientsWarning(UserWarning):
     """An attack by gradients failed where there were none."""
 
@@ -131,6 +151,11 @@ def told(images: Images, masked: Bool[Array, " b"]) -> Images:
             stacklevel=3,
         )
     return images
+
+
+def signed_margin(logits: Float[Array, "b n"], labels: Labels, targeted: bool) -> Float[Array, " b"]:
+    """`objectives.margin` in the form of a `Problem`'s loss."""
+    return margin(logits, labels, targeted=targeted)
 
 
 def signed_log_odds(logits: Float[Array, "b n"], labels: Labels, targeted: bool) -> Float[Array, " b"]:
@@ -158,8 +183,8 @@ def make_problem(
     """The problem, after a refusal of what no attack can use.
 
     Raises:
-        InputError: see `eight_bit.check_budget`, `check_images` and `check_labels`; steps < 1; eps neither a number nor
-            (b,) of them.
+        InputError: see `eight_bit.check_budget`, `inputs.check_images`, `inputs.check_labels`; steps < 1; eps neither a
+            number nor (b,) of them.
     """
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
@@ -173,76 +198,12 @@ def make_problem(
     return Problem(scores, variables, images, labels, eps, norm, targeted, quantized, loss)
 
 
-def check_images(images: Images) -> Images:
-    """The images as float32, after a refusal of what is none; traced ones are let through unseen.
-
-    Raises:
-        InputError: another rank than 4, integers, a pixel outside [0, 1] or not finite.
-    """
-    images = jnp.asarray(images)
-    refuse(
-        {
-            f"images must be (b, h, w, c), got {images.ndim} axes, shape {images.shape}: one image is images[None]": (
-                images.ndim != 4
-            ),
-            f"images must be float32 in [0, 1], got {images.dtype}": not jnp.issubdtype(images.dtype, jnp.floating),
-        }
-    )
-    if not isinstance(images, jax.core.Tracer) and images.size:
-        with jax.ensure_compile_time_eval():  # also where a program that is being traced closes over them
-            least, greatest = float(images.min()), float(images.max())
-        if not np.isfinite([least, greatest]).all():
-            raise InputError("images must be finite: there is a NaN or an infinity among their pixels")
-        refuse_range(least, greatest, -_ROOM, 1 + _ROOM)
-    return images.astype(jnp.float32)
-
-
-def check_labels(scores: Scores, variables: Variables, images: Images, labels: Labels) -> None:
-    """Refuses labels that are not classes of these images; of traced ones only shape and dtype are looked at.
-
-    Raises:
-        InputError: not integers of shape (b,), or not from 0 to the number of classes less one.
-    """
-    if labels.shape != images.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise InputError(
-            f"labels must be {len(images)} integers, one for each image: got {labels.dtype} of shape {labels.shape}"
-        )
-    if isinstance(labels, jax.core.Tracer):
-        return
-    classes = jax.eval_shape(scores, variables, images).shape[-1]
-    wrong = [int(label) for label in np.asarray(labels) if not 0 <= label < classes]
-    if wrong:
-        raise InputError(f"no class with index {wrong[0]}: there are {classes}, counted from 0")
-
-
-def image_keys(key: Array, n: int) -> Array:
-    """A key for each of n images, so that what is drawn for one does not hang on the others.
-
-    Args:
-        key: of `jax.random.key`; or (n,) of them, which are returned as they are.
-    Raises:
-        InputError: no key, or another number of keys.
-    """
-    key = check_key(key)
-    if key.ndim == 0:
-        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
-    if key.shape != (n,):
-        raise InputError(f"key must be one key, or {n}, one for each image: got shape {key.shape}")
-    return key
-
-
-def check_key(key: Array) -> Array:
-    """The key as one of `jax.random.key`.
-
-    Raises:
-        InputError: anything else than a key.
-    """
-    dtype = getattr(key, "dtype", None)
-    if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
-        return key
-    if dtype == jnp.uint32 and key.shape[-1:] == (2,):  # of jax.random.PRNGKey
-        return jax.random.wrap_key_data(key)
-    raise InputError(f"key must be a jax.random.key(0), say, got {type(key).__name__}")
+@partial(jax.jit, static_argnames="count")
+def next_classes(problem: Problem, count: int) -> Int[Array, "k b"]:
+    """The classes that come next to the label in the scores of the originals, best first: `count` of them, or all."""
+    logits = problem.scores(problem.variables, problem.images)
+    others = jnp.where(jax.nn.one_hot(problem.labels, logits.shape[-1], dtype=bool), -jnp.inf, logits)
+    return jax.lax.top_k(others, min(count, logits.shape[-1] - 1))[1].T
 
 
 def direction(gradient: Images, norm: str) -> Images:
