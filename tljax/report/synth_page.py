@@ -74,8 +74,8 @@ def write_robustness(path: str | os.PathLike, record: Mapping[str, Any]) -> Path
     """Writes the page of a robust accuracy curve.
 
     Args:
-        record: curve: {eps, accuracy, and interval where known} each, eps in [0, 1] units; images (count); model, method,
-            data, and masked_gradients (count) where known.
+        record: curve: {eps, accuracy, and interval where known} each, eps in [0, 1] units; images (count); model,
+            method, data, and masked_gradients (count) where known.
     Raises:
         InputError: the file cannot be written.
     """
@@ -156,12 +156,11 @@ def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
         )
     rows = list(zip(budgets(eps), map(percent, accuracy), strict=True))
     alt = "Accuracy under attack: " + ", ".join(f"{share} at {budget}" for budget, share in rows)
-    table = Table(["Budget", "Still right"], rows)
+    heads = ["Budget", "Still right"]
     if all("interval" in point for point in curve):
-        between = [" to ".join(map(percent, point["interval"])) for point in curve]
-        table = Table(
-            ["Budget", "Still right", "95 % interval"], [(*row, i) for row, i in zip(rows, between, strict=True)]
-        )
+        heads.append("95 % interval")
+        rows = [(*row, " to ".join(map(percent, p["interval"]))) for row, p in zip(rows, curve, strict=True)]
+    table = Table(heads, rows)
     return [Text(text), Row([Figure(figures.robustness_curve(eps, accuracy), alt), Card([table])])]
 
 

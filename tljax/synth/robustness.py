@@ -45,9 +45,9 @@ def robust_accuracy(
         mesh: the devices that share each batch; None for all of this process.
     Returns:
         {"curve": [{"eps", "accuracy", "interval"}], "images": photos measured, "skipped": [{"file", "reason"}],
-        "masked_gradients": photos that no gradient but zero was found for, and that withstood}. The accuracies are upper
-        bounds of the robust accuracy, with 95 % intervals for the choice of photos. An image or a logit that is not
-        finite fools nobody; a photo whose logits are not finite before any attack counts as wrong.
+        "masked_gradients": photos that no gradient but zero was found for, and that withstood}. The accuracies are
+        upper bounds of the robust accuracy, with 95 % intervals for the choice of photos. An image or a logit that is
+        not finite fools nobody; a photo whose logits are not finite before any attack counts as wrong.
 
     Raises:
         InputError: a class that the network does not have; not one photo that can be read.

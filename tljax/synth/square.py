@@ -110,12 +110,14 @@ def _flip(key: Array, change: Array, image: Array, eps: Array, *, side: Array) -
 def _bumps(key: Array, image: Array, eps: Array) -> Array:
     height, width, channels = image.shape
     side = max(min(height, width) // _TILES, 1)
-    total = jnp.zeros(image.shape, jnp.float32)
-    for number, one in enumerate(jax.random.split(key, _TILES * _TILES)):
-        turn_key, sign_key = jax.random.split(one)
-        row, column = (side * part for part in divmod(number, _TILES))
+
+    def add(number, total):
+        turn_key, sign_key = jax.random.split(jax.random.fold_in(key, number))
+        row, column = side * (number // _TILES), side * (number % _TILES)
         window = jnp.arange(height)[:, None] - row, jnp.arange(width)[None, :] - column
-        total += _bump(turn_key, window, jnp.int32(side), max(height, width)) * _signs(sign_key, (channels,))
+        return total + _bump(turn_key, window, jnp.int32(side), max(height, width)) * _signs(sign_key, (channels,))
+
+    total = jax.lax.fori_loop(0, _TILES * _TILES, add, jnp.zeros(image.shape, jnp.float32))
     return eps * total / _length(total)
 
 
