@@ -17,7 +17,7 @@ COMMANDS = {
     "explain": ("explain", "photos/red/red_000.jpg", *MODEL),
 }
 LARGE = 100_000
-"""Bytes of a kept program above which it takes long to compile anywhere; whether a small one is kept hangs on chance."""
+"""Bytes of a kept program above which it takes long to compile anywhere; small ones are kept by chance."""
 pytestmark = pytest.mark.slow
 
 

@@ -38,7 +38,8 @@ def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:
     """
     if not spec.sources:
         raise InputError(
-            f"{spec.name} has no published weights: pass a file with --weights PATH (weights=PATH in Python)"
+            f"{spec.name} has no published weights: pass a file to load_pretrained(weights=PATH), or to classify, "
+            "features or train with --weights PATH"
         )
     folder = _folder(cache_dir)
     for source in spec.sources:
@@ -58,8 +59,8 @@ def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:
             continue
         return _checked(path, source, spec, folder)
     raise InputError(
-        f"no weights for {spec.name}: {'; '.join(reasons)}; get that file where there is a network and pass it with "
-        "--weights PATH (weights=PATH in Python)"
+        f"no weights for {spec.name}: {'; '.join(reasons)}; get that file where there is a network and pass it to "
+        "load_pretrained(weights=PATH), or to classify, features or train with --weights PATH"
     )
 
 
