@@ -1,7 +1,5 @@
 """ONNX Runtime, as an independent judge of what the emitter writes."""
 
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest

@@ -91,7 +91,7 @@ def drop(graph: Graph, value: Value, axes: Collection[int]) -> Value:
 
 
 def place(value: Value, axes: Sequence[int], shape: Sequence[Any]) -> Value:
-    """`value` as an array of shape `shape`, whose axes `axes` are those that it has now; it is constant along others."""
+    """`value` as an array of shape `shape`: its axes become `axes`, and it is constant along all others."""
     return replace(value, shape=tuple(shape), axes=tuple(axes[axis] for axis in value.axes))
 
 

@@ -39,7 +39,7 @@ def chain(*operators: str) -> Callable[..., Value]:
 
 def by_dtype(truth: str, whole: str) -> Callable[..., Value]:
     """One operator for truth values, another for whole numbers."""
-    return elementwise(lambda graph, eqn, *tensors: graph.node(truth if _dtype(eqn) == bool else whole, *tensors))
+    return elementwise(lambda graph, eqn, *tensors: graph.node(truth if _dtype(eqn).kind == "b" else whole, *tensors))
 
 
 def identity(graph: Graph, eqn: Any, *values: Value) -> tuple[Value, ...]:
@@ -58,15 +58,15 @@ def _like(graph: Graph, eqn: Any, value: Any) -> str:
 
 def _max(graph: Graph, eqn: Any, x: str, y: str) -> str:
     zero = _like(graph, eqn, 0)
-    if np.issubdtype(_dtype(eqn), np.floating) and zero in (x, y):
+    if _dtype(eqn).kind == "f" and zero in (x, y):
         return graph.node("Relu", x if y == zero else y)
-    if _dtype(eqn) == bool:
+    if _dtype(eqn).kind == "b":
         return graph.node("Or", x, y)
     return graph.node("Max", x, y)
 
 
 def _min(graph: Graph, eqn: Any, x: str, y: str) -> str:
-    return graph.node("And" if _dtype(eqn) == bool else "Min", x, y)
+    return graph.node("And" if _dtype(eqn).kind == "b" else "Min", x, y)
 
 
 def _clamp(graph: Graph, eqn: Any, low: str, x: str, high: str) -> str:
@@ -74,7 +74,7 @@ def _clamp(graph: Graph, eqn: Any, low: str, x: str, high: str) -> str:
 
 
 def _select(graph: Graph, eqn: Any, which: str, *cases: str) -> str:
-    if _dtype(eqn) == bool:
+    if _dtype(eqn).kind == "b":
         return graph.node("Where", which, cases[1], cases[0])
     result = cases[-1]
     for number, case in reversed(list(enumerate(cases[:-1]))):

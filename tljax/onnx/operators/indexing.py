@@ -117,7 +117,7 @@ def _filling(given: Any, dtype: np.dtype) -> Any:
         return given
     if np.issubdtype(dtype, np.inexact):
         return np.nan
-    if dtype == bool:
+    if dtype.kind == "b":
         return True
     return np.iinfo(dtype).min if np.issubdtype(dtype, np.signedinteger) else np.iinfo(dtype).max
 

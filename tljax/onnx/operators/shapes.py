@@ -67,7 +67,7 @@ def rev(graph: Graph, eqn: Any, value: Value) -> Value:
     """The other way round, along some axes."""
     turned = [i for i, axis in enumerate(value.axes) if axis in eqn.params["dimensions"]]
     last = np.iinfo(np.int64).min
-    return _slice(graph, eqn, value, {i: (-1, last, -1) for i in turned})
+    return _slice(graph, eqn, value, dict.fromkeys(turned, (-1, last, -1)))
 
 
 def slice_(graph: Graph, eqn: Any, value: Value) -> Value:
