@@ -74,12 +74,12 @@ def test_inner_functions_are_looked_through():
 
     def function(x):
         x = jax.jit(jnp.tanh)(doubled(x))
-        x = jax.checkpoint(jnp.exp)(jax.nn.relu(x))
+        x = jax.checkpoint(jnp.exp)(jax.nn.relu(lax.composite(lambda x: x + 1, "my.increment")(x)))
         return lax.platform_dependent(x, cpu=lambda x: x * 0, default=lambda x: x * 3)
 
     x = np.linspace(-1, 1, 5, dtype=np.float32)
     model = tljax.onnx.export(function, x)
-    np.testing.assert_allclose(run(model, x)[0], 3 * np.exp(np.maximum(np.tanh(2 * x), 0)), rtol=1e-6)
+    np.testing.assert_allclose(run(model, x)[0], 3 * np.exp(np.maximum(np.tanh(2 * x) + 1, 0)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 3.0, 6.0, 7.0])
@@ -136,6 +136,21 @@ def test_unknown_primitives_are_refused_by_name(function, named):
 def test_what_is_no_shape_is_refused(shape):
     with pytest.raises(InputError, match="is no shape and dtype"):
         tljax.onnx.export(jnp.sin, shape)
+
+
+def test_dtypes_that_an_operator_lacks_are_refused():
+    def convolve(x):
+        return lax.conv(x, jnp.ones((1, 1, 1, 1), x.dtype), (1, 1), "SAME")
+
+    with pytest.raises(InputError, match="bfloat16"):
+        tljax.onnx.export(convolve, ((1, 1, 2, 2), jnp.bfloat16))
+
+
+def test_half_precision():
+    x = np.linspace(-1, 1, 6, dtype=np.float16).reshape(2, 3)
+    (result,) = run(tljax.onnx.export(lambda x: jnp.tanh(x) @ jnp.ones((3, 2), x.dtype), x), x)
+    assert result.dtype == np.float16
+    np.testing.assert_allclose(result, np.tanh(x) @ np.ones((3, 2)), atol=2e-3)
 
 
 def test_a_size_that_no_input_tells_is_refused():

@@ -23,16 +23,16 @@ def largest_difference(net, images):
     return np.abs(logits - expected).max() / np.abs(expected).max(), (logits.argmax(-1) == expected.argmax(-1)).all()
 
 
-@pytest.mark.parametrize("folded", [True, False], ids=["folded", "unfolded"])
 @pytest.mark.parametrize(
-    ("name", "size"),
+    ("name", "size", "folded"),
     [
-        ("resnet18", 65),
-        ("resnet50.keras", 64),
-        ("mobilenet_v2", 64),
-        ("efficientnet_lite0", 65),
-        ("squeezenet1_1", 60),
-        ("squeezenet1_1.caffe", 64),
+        ("resnet18", 65, True),
+        ("resnet18", 64, False),
+        ("resnet50.keras", 64, True),
+        ("mobilenet_v2", 64, True),
+        ("efficientnet_lite0", 65, True),
+        ("squeezenet1_1", 60, True),
+        ("squeezenet1_1.caffe", 64, True),
     ],
 )
 def test_families(name, size, folded):
@@ -42,6 +42,25 @@ def test_families(name, size, folded):
     difference, equal = largest_difference(net, images)
     assert difference < 1e-4
     assert equal
+
+
+def test_grad_cam():
+    """A heat map with its gradient inside is a pure function like any other."""
+    net = tljax.for_inference(tljax.init_network("squeezenet1_1", key=jax.random.key(0), classes=7))
+    net = net.replace(plain=True)
+
+    layer = net.spec.last_layer
+
+    def best(perturbations, images):
+        scores = net.scores({**net.variables, "perturbations": {layer: perturbations}}, images)
+        return scores.max(-1).sum(), scores
+
+    def heat(images):
+        maps = net.intermediates(net.variables, images)[layer]
+        slopes, scores = jax.grad(best, has_aux=True)(jnp.zeros_like(maps), images)
+        return scores, jax.nn.relu((maps * slopes.mean((1, 2), keepdims=True)).sum(-1))
+
+    assert_same(heat, np.asarray(jax.random.uniform(jax.random.key(1), (2, 64, 64, 3))), tolerance=1e-4)
 
 
 @pytest.mark.slow

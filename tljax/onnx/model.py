@@ -38,8 +38,8 @@ def export(function: Callable, *shapes: Any, metadata: Mapping[str, str] | None 
         Its inputs are called "input_0", "input_1", ... The output is called "output", those of a tree after
         their place: "logits", "0", "maps/stage1".
     Raises:
-        InputError: a primitive of JAX that `operators.TABLE` lacks, by name; a shape that cannot be read; a model of
-            more than 2 GB; the package `onnx` is missing.
+        InputError: a primitive of JAX that `operators.TABLE` lacks, by name; a dtype that an operator lacks, such as
+            bfloat16 in a convolution; a shape that cannot be read; a model of more than 2 GB; no package `onnx`.
     Source: https://onnx.ai/onnx/repo-docs/IR.html
     """
     onnx = _onnx()
@@ -65,7 +65,10 @@ def export(function: Callable, *shapes: Any, metadata: Mapping[str, str] | None 
     )
     onnx.helper.set_model_props(model, dict(sorted((metadata or {}).items())))
     data = model.SerializeToString(deterministic=True)
-    onnx.checker.check_model(data, full_check=True)
+    try:
+        onnx.checker.check_model(data, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise InputError(f"operators of ONNX cannot compute this function: {error}") from error
     return data
 
 
@@ -74,6 +77,7 @@ def _onnx() -> ModuleType:
         import onnx.checker
         import onnx.helper
         import onnx.numpy_helper
+        import onnx.shape_inference
     except ImportError as error:
         raise InputError("writing ONNX needs the package `onnx`: pip install 'tljax[onnx]'") from error
     return onnx

@@ -15,6 +15,7 @@ from tljax.onnx.values import Value, constant, full, tensor
 _CALLS = {
     "jit": "jaxpr",
     "closed_call": "call_jaxpr",
+    "composite": "jaxpr",
     "core_call": "call_jaxpr",
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
