@@ -61,7 +61,12 @@ def _symbolic(x, y):
 
 def test_what_depends_on_no_input_is_computed_now():
     table = np.arange(10.0, dtype=np.float32)
-    model = tljax.onnx.export(lambda x: x + jnp.sin(jnp.cumsum(table))[::-1], ((10,), "float32"))
+
+    def function(x):
+        noise = jax.random.normal(jax.random.key(0), (10,))
+        return x + jnp.sin(jnp.cumsum(table))[::-1] + lax.scan(lambda c, y: (c, c + y), 0.0, noise)[1]
+
+    model = tljax.onnx.export(lambda x: x + function(0 * table), ((10,), "float32"))
     assert [node.op_type for node in onnx.load_from_string(model).graph.node] == ["Add", "Identity"]
 
 
@@ -105,12 +110,13 @@ def test_biases_move_into_convolutions_that_nothing_else_reads():
 
     def function(x):
         first, second, bias = convolve(x, 0), convolve(x, 1), np.array([1, 2], np.float32)
-        return first + bias, second, second + bias
+        free = lax.conv_general_dilated(x, x, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return first + bias, second, second + bias, free + bias
 
-    x = np.ones((1, 2, 2, 2), np.float32)
+    x = np.ones((2, 2, 2, 2), np.float32)
     model = tljax.onnx.export(function, x)
     nodes = onnx.load_from_string(model).graph.node
-    assert sorted(len(node.input) for node in nodes if node.op_type == "Conv") == [2, 3]
+    assert sorted(len(node.input) for node in nodes if node.op_type == "Conv") == [2, 2, 3]
     for result, expected in zip(run(model, x), function(x), strict=True):
         np.testing.assert_allclose(result, expected, rtol=1e-6)
 
@@ -123,9 +129,10 @@ def test_biases_move_into_convolutions_that_nothing_else_reads():
         (lambda x: jnp.linalg.qr(x[:, None])[0], '"householder_product"|"qr"|"geqrf"'),
         (lambda x: lax.pad(x, 0.0, ((0, 0, 1),)), '"pad"'),
         (lambda x: lax.cond(x[0] > 0, jnp.sin, jnp.cos, x), '"cond"'),
+        (lambda x: x + jax.random.normal(jax.random.key(x[0].astype(int)), (4,)), '"random_seed"'),
         (lambda x: lax.sort((x, x), num_keys=2)[1], '"sort"'),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_unknown_primitives_are_refused_by_name(function, named):
     with pytest.raises(InputError, match=named):

@@ -47,7 +47,7 @@ class Graph:
         """The outputs of an operator; `attributes` are ints, strings, or tuples of ints."""
         key = (operator, inputs, outputs, tuple(sorted(attributes.items())))
         if key not in self._emitted:
-            names = tuple(f"t{len(self._emitted)}" + (f"_{i}" if i else "") for i in range(outputs))
+            names = tuple(f"%{len(self.nodes)}" + (f".{i}" if i else "") for i in range(outputs))
             self._emitted[key] = names
             self.nodes.append(Node(operator, inputs, names, attributes))
         return self._emitted[key]
@@ -62,7 +62,7 @@ class Graph:
         array = np.ascontiguousarray(array).reshape(array.shape)  # which makes scalars one-dimensional
         key = (str(array.dtype), array.shape, hashlib.sha256(array.reshape(-1).view(np.uint8)).digest())
         if key not in self._emitted:
-            self._emitted[key] = (f"c{len(self.constants)}",)
+            self._emitted[key] = (f"@{len(self.constants)}",)
             self.constants[self._emitted[key][0]] = array
         return self._emitted[key][0]
 

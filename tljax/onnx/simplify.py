@@ -27,8 +27,8 @@ def _with_bias(graph: Graph, node: Node, made: dict[str, Node], uses: Counter) -
         conv, bias = made.get(convolved), graph.constants.get(other)
         if conv is None or bias is None or conv.operator != "Conv" or len(conv.inputs) == 3 or uses[convolved] > 1:
             continue
-        spatial = len(conv.attributes["kernel_shape"])
-        if bias.shape == (graph.constants[conv.inputs[1]].shape[0], *(1,) * spatial):
+        kernel = graph.constants.get(conv.inputs[1])
+        if kernel is not None and bias.shape == (len(kernel), *(1,) * (kernel.ndim - 2)):
             return replace(conv, inputs=(*conv.inputs, graph.constant(bias.reshape(-1))), outputs=node.outputs)
     return None
 

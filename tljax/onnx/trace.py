@@ -14,6 +14,7 @@ from tljax.onnx.values import Value, constant, full, tensor
 
 _CALLS = {
     "jit": "jaxpr",
+    "checkpoint": "jaxpr",
     "closed_call": "call_jaxpr",
     "composite": "jaxpr",
     "core_call": "call_jaxpr",
@@ -22,6 +23,9 @@ _CALLS = {
     "remat2": "jaxpr",
 }
 """Primitives that call a function, and the parameter that holds it."""
+
+_LAZY = ("broadcast_in_dim", "dim_as_value")
+"""Never computed at once: a constant is not repeated, and a symbolic size is not known."""
 
 
 def trace(function: Callable, inputs: dict[str, jax.ShapeDtypeStruct]) -> tuple[Graph, list[str], Any]:
@@ -69,16 +73,13 @@ def _equation(graph: Graph, eqn: core.JaxprEqn, operands: list[Value]) -> list[V
     if name == "cond" and operands[0].constant:
         branches = eqn.params["branches"]
         return _run(graph, branches[int(np.clip(operands[0].array(), 0, len(branches) - 1))], operands[1:])
-    if name not in TABLE:
-        raise InputError(f'no ONNX operator is known for the primitive "{name}" of JAX')
     if name not in _LAZY and _static(eqn) and all(operand.constant for operand in operands):
         results = eqn.primitive.bind(*(operand.array() for operand in operands), **eqn.params)
         return list(map(constant, results if eqn.primitive.multiple_results else [results]))
+    if name not in TABLE:
+        raise InputError(f'no ONNX operator is known for the primitive "{name}" of JAX')
     results = TABLE[name](graph, eqn, *operands)
     return [results] if isinstance(results, Value) else list(results)
-
-
-_LAZY = ("broadcast_in_dim", "dim_as_value")
 
 
 def _static(eqn: core.JaxprEqn) -> bool:

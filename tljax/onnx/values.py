@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from tljax.onnx.graph import Graph
@@ -38,6 +39,8 @@ class Value:
 
     def array(self) -> np.ndarray:
         """The array itself, of a constant whose shape is known."""
+        if self.axes == tuple(range(len(self.shape))):
+            return self.held
         return np.broadcast_to(_arranged(self, range(len(self.shape))), self.shape)
 
 
@@ -48,7 +51,8 @@ def tensor(name: str, aval: Any, axes: Sequence[int] | None = None) -> Value:
 
 def constant(array: Any) -> Value:
     """The value of an array that is known."""
-    array = np.asarray(array)
+    if not jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):  # such as keys, which NumPy has not
+        array = np.asarray(array)
     return Value(array.shape, array.dtype, tuple(range(array.ndim)), array)
 
 
