@@ -203,12 +203,14 @@ def test_orders_of_axes_meet(first, second, reduced, keep):
         lambda x, i: x[jnp.arange(x.shape[0]), 1],
         lambda x, i: jnp.take(x, i - 4, axis=2),
         lambda x, i: jnp.take(x, i[0], axis=3, mode="clip"),
+        lambda x, i: jnp.take(x, i[0, 0] % 9, axis=1),
+        lambda x, i: x[:, i[1, 1] % 4][:, ::2, 2:],
         lambda x, i: jnp.take_along_axis(x, x.argmax(2, keepdims=True), 2),
         lambda x, i: jnp.take_along_axis(x, jnp.argsort(x, 1), 1),
         lambda x, i: lax.dynamic_slice_in_dim(x, i[0, 0], 2, 1),
         lambda x, i: x[:, None, 2:, :, None],
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_indexing(function):
     assert_same(function, X, OTHER)

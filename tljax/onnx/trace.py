@@ -44,9 +44,7 @@ def trace(function: Callable, inputs: dict[str, jax.ShapeDtypeStruct]) -> tuple[
         for axis, size in enumerate(spec.shape):
             graph.symbols.setdefault(str(size), (name, axis))
     arguments = [tensor(name, aval) for name, aval in zip(inputs, closed.in_avals, strict=True)]
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        values = _run(graph, closed, arguments)
-    return graph, [full(graph, value) for value in values], results
+    return graph, [full(graph, value) for value in _run(graph, closed, arguments)], results
 
 
 def _run(graph: Graph, program: core.ClosedJaxpr | core.Jaxpr, arguments: Sequence[Value]) -> list[Value]:
@@ -65,6 +63,7 @@ def _run(graph: Graph, program: core.ClosedJaxpr | core.Jaxpr, arguments: Sequen
 
 
 def _equation(graph: Graph, eqn: core.JaxprEqn, operands: list[Value]) -> list[Value]:
+    """Looks through a call, computes what is constant, and asks the table for everything else."""
     name = eqn.primitive.name
     if name in _CALLS:
         return _run(graph, eqn.params[_CALLS[name]], operands)
