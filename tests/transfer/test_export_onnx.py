@@ -121,8 +121,17 @@ def _unbounded(model):
         onnx.helper.make_node("ReduceSum", ["space"], ["sum"]),
         onnx.helper.make_node("Add", [last, "sum"], ["end"]),
     ]
-    for node in reversed(made):
+    for node in made:
         model.graph.node.insert(len(model.graph.node) - 1, node)
+
+
+def _empty(model):
+    """Its output has no number at all."""
+    last = model.graph.node[-1].input[0]
+    made = onnx.helper.make_node("Gather", [last, "at"], ["end"])
+    model.graph.initializer.append(onnx.helper.make_tensor("at", onnx.TensorProto.INT64, [0], []))
+    model.graph.node.insert(len(model.graph.node) - 1, made)
+    model.graph.node[-1].input[0] = "end"
 
 
 def _nan(model):
@@ -146,11 +155,12 @@ def _nan(model):
         (lambda model: setattr(model.graph.node[3], "op_type", "NoSuch"), "cannot run"),
         (lambda model: model.graph.node[5].input.__setitem__(0, "nothing"), "cannot run"),
         (_unbounded, "cannot run"),
+        (_empty, "its output has the shape"),
         (_nan, "no probabilities"),
         (lambda model: model.graph.ClearField("node"), "cannot run"),
         (lambda model: model.Clear(), "lack 'classes'"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_hostile_and_foreign_files_are_refused_in_one_line(capsys, pets, tmp_path, spoil, said):
     model = onnx.load_from_string(pets[1].read_bytes())

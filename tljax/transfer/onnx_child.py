@@ -1,4 +1,4 @@
-"""Runs an ONNX file in a process of its own: `python -P onnx_child.py MODEL`. Imports nothing of tljax.
+"""Runs an ONNX file in a process of its own: `python -P onnx_child.py MODEL CLASSES`. Imports nothing of tljax.
 
 ONNX Runtime is native code, which a file that was made to do harm may bring down or fill the memory with, so
 `onnx_file` starts this script with a limit on memory. Pictures come on stdin: height and width as two little-endian
@@ -13,7 +13,7 @@ REFUSED = 3
 _BYTES = 12 << 30  # of address space, also for the largest picture
 
 
-def main(path: str) -> int:
+def main(path: str, classes: str) -> int:
     """Answers until stdin ends; returns the exit code."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has them
         import resource
@@ -31,6 +31,8 @@ def main(path: str) -> int:
             height, width = struct.unpack("<qq", head)
             pixels = np.frombuffer(sys.stdin.buffer.read(height * width * 3), np.uint8)
             (probs,) = session.run([output], {name: pixels.reshape(1, height, width, 3)})
+            if probs.shape != (1, int(classes)):
+                raise ValueError(f"its output has the shape {probs.shape}, not (1, {classes})")
             sys.stdout.buffer.write(probs.astype("<f4").tobytes())
             sys.stdout.buffer.flush()
     except Exception as error:  # ONNX Runtime's own have no common class

@@ -174,7 +174,7 @@ def _check_plain(onnx: Any, model: Any) -> None:
 @contextlib.contextmanager
 def _running(path: Path, classes: int) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
     """A function from a picture to its probabilities, by a child process that lives as long as the block."""
-    command = [sys.executable, "-P", onnx_child.__file__, os.path.abspath(path)]
+    command = [sys.executable, "-P", onnx_child.__file__, os.path.abspath(path), str(classes)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as child:
 
