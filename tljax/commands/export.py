@@ -9,7 +9,7 @@ import tyro
 import tljax
 from tljax.commands import Command
 from tljax.errors import InputError
-from tljax.files import check_out, keep_compiled
+from tljax.files import check_out, keep_compiled, write_text
 from tljax.progress import Track
 
 _BY_SUFFIX = {".onnx": "onnx", ".jax": "jax"}
@@ -26,6 +26,8 @@ class Export(Command):
     F.jax.json with the names of the classes, and until when newer versions of jax read it: six months after the release
     of the one that wrote it. XLA compiles it anew for each size of pictures: give --cropped where many sizes come and
     something else resizes them.
+
+    F.md beside it is a model card: data, accuracy, limits, licence.
 
     Examples: tljax export run --out pets.onnx
               tljax export run --out pets.jax
@@ -52,7 +54,10 @@ class Export(Command):
         out = check_out(self.out, overwrite=self.overwrite)
         if out.is_dir():
             raise InputError(f'"{self.out}" is a folder: name a file')
-        return {"jax": self._jax, "onnx": self._onnx}[form](out)
+        readme = check_out(out.with_name(f"{out.name}.md"), overwrite=self.overwrite)
+        result = {"jax": self._jax, "onnx": self._onnx}[form](out)
+        write_text(readme, self._card(out))
+        return result | {"readme": str(readme)}
 
     def text(self, result: dict[str, Any]) -> str:
         """What it takes and gives, where it is, and how far it can be relied on."""
@@ -79,6 +84,14 @@ class Export(Command):
     def _net(self) -> Any:
         keep_compiled()
         return tljax.load_run(self.run_dir) if self.model is None else tljax.load_pretrained(self.model)
+
+    def _card(self, out: Path) -> str:
+        """What the README of the network says."""
+        from tljax.transfer.card import model_card, run_card
+
+        if self.run_dir is not None:
+            return run_card(self.run_dir, name=out.stem)
+        return model_card(tljax.get_spec(self.model), name=out.stem)
 
     def _jax(self, out: Path) -> dict[str, Any]:
         from tljax.transfer.export import card_path, write_export

@@ -31,7 +31,8 @@ class Train(SharedCommand):
     """A folder DATA/CLASS/*, or DATA/{train,val,test}/CLASS/*; a folder with --labels F.csv; digits; textures;
     tfds:NAME. With --config RUN/config.json it may be left out: the data of that run."""
     out: str
-    """The folder for the run: config.json, classes.json, metrics.jsonl, skipped.csv, report.html, checkpoint."""
+    """The folder for the run: config.json, classes.json, metrics.jsonl, skipped.csv, report.html, README.md, and a
+    checkpoint."""
     options: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     config: str | None = None
     """The config.json of a run to repeat (or a JSON file of options); what is given here as well wins."""
