@@ -75,7 +75,7 @@ def test_the_cropped_form_is_given_what_it_wants(capsys, pets, tmp_path):
 
 def test_a_file_that_disagrees_does_not_appear(monkeypatch, pets, tmp_path):
     correct = exporting.export_onnx
-    monkeypatch.setattr(exporting, "export_onnx", lambda net, *, cropped: correct(_biased(net), cropped=cropped))
+    monkeypatch.setattr(exporting, "export_onnx", lambda net, **options: correct(_biased(net), **options))
     with pytest.raises(RuntimeError, match="nothing was written"):
         exporting.write_onnx(load_run(pets[0]), tmp_path / "pets.onnx")
     assert not list(tmp_path.iterdir())

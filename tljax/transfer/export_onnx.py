@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, UInt8
 
 import tljax.onnx
 from tljax import __version__
 from tljax.data.bundled import bundled_photograph
 from tljax.data.images import decode
 from tljax.files import replacing
-from tljax.models.network import Network
+from tljax.models.network import Network, for_inference
 from tljax.transfer.export import make_classifier, picture_shape, preprocessing
 from tljax.transfer.onnx_file import OnnxFile, read_onnx
 from tljax.transfer.prediction import predict
@@ -25,7 +27,7 @@ _TRIED = ("chelsea.png", "coffee.png", "rocket.jpg", "retina.jpg")
 """Photographs that scikit-image installs: 451 x 300, 600 x 400, 640 x 427 and 1411 x 1411 pixels."""
 
 
-def export_onnx(net: Network, *, cropped: bool = False) -> bytes:
+def export_onnx(net: Network, *, cropped: bool = False, heat: bool = False) -> bytes:
     """A network as an ONNX model, its weights, its preprocessing and its class names inside.
 
     The input "input_0" is uint8 RGB (b, h, w, 3), upright, of any size: antialiased resize, central crop,
@@ -36,6 +38,7 @@ def export_onnx(net: Network, *, cropped: bool = False) -> bytes:
     Args:
         net: pretrained, or a trained run.
         cropped: it takes pictures that were resized and cropped outside, (b, s, s, 3) with s = `spec.input_size`.
+        heat: it has another output, "heat" (b, y, x) in [0, 1]: the Grad-CAM of the most likely class.
     Returns:
         the model; its output "output" is float32 (b, classes). Its metadata: "classes" (a JSON list), "preprocessing"
         (a JSON object), "model", "licence", "source", "tljax".
@@ -43,7 +46,13 @@ def export_onnx(net: Network, *, cropped: bool = False) -> bytes:
         InputError: as `tljax.onnx.export`.
     """
     spec = net.spec
-    function = make_classifier(net.replace(plain=True, dtype="float32"), cropped=cropped)
+    exact = for_inference(net).replace(plain=True, dtype="float32")
+    classify = make_classifier(exact, cropped=cropped)
+
+    def function(images):
+        warmth = {"heat": grad_cam(exact, images)} if heat else {}
+        return {"output": classify(images), **warmth}
+
     metadata = {
         "tljax": __version__,
         "model": spec.name,
@@ -56,7 +65,23 @@ def export_onnx(net: Network, *, cropped: bool = False) -> bytes:
         return tljax.onnx.export(function, (picture_shape(spec, cropped=cropped), "uint8"), metadata=metadata)
 
 
-def write_onnx(net: Network, out: str | Path, *, cropped: bool = False) -> dict[str, Any]:
+def grad_cam(net: Network, images: UInt8[Array, "b s s 3"]) -> Float[Array, "b y x"]:
+    """Where a network looks for the most likely class of cropped pictures: Grad-CAM, scaled to at most 1.
+
+    Source: Selvaraju et al., Grad-CAM, 2017, equations 1 and 2.
+    """
+    pixels, layer = images.astype(jnp.float32) / 255, net.spec.last_layer
+
+    def best(perturbations):
+        return net.scores({**net.variables, "perturbations": {layer: perturbations}}, pixels).max(-1).sum()
+
+    maps = net.intermediates(net.variables, pixels)[layer]
+    slopes = jax.grad(best)(jnp.zeros_like(maps)).mean((1, 2), keepdims=True)
+    heat = jax.nn.relu((maps * slopes).sum(-1))
+    return heat / jnp.maximum(heat.max((1, 2), keepdims=True), 1e-12)
+
+
+def write_onnx(net: Network, out: str | Path, *, cropped: bool = False, heat: bool = False) -> dict[str, Any]:
     """Writes an ONNX file; where ONNX Runtime is installed, only after it said of photographs what the network says.
 
     Returns:
@@ -67,7 +92,7 @@ def write_onnx(net: Network, out: str | Path, *, cropped: bool = False) -> dict[
         RuntimeError: ONNX Runtime disagrees; the file is not written.
     """
     spec = net.spec
-    data = export_onnx(net, cropped=cropped)
+    data = export_onnx(net, cropped=cropped, heat=heat)
     with replacing(Path(out)) as part:
         part.write_bytes(data)
         difference = None

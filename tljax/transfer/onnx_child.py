@@ -10,6 +10,7 @@ import struct
 import sys
 
 REFUSED = 3
+OUTPUT = "output"
 _BYTES = 12 << 30  # of address space, also for the largest picture
 
 
@@ -26,11 +27,11 @@ def main(path: str, classes: str) -> int:
     onnxruntime.set_default_logger_severity(4)
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
+        name = session.get_inputs()[0].name
         while head := sys.stdin.buffer.read(16):
             height, width = struct.unpack("<qq", head)
             pixels = np.frombuffer(sys.stdin.buffer.read(height * width * 3), np.uint8)
-            (probs,) = session.run([output], {name: pixels.reshape(1, height, width, 3)})
+            (probs,) = session.run([OUTPUT], {name: pixels.reshape(1, height, width, 3)})
             if probs.shape != (1, int(classes)):
                 raise ValueError(f"its output has the shape {probs.shape}, not (1, {classes})")
             sys.stdout.buffer.write(probs.astype("<f4").tobytes())

@@ -138,13 +138,14 @@ def _facts(metadata: dict[str, str]) -> tuple[ModelSpec, bool]:
 
 
 def _check_signature(onnx: Any, graph: Any, classes: int, side: int | None) -> None:
-    """One input, uint8 (b, h, w, 3), and the first output float32 (b, classes)."""
+    """One input, uint8 (b, h, w, 3), and the output float32 (b, classes)."""
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
-    if len(inputs) != 1 or not graph.output:
-        raise _Foreign(f"it has {len(inputs)} inputs and {len(graph.output)} outputs")
+    outputs = [value for value in graph.output if value.name == onnx_child.OUTPUT]
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise _Foreign(f'it has {len(inputs)} inputs, and {len(outputs)} outputs called "{onnx_child.OUTPUT}"')
     shapes = []
-    for value, dtype in ((inputs[0], onnx.TensorProto.UINT8), (graph.output[0], onnx.TensorProto.FLOAT)):
+    for value, dtype in ((inputs[0], onnx.TensorProto.UINT8), (outputs[0], onnx.TensorProto.FLOAT)):
         tensor = value.type.tensor_type
         if tensor.elem_type != dtype:
             raise _Foreign(f'"{value.name[:40]}" is not of the type {onnx.TensorProto.DataType.Name(dtype)}')
