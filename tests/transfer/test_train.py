@@ -68,6 +68,7 @@ def test_a_probe_writes_a_run_and_says_what_it_found(probed):
         "metrics.jsonl",
         "skipped.csv",
         "report.html",
+        "README.md",
         "checkpoint",
         "trained_on.txt",
     }

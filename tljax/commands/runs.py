@@ -9,7 +9,7 @@ import tyro
 
 import tljax
 from tljax import metrics
-from tljax.commands import Command, Images, Labels, RunFolder, SharedCommand
+from tljax.commands import Classifier, Command, Images, Labels, SharedCommand
 from tljax.commands.photos import Naming, skipped_lines, table
 from tljax.files import check_out, keep_compiled
 from tljax.progress import Track
@@ -36,7 +36,7 @@ class Train(SharedCommand):
     textures; tfds:NAME. With --config RUN/config.json it may be left out: the data of that run."""
     out: str
     """The folder for the run: config.json, classes.json, metrics.jsonl, skipped.csv, trained_on.txt, report.html,
-    checkpoint."""
+    README.md, and a checkpoint."""
     options: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     config: str | None = None
     """The config.json of a run to repeat (or a JSON file of options); what is given here as well wins."""
@@ -125,7 +125,7 @@ class Evaluate(Command):
     Example: tljax evaluate run other-photos --csv wrong-first.csv
     """
 
-    run_dir: RunFolder
+    run_dir: Classifier
     data: tyro.conf.Positional[str]
     """Labelled photos, laid out as for `train`; upper and lower case do not matter."""
     labels: Labels = None
@@ -182,8 +182,8 @@ def _seen_lines(result: dict[str, Any]) -> list[str]:
 class Predict(Naming):
     """Says what is in photos, in the words of your own classes."""
 
-    run_dir: RunFolder
+    run_dir: Classifier
     images: Images
 
     def execute(self, track: Track) -> dict[str, Any]:
-        return self.name(self.images, lambda: tljax.load_run(self.run_dir), track)
+        return self.name(self.images, lambda: tljax.transfer.load_classifier(self.run_dir), track)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from tljax.errors import InputError
 from tljax.models.statistics import Moments, narrow, with_moments
 from tljax.synth import fourier
 from tljax.synth.recipes import PixelRecipe, Recipe
@@ -36,7 +37,12 @@ def cross_entropy(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Floa
     Returns:
         (b,), >= 0. Written so that the gradient stays exact where the probability rounds to 1: attacks live on it.
     """
-    return jax.nn.softplus(jax.nn.logsumexp(_others(logits, labels), -1) - own_score(logits, labels))
+    return jax.nn.softplus(log_odds(logits, labels))
+
+
+def log_odds(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
+    """The log of the probability of all other classes over that of the label, (b,)."""
+    return jax.nn.logsumexp(_others(logits, labels), -1) - own_score(logits, labels)
 
 
 def own_score(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
@@ -64,9 +70,11 @@ def dlr_loss(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Arr
         labels: (b,), true classes.
     Returns:
         (b,): positive when another class leads.
+    Raises:
+        InputError: fewer than three classes.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 6.
     """
-    top = jax.lax.top_k(logits, 3)[0]
+    top = _top(logits, 3, "dlr_loss")
     return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
@@ -79,9 +87,11 @@ def targeted_dlr_loss(
         logits: (b, n) of at least four classes.
         labels: (b,), the classes that the originals have.
         targets: (b,), the classes aimed at.
+    Raises:
+        InputError: fewer than four classes.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 7.
     """
-    top = jax.lax.top_k(logits, 4)[0]
+    top = _top(logits, 4, "targeted_dlr_loss")
     gap = own_score(logits, targets) - own_score(logits, labels)
     return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
@@ -100,8 +110,8 @@ def batch_norm_matching(moments: dict[str, Moments]) -> Float[Array, ""]:
     Source: Yin et al., "Dreaming to distill", 2020 (arXiv 1912.08795).
     """
     if not moments:
-        return jnp.zeros(())
-    share = jnp.concatenate([jnp.full(len(scale), 1 / (len(scale) * len(moments))) for *_, scale in moments.values()])
+        return jnp.zeros((), jnp.float32)
+    share = jnp.concatenate([jnp.full_like(scale, 1 / (len(scale) * len(moments))) for *_, scale in moments.values()])
     means, squares, scales = (jnp.concatenate(column, -1) for column in zip(*moments.values(), strict=True))
     mean, square = means.mean(0), squares.mean(0)
     deviation = jnp.sqrt(jnp.maximum(square - mean**2, 1e-8))
@@ -123,13 +133,13 @@ def similarity(images: Float[Array, "n h w 3"], variants: int) -> Float[Array, "
     )
     coarse -= coarse.mean(-1, keepdims=True)
     coarse /= jnp.sqrt(jnp.sum(coarse**2, -1, keepdims=True) + 1e-6)
-    cosines = jnp.einsum("cid,cjd->cij", coarse, coarse) * (1 - jnp.eye(variants))
+    cosines = jnp.einsum("cid,cjd->cij", coarse, coarse) * (1 - jnp.eye(variants, dtype=jnp.float32))
     return cosines.sum(-1).reshape(n) / (variants - 1)
 
 
 @dataclass(frozen=True)
 class FourierObjective:
-    """What `method="fourier"` maximises at one size: (spectrum, key, variables of the networks, targets) -> (n,).
+    """What `method="fourier"` maximises at one size: (spectrum, key, variables of networks, targets, seeds) -> (n,).
 
     Equal ones compare equal, so that a compiled loop is found again.
 
@@ -147,16 +157,15 @@ class FourierObjective:
     size: int
     recipe: Recipe
 
-    def __call__(self, spectrum, key, weights, targets) -> Float[Array, " n"]:
-        """What each image is worth under one random transformation."""
+    def __call__(self, spectrum, key, weights, targets, seeds) -> Float[Array, " n"]:
+        """What each image is worth under one random transformation, drawn by the key and its seed."""
         recipe = self.recipe
         images = fourier.fourier_images(spectrum, self.size)
         total = -recipe.total_variation * total_variation(images) / images[0].size
         if self.variants > 1:
             total -= recipe.diversity * similarity(images, self.variants)
         for number, (function, variables) in enumerate(zip(self.networks, weights, strict=True)):
-            own_key = jax.random.split(jax.random.fold_in(key, number))[0]  # split, as a seed's images hang on it
-            transformed = random_transform(images, recipe.transforms, key=own_key)
+            transformed = random_transform(images, recipe.transforms, key=jax.random.fold_in(key, number), seeds=seeds)
             output, moments = with_moments(function)(variables, transformed)
             scored = self.layer is None
             value = recipe.score * own_score(output, targets) if scored else channel_mean(output[self.layer], targets)
@@ -167,7 +176,7 @@ class FourierObjective:
 
 @dataclass(frozen=True)
 class PixelObjective:
-    """What `method="pixel"` maximises: (pixels, key, variables of the networks, targets) -> (n,).
+    """What `method="pixel"` maximises: (pixels, key, variables of the networks, targets, seeds) -> (n,).
 
     Attributes:
         networks, layer, recipe: as in `FourierObjective`.
@@ -181,9 +190,9 @@ class PixelObjective:
         """The images of these pixels: mid-grey plus `recipe.contrast` times them; not clipped."""
         return 0.5 + self.recipe.contrast * pixels
 
-    def __call__(self, pixels, key, weights, targets) -> Float[Array, " n"]:
-        """What each image is worth; `key` is not used."""
-        del key
+    def __call__(self, pixels, key, weights, targets, seeds) -> Float[Array, " n"]:
+        """What each image is worth; `key` and `seeds` are not used."""
+        del key, seeds
         total = -self.recipe.total_variation * total_variation(pixels)
         for function, variables in zip(self.networks, weights, strict=True):
             output = function(variables, self.images(pixels))
@@ -192,6 +201,12 @@ class PixelObjective:
             else:
                 total += channel_mean(output[self.layer], targets)
         return total
+
+
+def _top(logits: Array, n: int, name: str) -> Array:
+    if logits.shape[-1] < n:
+        raise InputError(f"{name} needs at least {n} classes, and there are {logits.shape[-1]}: take cross_entropy")
+    return jax.lax.top_k(logits, n)[0]
 
 
 def _others(logits: Array, labels: Array) -> Array:

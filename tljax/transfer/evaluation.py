@@ -22,7 +22,7 @@ from tljax.transfer.config import TrainConfig
 from tljax.transfer.config_file import read_recorded, recorded_data
 from tljax.transfer.inputs import source_options
 from tljax.transfer.prediction import predict_source
-from tljax.transfer.run import load_run
+from tljax.transfer.run import load_classifier
 from tljax.transfer.run_folder import CONFIG, SKIPPED, TRAINED, read_skipped
 
 _MAX_DIGESTS = 1 << 30
@@ -86,7 +86,7 @@ def evaluate(run: str | Path, data: str | Path, **options: Any) -> dict[str, Any
     it gives for training.
 
     Args:
-        run: a RUN folder.  data: as for `train`; it may lack classes of the RUN.
+        run: a RUN folder, or an exported .onnx.  data: as for `train`; it may lack classes of the RUN.
         options: labels, label_regex, file_column, label_column, split_column as for `train` (by default the run's own
             on the photos that it was trained on); batch_size; track, see `train`.
     Returns:
@@ -104,7 +104,7 @@ def measure(
     run: str | Path, data: str | Path, *, batch_size: int = 32, track: Track = untracked, **options: str | None
 ) -> Evaluation:
     """What `evaluate` measures, photo by photo; arguments and errors as there."""
-    net, recorded = load_run(run), _recorded(run)
+    net, recorded = load_classifier(run), _recorded(run)
     same = recorded is not None and recorded.data == recorded_data(os.fspath(data), recorded.options)
     given = {name: value for name, value in options.items() if value is not None}
     wanted = recorded.options if same and not given else TrainConfig(**given)

@@ -20,6 +20,7 @@ from tljax.errors import InputError
 from tljax.files import write_json, write_text
 from tljax.models.network import Network
 from tljax.progress import Track, untracked
+from tljax.transfer.card import CARD, run_card
 from tljax.transfer.checkpoint import save
 from tljax.transfer.config import DEFAULT_EPOCHS, TINY_LR, TrainConfig
 from tljax.transfer.config_file import Recorded, check_repeated, check_resumed, describe
@@ -203,6 +204,7 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
     append(job.folder / LOG, {"final": result})
     if join.first():
         story = {**described, **result, "seconds": job.seconds()}
+        write_text(job.folder / CARD, run_card(job.folder, name=job.partial.name.removesuffix(".partial")))
         measured = fitted.index, fitted.probs
         write_page(job.folder, fitted.net, source, shares["train"], *measured, fitted.probe, fitted.lines, story)
     return result | {"seconds": job.seconds()}

@@ -12,6 +12,7 @@ from tljax.models.spec import get_spec, list_models
 from tljax.transfer.checkpoint import restore
 from tljax.transfer.config_file import read_classes, read_run
 from tljax.transfer.head import run_spec, seen_as, with_head
+from tljax.transfer.onnx_file import OnnxFile, read_onnx
 from tljax.transfer.run_folder import CONFIG
 from tljax.weights.fetch import fetch
 from tljax.weights.load import load_pretrained, weights_digest
@@ -40,6 +41,17 @@ def load_run(run: str | Path) -> Network:
     weights = _moved(record["weights_file"], run)
     backbone, _ = load_backbone(record["model"], weights, expected=record["weights_sha256"])
     return with_head(backbone.replace(dtype=record["dtype"]), spec, stored)
+
+
+def load_classifier(name: str | Path) -> Network | OnnxFile:
+    """What says of photos which of your classes they are: a RUN folder, or the .onnx that was exported from one.
+
+    Raises:
+        InputError: as `load_run` and `read_onnx`.
+    """
+    name = os.path.expanduser(name)
+    is_file = Path(name).suffix.lower() == ".onnx" and not Path(name).is_dir()
+    return read_onnx(name) if is_file else load_run(name)
 
 
 def load_backbone(model: str, weights: str | Path | None, *, expected: str = "") -> tuple[Network, str]:
