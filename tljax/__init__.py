@@ -7,7 +7,7 @@ from tljax.lazy import lazy
 
 __version__ = "0.1.0"
 
-_PACKAGES = ("models", "weights", "data", "transfer", "synth", "report", "trees", "errors")
+_PACKAGES = ("models", "weights", "data", "transfer", "synth", "onnx", "report", "trees", "errors")
 _WHERE = {
     "list_models": "models.spec",
     "get_spec": "models.spec",

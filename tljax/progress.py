@@ -1,17 +1,40 @@
 """Progress of long loops, on stderr: a bar on a terminal, now and then a plain line elsewhere, or nothing."""
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from functools import partial
+from typing import Any, TextIO, TypeVar
 
 Track = Callable[..., Iterable]
+Function = TypeVar("Function", bound=Callable)
 
 
 def untracked(items: Iterable, description: str = "", total: int | None = None) -> Iterable:
     """The items, untouched: a `Track` that shows nothing."""
     return items
+
+
+def shows_progress(function: Function) -> Function:
+    """The function, whose argument `track` may also be True: for progress on stderr, as the commands show it."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, track: Track | bool = untracked, **options: Any) -> Any:
+        if track is not True:
+            return function(*args, track=track or untracked, **options)
+        with tracking() as shown:
+            return function(*args, track=shown, **options)
+
+    return wrapped
+
+
+def say(track: Track, *lines: str) -> None:
+    """Writes lines to stderr, where progress is shown at all."""
+    if track is not untracked:
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -29,46 +52,44 @@ def tracking(*, quiet: bool = False, stream: TextIO | None = None, every: float 
     if quiet:
         yield untracked
     elif not stream.isatty():
-        yield _lines(stream, every)
+        yield partial(_lines, stream, every)
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        name, bar = TextColumn("{task.description}", markup=False), BarColumn(bar_width=None)
-        columns = (name, bar, MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=Console(file=stream), transient=True) as progress:
-            yield _bars(progress)
+            yield partial(_bars, progress)
 
 
-def _bars(progress: Any) -> Track:
-    def show(items: Iterable, description: str, total: int | None = None) -> Iterator:
-        start = time.monotonic()
-        task = progress.add_task(description, total=_length(items, total))
-        done = 0
-        try:
-            for done, item in enumerate(items, 1):
-                yield item
-                progress.update(task, completed=done)
-        finally:
-            progress.remove_task(task)
-        progress.console.print(_summary(description, done, None, start), markup=False, highlight=False)
-
-    return show
-
-
-def _lines(stream: TextIO, every: float) -> Track:
-    def show(items: Iterable, description: str, total: int | None = None) -> Iterator:
-        start = written = time.monotonic()
-        total = _length(items, total)
-        done = 0
+def _bars(progress: Any, items: Iterable, description: str, total: int | None = None) -> Iterator:
+    start = time.monotonic()
+    task = progress.add_task(description, total=_length(items, total))
+    done = 0
+    try:
         for done, item in enumerate(items, 1):
             yield item
-            if time.monotonic() - written >= every:
-                written = time.monotonic()
-                print(_summary(description, done, total, start), file=stream, flush=True)
-        print(_summary(description, done, None, start), file=stream, flush=True)
+            progress.update(task, completed=done)
+    finally:
+        progress.remove_task(task)
+    progress.console.print(_summary(description, done, None, start), markup=False, highlight=False)
 
-    return show
+
+def _lines(stream: TextIO, every: float, items: Iterable, description: str, total: int | None = None) -> Iterator:
+    start = written = time.monotonic()
+    total = _length(items, total)
+    done = 0
+    for done, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - written >= every:
+            written = time.monotonic()
+            print(_summary(description, done, total, start), file=stream, flush=True)
+    print(_summary(description, done, None, start), file=stream, flush=True)
 
 
 def _summary(description: str, done: int, total: int | None, start: float) -> str:

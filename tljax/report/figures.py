@@ -1,6 +1,6 @@
 """The figures of the pages, as `matplotlib.figure.Figure` objects that no window shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def accuracy_vs_l2(path: Sequence[dict[str, float]], chosen: float | None = None
     below.plot(places, [point["val_loss"] for point in path], color=ORANGE, marker="o")
     share_axis(above.yaxis)
     above.set_title("Accuracy on held-out folds")
-    below.set(title="Loss, nats", xlabel="L2 strength")
+    below.set(title="Loss", xlabel="L2 strength")
     below.set_xticks(places, [f"{float(format(point['l2'], '.1g')):g}".replace("e-0", "e-") for point in path])
     if len(path) > 8:
         below.tick_params(axis="x", labelrotation=45)
@@ -86,10 +86,8 @@ def confusion(matrix: Int[np.ndarray, "c c"], classes: Sequence[str]) -> Figure:
     axes = _heat(shade, max(size + 0.6, 4.2), size)
     small = {"fontsize": 8.5 if count <= 12 else 7}
     ticks = np.arange(0, count, step)
-    flat = sum(map(len, names)) <= 36
-    rotation = 0 if flat else 60 if count <= 12 else 90
-    anchor = {} if flat else {"ha": "right", "va": "center", "rotation_mode": "anchor"}
-    axes.set_xticks(ticks, names[::step], rotation=rotation, **anchor, **small)
+    slope = {"rotation": 60 if count <= 12 else 90, "ha": "right", "va": "center", "rotation_mode": "anchor"}
+    axes.set_xticks(ticks, names[::step], **small, **({} if sum(map(len, names)) <= 36 else slope))
     axes.set_yticks(ticks, names[::step], **small)
     axes.set(xlabel="predicted", ylabel="true")
     if count <= 50:
@@ -142,14 +140,13 @@ def pixels_vs_features(results: dict[str, tuple[float, float]]) -> Figure:
 
 
 @style()
-def robustness_curve(eps: Sequence[float], accuracy: Sequence[float]) -> Figure:
+def robustness_curve(curve: Sequence[Mapping[str, float]]) -> Figure:
     """Accuracy under attack against the budget.
 
     Args:
-        eps: budgets in [0, 1] units, shown as multiples of 1/255. accuracy: shares in [0, 1].
+        curve: {eps, accuracy} each: budgets in [0, 1] units, shown as multiples of 1/255, and shares in [0, 1].
     """
-    order = np.argsort(eps)
-    steps, values = np.asarray(eps)[order] * 255, np.asarray(accuracy)[order]
+    steps, values = zip(*sorted((255 * point["eps"], point["accuracy"]) for point in curve), strict=True)
     axes = new_figure().add_subplot()
     axes.fill_between(steps, values, color=BLUE, alpha=0.15)
     axes.plot(steps, values, color=BLUE, marker="o", clip_on=False)

@@ -87,8 +87,7 @@ def write_robustness(path: str | os.PathLike, record: Mapping[str, Any]) -> Path
 
 def save_curve(path: str | os.PathLike, curve: Sequence[Mapping[str, Any]]) -> None:
     """Saves a robust accuracy curve, {eps, accuracy} each, as a PNG."""
-    figure = figures.robustness_curve([point["eps"] for point in curve], [point["accuracy"] for point in curve])
-    figure.savefig(path, dpi=150, facecolor="white")
+    figures.robustness_curve(curve).savefig(path, dpi=150, facecolor="white")
 
 
 def ideal_blocks(images: Sequence[Mapping[str, Any]]) -> list[Block]:
@@ -142,9 +141,7 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
 
 def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
     """The curve of a `write_robustness` record, with what its figures mean."""
-    curve = record["curve"]
-    eps, accuracy = ([point[key] for point in curve] for key in ("eps", "accuracy"))
-    count = f" of {number(record['images'])} photos" if record.get("images") else ""
+    curve, count = record["curve"], f" of {number(record['images'])} photos" if record.get("images") else ""
     text = (
         f"The share{count} that is still classified rightly when each pixel may be changed by as much as the budget. "
         "It is an upper bound of the robust accuracy: a stronger attack may leave less."
@@ -154,14 +151,15 @@ def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
             f" {number(record['masked_gradients'])} photos show the attack no gradient but zero, so that they "
             "withstand it says nothing."
         )
-    rows = list(zip(budgets(eps), map(percent, accuracy), strict=True))
+    words = budgets([point["eps"] for point in curve])
+    rows = [(budget, percent(point["accuracy"])) for budget, point in zip(words, curve, strict=True)]
     alt = "Accuracy under attack: " + ", ".join(f"{share} at {budget}" for budget, share in rows)
     heads = ["Budget", "Still right"]
     if all("interval" in point for point in curve):
         heads.append("95 % interval")
         rows = [(*row, " to ".join(map(percent, p["interval"]))) for row, p in zip(rows, curve, strict=True)]
     table = Table(heads, rows)
-    return [Text(text), Row([Figure(figures.robustness_curve(eps, accuracy), alt), Card([table])])]
+    return [Text(text), Row([Figure(figures.robustness_curve(curve), alt), Card([table])])]
 
 
 def magnify(

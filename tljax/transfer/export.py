@@ -1,29 +1,44 @@
 """A network as one file that JAX alone runs: what `predict` does from pixels to probabilities, by `jax.export`."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32, UInt8
+from jaxtyping import Array, Bool, Float, Int32, UInt8
 
 from tljax import __version__
 from tljax.errors import InputError
-from tljax.files import replacing
+from tljax.files import replacing, write_json
 from tljax.models.network import Network, for_inference
 from tljax.models.spec import ModelSpec
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _KNOWN = (*PLATFORMS, "rocm")
+_MONTHS = 6
+_RELEASED = {
+    "0.8.0": date(2025, 10, 15),
+    "0.8.1": date(2025, 11, 18),
+    "0.8.2": date(2025, 12, 18),
+    "0.8.3": date(2026, 1, 29),
+    "0.9.0": date(2026, 1, 20),
+    "0.9.0.1": date(2026, 2, 5),
+    "0.9.1": date(2026, 3, 2),
+    "0.9.2": date(2026, 3, 18),
+    "0.10.0": date(2026, 4, 16),
+    "0.10.1": date(2026, 5, 20),
+    "0.10.2": date(2026, 6, 17),
+}
+"""When versions of jax came out, by the package index."""
 
 
 def export_network(net: Network, *, platforms: Sequence[str] = PLATFORMS, cropped: bool = False) -> jax.export.Exported:
     """A network as a function from pixels to probabilities, with its weights and its preprocessing inside.
 
     It takes uint8 RGB pictures of any size and number, and does what `tljax predict` does with decoded ones:
-    antialiased resize in 8 bits, central crop, normalisation, network, softmax. XLA compiles it for each (b, h, w).
+    antialiased resize in 8 bits, the run's crop, normalisation, network, softmax. XLA compiles it for each (b, h, w).
 
     Args:
         net: pretrained, or a trained run.
@@ -35,23 +50,52 @@ def export_network(net: Network, *, platforms: Sequence[str] = PLATFORMS, croppe
         InputError: no platform, or an unknown one.
     """
     _check(platforms)
+    form = ", ".join(map(str, picture_shape(net.spec, cropped=cropped)))
+    images = jax.ShapeDtypeStruct(jax.export.symbolic_shape(form), jnp.uint8)
+    function = jax.jit(make_classifier(net, cropped=cropped))
+    with jax.enable_x64(True):
+        return jax.export.export(function, platforms=tuple(platforms))(images)
+
+
+def make_classifier(net: Network, *, cropped: bool = False) -> Callable[[UInt8[Array, "b h w 3"]], Float[Array, "b k"]]:
+    """A function from pictures to probabilities, to be traced under `jax.enable_x64(True)`.
+
+    Args:
+        cropped: the pictures are resized and cropped already.
+    """
     fast, spec = for_inference(net), net.spec
 
-    def probabilities(images: UInt8[Array, "b h w 3"]) -> Float[Array, "b k"]:
+    def probabilities(images):
         pixels = images if cropped else resized(images, spec)
         logits = fast.apply(fast.variables, pixels.astype(jnp.float32) / 255)
         return jax.nn.softmax(logits.astype(jnp.float32))
 
-    form = f"b, {spec.input_size}, {spec.input_size}, 3" if cropped else "b, h, w, 3"
-    images = jax.ShapeDtypeStruct(jax.export.symbolic_shape(form), jnp.uint8)
-    with jax.enable_x64(True):
-        return jax.export.export(jax.jit(probabilities), platforms=tuple(platforms))(images)
+    return probabilities
+
+
+def picture_shape(spec: ModelSpec, *, cropped: bool) -> tuple[str | int, ...]:
+    """The shape of what an exported network takes, its symbolic sizes as names."""
+    return ("b", spec.input_size, spec.input_size, 3) if cropped else ("b", "h", "w", 3)
+
+
+def preprocessing(spec: ModelSpec, *, cropped: bool) -> dict[str, Any]:
+    """What happens to a picture before the network sees it, and whether that is inside the exported file."""
+    return {
+        "resize_size": spec.resize_size,
+        "input_size": spec.input_size,
+        "interpolation": spec.interpolation,
+        "crop_mode": spec.crop_mode,
+        "white": spec.white,
+        "resized_inside": not cropped,
+    }
 
 
 def write_export(
     net: Network, out: str | Path, *, platforms: Sequence[str] = PLATFORMS, cropped: bool = False
 ) -> dict[str, Any]:
     """Writes `out`, which `jax.export.deserialize` reads, and beside it `out`.json: classes, preprocessing, versions.
+
+    Its "readable" says which versions of jax read it: JAX promises no more than six months.
 
     Returns:
         what is in `out`.json.
@@ -64,21 +108,40 @@ def write_export(
         "classes": list(spec.classes),
         "input": str(exported.in_avals[0]),
         "output": str(exported.out_avals[0]),
-        "resize_size": spec.resize_size,
-        "input_size": spec.input_size,
-        "interpolation": spec.interpolation,
-        "resized_inside": not cropped,
+        **preprocessing(spec, cropped=cropped),
         "model": spec.name,
+        "licence": spec.licence,
         "platforms": list(exported.platforms),
         "tljax": __version__,
         "jax": jax.__version__,
         "calling_convention": exported.calling_convention_version,
+        **readable(jax.__version__),
     }
     with replacing(out) as part:
         part.write_bytes(exported.serialize())
-        with replacing(card_path(out)) as beside:
-            beside.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        write_json(card_path(out), card)
     return card
+
+
+def readable(version: str) -> dict[str, Any]:
+    """Which versions of jax read what a version of jax has written: words, and the day on which the promise ends.
+
+    Returns:
+        "readable": a sentence; "readable_until": such as "2026-12-17", None where the version's release is not known.
+    Source: https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees
+    """
+    released = _RELEASED.get(version)
+    until = None if released is None else _later(released, _MONTHS).isoformat()
+    by = f"until {until}" if until else f"within {_MONTHS} months of its own release"
+    words = f"by jax {version}, and by later versions that are released {by}; export the run anew for others"
+    return {"readable": words, "readable_until": until}
+
+
+def _later(day: date, months: int) -> date:
+    """The same day some months later, or the last one of a shorter month."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    following = date(year + (month + 1) // 12, (month + 1) % 12 + 1, 1)
+    return date(year, month + 1, min(day.day, (following - date(year, month + 1, 1)).days))
 
 
 def card_path(out: Path) -> Path:
@@ -87,15 +150,20 @@ def card_path(out: Path) -> Path:
 
 
 def resized(images: UInt8[Array, "b h w 3"], spec: ModelSpec) -> Int32[Array, "b s s 3"]:
-    """`tljax.data.images.preprocess` as a JAX function of pictures of any size, also a symbolic one.
+    """`tljax.data.framing.preprocess` as a JAX function of pictures of any size, also a symbolic one.
 
     Pillow's own arithmetic, and so the same to the last bit: weights in whole 2**-22ths, and a rounding to 8 bits after
     each of the two passes. Traced under `jax.enable_x64(True)`: the weights are made in float64.
     """
     height, width = images.shape[1:3]
-    short = jnp.minimum(jnp.asarray(height, jnp.float64), jnp.asarray(width, jnp.float64))
-    rows = _blend("piw,bhwc->pbhic", _weights(width, short, spec, cut=False), images)
-    return _blend("pjh,bhic->pbjic", _weights(height, short, spec, cut=True), rows)
+    sides = [jnp.asarray(side, jnp.float64) for side in (height, width)]
+    down, across = (_part(side, sides, spec) for side in sides)
+    rows = _blend("piw,bhwc->pbhic", _weights(width, across, spec, cut=False), images)
+    seen = _blend("pjh,bhic->pbjic", _weights(height, down, spec, cut=True), rows)
+    if spec.crop_mode != "border":
+        return seen
+    inside = _inside(down, spec)[:, None] & _inside(across, spec)
+    return jnp.where(inside[..., None], seen, jnp.array([round(255 * mean) for mean in spec.mean], jnp.int32))
 
 
 def _blend(form: str, weights: Array, pixels: Array) -> Array:
@@ -108,20 +176,44 @@ def _blend(form: str, weights: Array, pixels: Array) -> Array:
     return jnp.clip(((high << 16) + (middle << 8) + low + (1 << 21)) >> 22, 0, 255)
 
 
-def _weights(length: Any, short: Array, spec: ModelSpec, *, cut: bool) -> Float[Array, "3 s n"]:
-    """How much each of `length` source pixels counts in each pixel of the crop.
+class _Part(NamedTuple):
+    """Of one side: from where to where, in source pixels, it fills `count` pixels, of which `start` is the first."""
+
+    begin: Array
+    end: Array
+    start: Any
+    count: Any
+
+
+def _part(side: Array, sides: Sequence[Array], spec: ModelSpec) -> _Part:
+    size = spec.input_size
+    if spec.crop_mode == "squash":
+        return _Part(jnp.zeros_like(side), side, 0, size)
+    if spec.crop_mode == "border":
+        count = jnp.maximum(jnp.round(size * side / jnp.maximum(*sides)), 1)
+        return _Part(jnp.zeros_like(side), side, jnp.floor((size - count) / 2), count)
+    scaled = jnp.floor(spec.resize_size * side / jnp.minimum(*sides))
+    start = jnp.round((scaled - size) / 2)
+    return _Part(start * side / scaled, jnp.minimum((start + size) * side / scaled, side), 0, size)
+
+
+def _inside(part: _Part, spec: ModelSpec) -> Bool[Array, " s"]:
+    place = jnp.arange(spec.input_size) - part.start
+    return (place >= 0) & (place < part.count)
+
+
+def _weights(length: Any, part: _Part, spec: ModelSpec, *, cut: bool) -> Float[Array, "3 s n"]:
+    """How much each of `length` source pixels counts in each pixel that is seen; what is not `_inside` says nothing.
 
     Args:
         cut: only the rows that matter are given to Pillow, which counts positions from the first of them, in float32.
     """
-    side, size = jnp.asarray(length, jnp.float64), spec.input_size
-    scaled = jnp.floor(spec.resize_size * side / short)
-    start = jnp.round((scaled - size) / 2)
-    begin, end = start * side / scaled, jnp.minimum((start + size) * side / scaled, side)
-    first = jnp.maximum(jnp.floor(begin - 3 * jnp.maximum((end - begin) / size, 1)), 0) if cut else 0
+    begin, end, start, count = part
+    first = jnp.maximum(jnp.floor(begin - 3 * jnp.maximum((end - begin) / count, 1)), 0) if cut else 0
     begin, end = ((place - first).astype(jnp.float32) for place in (begin, end))
-    step = (end - begin).astype(jnp.float64) / size
-    centre = begin + (jnp.arange(size) + 0.5) * step + first
+    step = (end - begin).astype(jnp.float64) / count
+    places = jnp.clip(jnp.arange(spec.input_size) - start, 0, count - 1)
+    centre = begin + (places + 0.5) * step + first
     distance = jnp.abs(jnp.arange(length) + 0.5 - centre[:, None]) / jnp.maximum(step, 1)
     weights = _KERNELS[spec.interpolation](distance)
     weights = weights / weights.sum(-1, keepdims=True) * 2**22
