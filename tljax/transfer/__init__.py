@@ -13,7 +13,7 @@ _WHERE = {
     "TrainState": "train_step",
     "augmentation": "augment",
     "chosen_network": "run",
-    "evaluate": "run",
+    "evaluate": "evaluation",
     "export_network": "export",
     "export_onnx": "export_onnx",
     "extract": "features",

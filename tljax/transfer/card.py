@@ -83,7 +83,7 @@ def _how_good(spec: ModelSpec, record: Mapping[str, Any] | None, measured: Mappi
     lines = [f"Data: {_quoted(_data(record))}, {measured.get('train_images', '?')} photos to train on."]
     accuracy, images = measured.get("val_accuracy"), measured.get("val_images")
     if accuracy is not None and images:
-        low, high = wilson(accuracy, images)
+        low, high = wilson(round(accuracy * images), images)
         lines.append(
             f"On {images} other photos of the same origin {100 * accuracy:.1f} % are right (95 % interval "
             f"{100 * low:.1f} to {100 * high:.1f} %)."

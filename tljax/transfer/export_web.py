@@ -40,6 +40,8 @@ def write_web(
         InputError: as `write_onnx`; ONNX Runtime Web cannot be had.
     """
     files, spec = runtime_files(runtime), net.spec
+    if spec.crop_mode != "center":
+        raise InputError(f"the page knows the central crop, not crop mode {spec.crop_mode}: export as .onnx")
     with replacing(out, folder=True) as part:
         facts = _write_model(net, part / MARKER)
         used = ("classes", "resize_size", "input_size", "interpolation", "model", "licence", "heat")
