@@ -85,6 +85,7 @@ def preprocessing(spec: ModelSpec, *, cropped: bool) -> dict[str, Any]:
         "input_size": spec.input_size,
         "interpolation": spec.interpolation,
         "crop_mode": spec.crop_mode,
+        "mean": list(spec.mean),
         "white": spec.white,
         "resized_inside": not cropped,
     }

@@ -28,11 +28,18 @@ from tljax.transfer import onnx_child
 _MOST_BYTES = 2**31 - 1
 _SECONDS = 120
 _OPSETS = range(7, 27)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float | int) and 0 <= value <= 1
+
+
 _FACTS = {
     "input_size": lambda value: type(value) is int and 1 <= value <= 4096,
     "crop_pct": lambda value: isinstance(value, float | int) and 0.1 <= value <= 1,
     "interpolation": lambda value: value in ("bilinear", "bicubic"),
     "crop_mode": lambda value: value in ("center", "border", "squash"),
+    "mean": lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_share, value)),
     "white": lambda value: value is None or (type(value) is int and 1 <= value <= 65535),
     "resized_inside": lambda value: isinstance(value, bool),
 }
@@ -134,6 +141,7 @@ def _facts(metadata: dict[str, str]) -> tuple[ModelSpec, bool]:
             raise _Foreign(f'its preprocessing says nothing sensible of "{key}"')
     name = metadata.get("model", "")[:100]
     used = {key: facts[key] for key in ("input_size", "crop_pct", "interpolation", "crop_mode", "white")}
+    used["mean"] = tuple(facts["mean"])
     origin = {"licence": metadata.get("licence", "")}
     spec = ModelSpec(name, "onnx", (), 0, "", 0, classes=tuple(classes), **origin, **used)
     return spec, facts["resized_inside"]
