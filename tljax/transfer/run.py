@@ -61,7 +61,7 @@ def load_backbone(model: str, weights: str | Path | None, *, expected: str = "")
         InputError: as `load_pretrained`; the hash is not the `expected` one (names both).
     """
     path = fetch(get_spec(model)) if weights is None else Path(os.path.expanduser(weights))
-    if (path / CONFIG).is_file():
+    if os.path.isfile(path / CONFIG):
         raise InputError(f'"{path}" is a run, not a weight file: train on from it with --init-from "{path}"')
     try:
         if not path.is_file():
@@ -80,9 +80,10 @@ def load_backbone(model: str, weights: str | Path | None, *, expected: str = "")
 
 def _moved(weights: str | None, run: Path) -> str | Path | None:
     """The weight file of a run: where it was, or else in the run's folder or beside it."""
-    if weights is None or Path(weights).is_file():
+    if weights is None or os.path.isfile(weights):
         return weights
-    return next((path for folder in (run, run.parent) if (path := folder / Path(weights).name).is_file()), weights)
+    beside = (folder / Path(weights).name for folder in (run, run.parent))
+    return next(filter(os.path.isfile, beside), weights)
 
 
 def load_network(name: str, *, folded: bool = True) -> Network:
