@@ -96,6 +96,10 @@ def test_columns_of_a_table_by_name(capsys, photos, tmp_path):
     assert 'columns: files "which", classes "says"' in said
     code, shown, _ = run(capsys, "evaluate", tmp_path / "run", photos, "--json", *table)
     assert (code, json.loads(shown)["trained_on"]) == (0, 10)
+    (photos / "inside.csv").write_text("\n".join(["file,label", *lines]))
+    code, shown, _ = run(capsys, "evaluate", tmp_path / "run", photos, "--json", "--labels", "inside.csv")
+    (photos / "inside.csv").unlink()
+    assert (code, json.loads(shown)["trained_on"]) == (0, 10)
 
 
 def test_help_lists_the_headers_that_are_known(capsys):

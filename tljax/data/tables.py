@@ -86,7 +86,7 @@ def find_table(folder: str, table: str) -> str:
     Raises:
         InputError: it is in neither place.
     """
-    for path in (os.path.expanduser(table), os.path.join(folder, table)):
+    for path in (os.path.expanduser(table), os.path.join(os.path.expanduser(folder), table)):
         if os.path.isfile(path):
             return path
     raise InputError(f'no table of labels "{printable(table)}"')

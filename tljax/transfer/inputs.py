@@ -1,7 +1,6 @@
 """What a run starts from: the photos that its options name, and a pretrained network or a run of one's own."""
 
 import hashlib
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +13,13 @@ from tljax.transfer.config_file import read_run
 from tljax.transfer.feature_cache import variables_digest
 from tljax.transfer.run import load_backbone, load_run
 
+SOURCE_OPTIONS = ("labels", "label_regex", "file_column", "label_column", "split_column", "min_photos")
+"""The options that say which photos there are and what their classes are."""
+
 
 def source_options(config: TrainConfig) -> dict[str, Any]:
-    """The options that say which photos there are and what their classes are, as `open_source` takes them."""
-    names = ("label_regex", "file_column", "label_column", "split_column", "min_photos")
-    labels = config.labels and os.path.abspath(config.labels)
-    return {"labels_csv": labels} | {name: getattr(config, name) for name in names}
+    """`SOURCE_OPTIONS` as `open_source` takes them."""
+    return {"labels_csv" if name == "labels" else name: getattr(config, name) for name in SOURCE_OPTIONS}
 
 
 def opened(data: str, config: TrainConfig, *, min_classes: int = 2) -> Source:

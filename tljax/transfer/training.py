@@ -23,7 +23,7 @@ from tljax.transfer.config_file import (
     recorded_data,
     recorded_options,
 )
-from tljax.transfer.inputs import opened, source_options, started_from
+from tljax.transfer.inputs import SOURCE_OPTIONS, opened, started_from
 from tljax.transfer.metrics_log import read_log
 from tljax.transfer.pipeline import Job, run_stages
 from tljax.transfer.preemption import INTERRUPTED, Preempted, on_signals
@@ -152,7 +152,8 @@ def _data(data: str | Path | None, before: Recorded | None, config: TrainConfig)
         return str(data), before and replace(before, data_sha256=None)
     if before is None or before.data is None:
         raise InputError("no DATA: give a folder of photos, digits, textures or tfds:NAME")
-    same = source_options(before.options) == source_options(config)
+    old, new = recorded_options(before.options), recorded_options(config)
+    same = all(old[name] == new[name] for name in SOURCE_OPTIONS)
     return before.data, before if same else replace(before, data_sha256=None)
 
 
