@@ -89,7 +89,7 @@ def _overview(arguments: Sequence[str]) -> Command:
         hint = f"did you mean {' or '.join(guesses)}?" if guesses else f"there are {', '.join(_COMMANDS)}"
         raise InputError(f'no command "{arguments[0]}": {hint}')
     kinds = (
-        Annotated[kind, tyro.conf.subcommand(name, description=kind.__doc__.split("\n\n")[0])]
+        Annotated[kind, tyro.conf.subcommand(name, description=(kind.__doc__ or "").split("\n\n")[0])]
         for name, kind in _COMMANDS.items()
     )
     return _tyro(functools.reduce(operator.or_, kinds), "", arguments)
@@ -97,7 +97,7 @@ def _overview(arguments: Sequence[str]) -> Command:
 
 def _tyro(kind: Any, name: str, arguments: Sequence[str], **options: Any) -> Any:
     complaint = io.StringIO()
-    description = kind.__doc__ if name else tljax.__doc__.split("\n\n")[0]
+    description = kind.__doc__ if name else (tljax.__doc__ or "").split("\n\n")[0]
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -25,18 +25,18 @@ def tracking(*, quiet: bool = False, stream: TextIO | None = None, every: float 
         quiet: show nothing.
         stream: where to; by default stderr.
     """
-    stream = stream or sys.stderr
+    shown_on = sys.stderr if stream is None else stream
     if quiet:
         yield untracked
-    elif not stream.isatty():
-        yield _lines(stream, every)
+    elif not shown_on.isatty():
+        yield _lines(shown_on, every)
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         name, bar = TextColumn("{task.description}", markup=False), BarColumn(bar_width=None)
         columns = (name, bar, MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(file=stream), transient=True) as progress:
+        with Progress(*columns, console=Console(file=shown_on), transient=True) as progress:
             yield _bars(progress)
 
 
@@ -77,4 +77,4 @@ def _summary(description: str, done: int, total: int | None, start: float) -> st
 
 
 def _length(items: Iterable, total: int | None) -> int | None:
-    return len(items) if total is None and hasattr(items, "__len__") else total
+    return len(items) if total is None and isinstance(items, Sized) else total

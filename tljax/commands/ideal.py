@@ -119,7 +119,7 @@ class Ideal(Command):
 
     def _wanted(self, makers: dict[str, Any]) -> tuple[list[str], list[int]]:
         first = next(iter(makers.values()))
-        if self.layer is not None:
+        if self.channel is not None:
             return [f"{self.layer} channel {self.channel}"], [self.channel]
         wanted = [match_name(name, first.spec.classes) for name in self.classes]
         return [first.spec.classes[c] for c in wanted], wanted

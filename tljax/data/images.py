@@ -166,7 +166,7 @@ def _pixels(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(_BAND // width, 1)
     for top in range(0, height, rows):
-        pixels[top : top + rows] = _rgb(picture.crop((0, top, width, min(top + rows, height))))
+        pixels[top : top + rows] = np.asarray(_rgb(picture.crop((0, top, width, min(top + rows, height)))))
     return pixels
 
 

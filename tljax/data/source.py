@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
 
 from tljax.data.images import decode
 from tljax.errors import InputError
@@ -48,7 +48,7 @@ class Source:
         data = self.read(i)
         return decode(data, short_side=short_side) if isinstance(data, bytes) else data
 
-    def subset(self, indices: Sequence[int]) -> "Source":
+    def subset(self, indices: Sequence[int] | Int[np.ndarray, " m"]) -> "Source":
         """The pictures at `indices`, in that order, as a set of its own; it brings no split.
 
         Raises:

@@ -79,7 +79,8 @@ def photo_source(photos: Photos) -> Source:
     one = isinstance(photos, str | os.PathLike | bytes | Image.Image) or getattr(photos, "ndim", 0) in (2, 3)
     files: list[str] = []
     readers: list[Any] = []
-    for photo in [photos] if one else photos:
+    several: Any = [photos] if one else photos
+    for photo in several:
         if isinstance(photo, str | os.PathLike):
             inside = folders.loose_source([os.fspath(photo)])
             files += inside.files
@@ -102,10 +103,10 @@ def labelled_source(photos: Source | tuple[Photos, Sequence[int]], classes: tupl
     Raises:
         InputError: no photo; not one label for each photo; a label that is no class.
     """
-    source = photos
-    if not isinstance(photos, Source):
-        pictures, labels = photos
-        source, labels = photo_source(pictures), np.asarray(labels)
+    if isinstance(photos, Source):
+        source = photos
+    else:
+        source, labels = photo_source(photos[0]), np.asarray(photos[1])
         if labels.shape != (len(source.files),) or not np.issubdtype(labels.dtype, np.integer):
             raise InputError(
                 f"labels must be {len(source.files)} integers, one for each photo: "

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from tljax.errors import InputError, refuse
@@ -62,6 +63,6 @@ def _on_cpu(images: Any) -> list[np.ndarray]:
     """What this process holds of an array, without a copy; nothing of a tracer, or of an array on an accelerator."""
     if isinstance(images, np.ndarray):
         return [images]
-    if not isinstance(images, jax.Array) or isinstance(images, jax.core.Tracer):
+    if not isinstance(images, jax.Array) or isinstance(images, Tracer):
         return []
     return [np.asarray(shard.data) for shard in images.addressable_shards if shard.device.platform == "cpu"]

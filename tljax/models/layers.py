@@ -103,7 +103,9 @@ class BatchNorm(nn.BatchNorm):
     """
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]: Flax's takes a mask as well, which none here has
+        self, x: Float[Array, "b h w c"]
+    ) -> Float[Array, "b h w c"]:
         """(b, h, w, c) -> (b, h, w, c); in training mode by the batch's statistics, which the running ones follow."""
         shape = x.shape[-1:]
         scale, bias = self.param("scale", self.scale_init, shape), self.param("bias", self.bias_init, shape)

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from tljax import trees
@@ -24,6 +25,7 @@ from tljax.models.layers import Execution, Outputs, Taps
 from tljax.models.spec import ModelSpec, get_family, get_spec
 
 Variables = Mapping[str, Any]
+Images = Array | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,22 +58,22 @@ class Network:
     plain: bool = False
 
     @property
-    def apply(self) -> Callable[[Variables, Array], Array]:
+    def apply(self) -> Callable[[Variables, Images], Array]:
         """(variables, images (b, h, w, 3)) -> (b, classes) float32 logits, as the original network returns them."""
         return self._functions.apply
 
     @property
-    def scores(self) -> Callable[[Variables, Array], Array]:
+    def scores(self) -> Callable[[Variables, Images], Array]:
         """As `apply`, before any final activation; this differs for SqueezeNet only."""
         return self._functions.scores
 
     @property
-    def embed(self) -> Callable[[Variables, Array], Array]:
+    def embed(self) -> Callable[[Variables, Images], Array]:
         """(variables, images) -> (b, d) float32: the last convolutional map, averaged over space."""
         return self._functions.embed
 
     @property
-    def intermediates(self) -> Callable[[Variables, Array], dict[str, Array]]:
+    def intermediates(self) -> Callable[[Variables, Images], dict[str, Array]]:
         """(variables, images) -> {layer name: (b, y, x, c)}, in the order of the network."""
         return self._functions.intermediates
 

@@ -44,7 +44,7 @@ class ModelSpec:
 
     name: str
     family: str
-    config: tuple
+    config: Any
     feature_dim: int
     last_layer: str
     params: int

@@ -66,7 +66,8 @@ def save_attack(folder: Path, record: Mapping[str, Any]) -> Path:
     for name, picture in pictures.items():
         Image.fromarray(picture).save(folder / f"{name}.png")
     title = f"{record['source']['name']} → {record['adversarial']['name']}"
-    subtitle = dotted(record.get("model"), record.get("method"), _NORMS.get(record.get("norm"), record.get("norm")))
+    norm = record.get("norm") or ""
+    subtitle = dotted(record.get("model"), record.get("method"), _NORMS.get(norm, norm))
     sections = [Section("Before and after", attack_blocks(record))]
     return write_page(folder / "report.html", title, sections, subtitle=subtitle)
 

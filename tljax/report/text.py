@@ -4,7 +4,7 @@ import html
 import math
 import re
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 _NO_CHARACTER = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -71,6 +71,6 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def number(value: Real) -> str:
+def number(value: float) -> str:
     """A count with its thousands marked ("2,005"), any other number to four digits."""
     return f"{value:,}" if isinstance(value, Integral) else f"{float(value):.4g}"

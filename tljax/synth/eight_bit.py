@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from tljax.errors import InputError, refuse
@@ -25,7 +26,7 @@ def check_budget(eps: float, norm: str) -> None:
     """
     if norm not in ("linf", "l2"):
         raise InputError(f'norm must be "linf" or "l2", got "{norm}"')
-    if isinstance(eps, jax.core.Tracer):
+    if isinstance(eps, Tracer):
         return
     least = 0.5 / LEVELS
     refuse(
@@ -60,7 +61,7 @@ def norms(x: Images) -> Float[Array, "b 1 1 1"]:
     return jnp.sqrt(jnp.sum(x * x, (-3, -2, -1), keepdims=True))
 
 
-def project(images: Images, originals: Images, eps: Array, norm: str) -> Images:
+def project(images: Images, originals: Images, eps: float | Array, norm: str) -> Images:
     """The nearest images in the ball of radius `eps` around `originals` (L2: by scaling), clipped to [0, 1]."""
     change = images - originals
     if norm == "linf":

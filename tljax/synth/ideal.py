@@ -18,7 +18,7 @@ from tljax.synth.ascend import Ascent, ascend
 from tljax.synth.objectives import FourierObjective, PixelObjective
 from tljax.synth.recipes import PixelRecipe, Recipe
 
-_RECIPES = {"fourier": Recipe, "pixel": PixelRecipe}
+_RECIPES: dict[str, type[Recipe] | type[PixelRecipe]] = {"fourier": Recipe, "pixel": PixelRecipe}
 
 
 class Ideal(NamedTuple):
@@ -79,10 +79,9 @@ def dream(
     """
     networks = tuple(scores) if isinstance(scores, Sequence) else (scores,)
     weights = tuple(variables) if isinstance(scores, Sequence) else (variables,)
-    if recipe is None:
-        if method not in _RECIPES:
-            raise InputError(f'no method "{method}": it is "fourier" or "pixel"')
-        recipe = _RECIPES[method]()
+    if method not in _RECIPES:
+        raise InputError(f'no method "{method}": it is "fourier" or "pixel"')
+    recipe = _RECIPES[method]() if recipe is None else recipe
     _check(networks, weights, classes, size, layer, variants, steps)
     targets = jnp.repeat(jnp.asarray(classes, jnp.int32), variants)
     mesh = sharding.local_mesh(dividing=len(targets))
@@ -112,6 +111,8 @@ def _by_stages(climb: Callable, objective: FourierObjective, spectrum: fourier.S
             at_size = replace(objective, size=2 * round(size * scale / 2))
             ascent = climb(at_size, spectrum, optimiser=optimiser, steps=until - done, resume=ascent)
         done = max(done, until)
+    if ascent is None:
+        raise InputError(f"the recipe's stages are no part of the steps: {recipe.stages}")
     return ascent
 
 

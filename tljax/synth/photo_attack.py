@@ -2,6 +2,7 @@
 
 import inspect
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,7 +18,9 @@ from tljax.synth.carlini_wagner import cw_l2
 from tljax.synth.eight_bit import check_budget, to_bytes
 from tljax.synth.judging import top_class
 
-ATTACKS = {attack.__name__: attack for attack in (pgd, fgsm, mi_fgsm, cw_l2, apgd_ce, apgd_dlr)}
+ATTACKS: dict[str, Callable[..., Array]] = {
+    attack.__name__: attack for attack in (pgd, fgsm, mi_fgsm, cw_l2, apgd_ce, apgd_dlr)
+}
 _BUDGETS = {"linf": 4 / 255, "l2": 1.0}
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from tljax.errors import InputError
@@ -118,7 +119,7 @@ def make_problem(
         raise InputError(
             f"labels must be {images.shape[0]} integers, one for each image: got {labels.dtype} of shape {labels.shape}"
         )
-    if not isinstance(labels, jax.core.Tracer):
+    if not isinstance(labels, Tracer):
         classes = jax.eval_shape(scores, variables, images).shape[-1]
         wrong = [int(label) for label in np.asarray(labels) if not 0 <= label < classes]
         if wrong:

@@ -58,8 +58,8 @@ def robust_accuracy(
         skipped += [{"file": one.file, "reason": one.reason} for one in batch.skipped]
         count += int(batch.mask.sum())
         key = jax.random.fold_in(jax.random.key(seed), number)
-        given = sharding.spread(mesh, (batch.images, np.where(batch.mask, own[batch.labels], 0)))
-        right += _survivors(net, *given, batch.mask, budgets, method, steps, key)
+        images, labels = sharding.spread(mesh, (batch.images, np.where(batch.mask, own[batch.labels], 0)))
+        right += _survivors(net, images, labels, batch.mask, budgets, method, steps, key)
     if not count:
         raise InputError(f'no labelled photo in "{source.name}" can be read')
     curve = [{"eps": float(eps), "accuracy": float(n / count)} for eps, n in zip(budgets, right, strict=True)]

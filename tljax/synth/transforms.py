@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +68,6 @@ def reach(transforms: Transforms) -> float:
     return transforms.zoom[1] * (math.cos(angle) + math.sin(angle))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
 def affine(images: Images, matrix: Float[Array, "n 2 2"], shift: Float[Array, "n 2"], window: int) -> Images:
     """Bilinear resampling: the result at p is the image at matrix @ p + shift, both from the centre; 0 outside.
 
@@ -84,10 +82,10 @@ def affine(images: Images, matrix: Float[Array, "n 2 2"], shift: Float[Array, "n
         shift: (row, column), in pixels.
         window: at least twice the `reach`, and a little more for the rounding.
     """
-    return _affine_forward(images, matrix, shift, window)[0]
+    return _affine(images, matrix, shift, window)
 
 
-def _affine_forward(images, matrix, shift, window):
+def _affine_forward(images: Images, matrix: Array, shift: Array, window: int) -> tuple[Images, tuple[Array, Array]]:
     matrix, shift = _exact(matrix), _exact(shift)
     row, column = _moved(*_grid(images), matrix, shift, *images.shape[1:3])
     top, left = jnp.floor(row), jnp.floor(column)
@@ -118,7 +116,8 @@ def _affine_backward(window, saved, cotangent):
     return _each_channel(resample, cotangent, top, left, window), jnp.zeros_like(matrix), jnp.zeros_like(shift)
 
 
-affine.defvjp(_affine_forward, _affine_backward)
+_affine = jax.custom_vjp(lambda *arguments: _affine_forward(*arguments)[0], nondiff_argnums=(3,))
+_affine.defvjp(_affine_forward, _affine_backward)
 
 
 def _exact(numbers: Array) -> Array:

@@ -88,7 +88,8 @@ def finetune(
     order_key, step_key = jax.random.split(key)
     state, lines = hooks.start(state)
     history = History(plan, lines, record=hooks.record, files=train.files, skip_nonfinite=config.skip_nonfinite)
-    best = hooks.restore(state, best_step(lines)) if config.keep == "best" and epochs(lines) else None
+    best_before = best_step(lines) if config.keep == "best" else None
+    best = None if best_before is None else hooks.restore(state, best_before)
     total = plan.steps // plan.epoch_steps
     try:
         for epoch in range(len(epochs(lines)), total):

@@ -78,7 +78,7 @@ class History:
         if self._waiting is None:
             return
         (number, measures, index), self._waiting = self._waiting, None
-        line = {"step": number, "lr": float(self._schedule(number - 1))}
+        line = {"step": number, "lr": np.asarray(self._schedule(number - 1)).item()}
         values = {name: float(value) for name, value in measures.items()}
         wrong = {name: str(values[name]) for name in ("loss", "grad_norm") if not math.isfinite(values[name])}
         if not wrong:

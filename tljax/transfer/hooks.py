@@ -4,10 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tljax.errors import InputError
 from tljax.progress import Track, untracked
 from tljax.transfer.train_step import TrainState
 
 History = list[dict[str, Any]]
+
+
+def _nothing_saved(state: TrainState, step: int) -> TrainState:
+    raise InputError(f"the history goes on after step {step}: give hooks that restore what was saved there")
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,6 @@ class Hooks:
     after_step: Callable[[int, TrainState], None] = lambda number, state: None
     record: Callable[[dict[str, Any]], None] = lambda line: None
     save: Callable[[TrainState], None] = lambda state: None
-    restore: Callable[[TrainState, int], TrainState] | None = None
+    restore: Callable[[TrainState, int], TrainState] = _nothing_saved
     track: Track = untracked
     track_validation: Track = untracked

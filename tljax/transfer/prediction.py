@@ -63,7 +63,8 @@ def ranked(
     """Probabilities as one `Prediction` for each file, with the `top` most likely classes."""
     result = []
     for file, row in zip(files, probs, strict=True):
-        best = tuple((classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top])
+        order: list[int] = np.argsort(-row, kind="stable")[:top].tolist()
+        best = tuple((classes[i], float(row[i])) for i in order)
         result.append(Prediction(file, *best[0], best, row))
     return result
 
@@ -136,6 +137,6 @@ def together(index: Int[np.ndarray, " n"], skipped: list[Skipped], *arrays: np.n
         return index, skipped, *arrays
     rows = [(one.file, one.reason, one.label) for one in skipped]
     skipped = [Skipped(*row) for row in collectives.gather_lists(rows)]
-    index, *arrays = collectives.gather_rows(index, *arrays)
+    index, *whole = collectives.gather_rows(index, *arrays)
     order = np.argsort(index)
-    return index[order], skipped, *(array[order] for array in arrays)
+    return index[order], skipped, *(array[order] for array in whole)

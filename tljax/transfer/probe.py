@@ -5,7 +5,7 @@ the next), score each strength on folds of the training photos, fit a temperatur
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,8 +42,8 @@ class Probe(NamedTuple):
 
 
 def fit_probe(
-    features: Float[Array, "n d"],
-    labels: Int[Array, " n"],
+    features: Float[Array | np.ndarray, "n d"],
+    labels: Int[Array | np.ndarray, " n"],
     *,
     classes: int | Sequence[str],
     l2: float | None = None,
@@ -90,7 +90,7 @@ def fit_probe(
     if mesh is None or len(features) < features.shape[1]:  # solved among the photos' own directions: little work
         mesh = sharding.data_mesh(jax.local_devices()[:1])
     photos, padded = _divided(mesh, photos)
-    fitted = fit_path(*photos, np.asarray(strengths, np.float32), count=count, folds=folds, padded=padded)
+    fitted = fit_path(*photos, strengths=np.asarray(strengths, np.float32), count=count, folds=folds, padded=padded)
     fit = sharding.collect(mesh, fitted)
     if not (np.isfinite(fit["kernel"]).all() and np.isfinite(fit["bias"]).all()):
         raise InputError(f"the probe is not finite: features reach {np.abs(features).max():.1e}; scale them down")
@@ -117,7 +117,7 @@ def fit_probe(
     )
 
 
-def predict_probs(probe: Probe, features: Float[Array, "n d"]) -> Float[np.ndarray, "n c"]:
+def predict_probs(probe: Probe, features: Float[Array | np.ndarray, "n d"]) -> Float[np.ndarray, "n c"]:
     """The probability of each class, (n, C) float32; rows sum to 1."""
     return np.asarray(_probs(probe.kernel, probe.bias, jnp.asarray(features, jnp.float32)))
 
@@ -138,7 +138,7 @@ def stratified_folds(labels: Int[np.ndarray, " n"], folds: int, *, seed: int = 0
     return held_out
 
 
-def _divided(mesh: Mesh, photos: tuple) -> tuple[tuple, bool]:
+def _divided(mesh: Mesh, photos: tuple[np.ndarray, ...]) -> tuple[Any, bool]:
     """(features, labels, fold, weights) over the devices, and whether rows of weight 0 were added to divide them."""
     features, missing = photos[0], -len(photos[0]) % mesh.size
     if missing:

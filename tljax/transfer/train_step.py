@@ -112,7 +112,7 @@ def make_train_step(
     size: int,
     setting: Augment | None = None,
     label_smoothing: float = 0.1,
-    class_weights: Float[Array, " c"] | None = None,
+    class_weights: Float[Array | np.ndarray, " c"] | None = None,
     update_stats: Collection[str] = (),
     skip_nonfinite: int = 0,
     mesh: Mesh | None = None,
@@ -168,8 +168,8 @@ def make_train_step(
         finite = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
         passed = ~finite & (state.skipped < skip_nonfinite)
         moved = (optax.apply_updates(state.params, updates), stats, opt_state)
-        kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state[:3])
-        return TrainState(*kept, state.step + (finite | passed), state.skipped + passed), metrics
+        params, stats, opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state[:3])
+        return TrainState(params, stats, opt_state, state.step + (finite | passed), state.skipped + passed), metrics
 
     return _compiled(step, mesh)
 
@@ -216,7 +216,7 @@ def _compiled(step: Callable, mesh: Mesh | None) -> Callable:
 
 def _group(label: int | str) -> str:
     """What a learning-rate group is called in the optimiser's state."""
-    return label if label == FROZEN else f"depth{label}"
+    return FROZEN if label == FROZEN else f"depth{label}"
 
 
 def _kernels(params: Tree) -> Tree:

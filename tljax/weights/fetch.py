@@ -145,13 +145,13 @@ def _download(url: str, part: Path) -> None:
     download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=_TIMEOUT)
     for left in reversed(range(_TRIES)):
         try:
-            return download(url, str(part), None)
+            download(url, str(part), None)
+            return
         except OSError as error:
             wait = _wait(error)
             if not left or not wait <= _LONGEST_WAIT:
                 raise
             time.sleep(wait)
-    return None
 
 
 def _wait(error: OSError) -> float:

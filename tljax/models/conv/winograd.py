@@ -3,6 +3,7 @@
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2015 (arXiv 1509.09308).
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -103,6 +104,8 @@ def _strided(x: Array, axis: int, tile: int, count: int) -> list[Array]:
 def _combined(matrix: Sequence[Sequence[float]], arrays: Sequence[Array]) -> list[Array]:
     """For each line of the matrix, the sum of the arrays weighed by it."""
     return [
-        sum(a if weight == 1 else weight * a for weight, a in zip(line, arrays, strict=True) if weight)
+        functools.reduce(
+            jnp.add, (a if weight == 1 else weight * a for weight, a in zip(line, arrays, strict=True) if weight)
+        )
         for line in matrix
     ]
