@@ -5,6 +5,13 @@ from pathlib import Path
 
 import pytest
 
+if os.environ.get("TLJAX_TYPECHECK"):  # shapes, dtypes and types, of every call of tljax
+    from jaxtyping import install_import_hook
+
+    import tests.beartyped  # noqa: F401  the hook knows only the name
+
+    install_import_hook("tljax", "tests.beartyped.check")
+
 
 @pytest.fixture(scope="session")
 def sample_data() -> Path:

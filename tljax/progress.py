@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import IO, Any
 
 Track = Callable[..., Iterable]
 
@@ -15,7 +15,7 @@ def untracked(items: Iterable, description: str = "", total: int | None = None) 
 
 
 @contextmanager
-def tracking(*, quiet: bool = False, stream: TextIO | None = None, every: float = 5.0) -> Iterator[Track]:
+def tracking(*, quiet: bool = False, stream: IO[str] | None = None, every: float = 5.0) -> Iterator[Track]:
     """Gives a `track(items, description, total=None)` whose display is gone when the block ends, also by an error.
 
     On a terminal it draws a bar for each loop that runs; elsewhere it writes a line at most `every` seconds while a
@@ -56,7 +56,7 @@ def _bars(progress: Any) -> Track:
     return show
 
 
-def _lines(stream: TextIO, every: float) -> Track:
+def _lines(stream: IO[str], every: float) -> Track:
     def show(items: Iterable, description: str, total: int | None = None) -> Iterator:
         start = written = time.monotonic()
         total = _length(items, total)

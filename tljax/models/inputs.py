@@ -15,7 +15,7 @@ _LEAST, _GREATEST = -0.5, 1.5  # room for what is added to an image, and for a r
 _NORMALISED = "normalised by a mean and a standard deviation: leave that out, for the network does it itself"
 
 
-def normalise(spec: ModelSpec, images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+def normalise(spec: ModelSpec, images: Float[Array | np.ndarray, "b h w 3"]) -> Float[Array, "b h w 3"]:
     """Images in [0, 1] as the network was trained on them: mean and std per channel, then the channel order.
 
     Raises:

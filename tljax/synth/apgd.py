@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.objectives import dlr_loss, targeted_dlr_loss
 from tljax.synth.problem import Best, Labels, Problem, Scores, Variables, direction, make_problem
 from tljax.trees import select
@@ -21,7 +21,7 @@ _GAINING = 0.75  # share of steps since the last checkpoint that must have raise
 def apgd_ce(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float,
@@ -51,7 +51,7 @@ def apgd_ce(
 def apgd_dlr(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float,

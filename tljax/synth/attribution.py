@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, UInt8
 
 from tljax.errors import InputError
 from tljax.models.network import Network
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.objectives import own_score
 from tljax.synth.problem import Labels, Scores
 
@@ -19,7 +19,7 @@ Maps = Float[Array, "b h w"]
 
 
 @partial(jax.jit, static_argnames="scores")
-def saliency(scores: Scores, variables: Any, images: Images, labels: Labels) -> Maps:
+def saliency(scores: Scores, variables: Any, images: ImagesLike, labels: Labels) -> Maps:
     """The greatest absolute derivative of the label's score over the channels of each pixel.
 
     Args:
@@ -36,10 +36,10 @@ def saliency(scores: Scores, variables: Any, images: Images, labels: Labels) -> 
 def integrated_gradients(
     scores: Scores,
     variables: Any,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
-    baseline: Images | float = 0.0,
+    baseline: ImagesLike | float = 0.0,
     steps: int = 64,
 ) -> Images:
     """The gradient averaged on the straight way from a baseline to the image, times the difference of the two.
@@ -68,7 +68,7 @@ def integrated_gradients(
 
 @partial(jax.jit, static_argnames=("scores", "intermediates", "layer"))
 def grad_cam(
-    scores: Scores, intermediates: Callable, variables: Any, images: Images, labels: Labels, *, layer: str
+    scores: Scores, intermediates: Callable, variables: Any, images: ImagesLike, labels: Labels, *, layer: str
 ) -> Maps:
     """Where a layer's channels that speak for the label are active: their sum weighed by their mean gradients, ReLU.
 

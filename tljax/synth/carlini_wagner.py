@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from tljax.errors import InputError
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.objectives import margin
 from tljax.synth.problem import Labels, Problem, Scores, Variables, keep_finite, make_problem
 from tljax.trees import select
@@ -20,7 +20,7 @@ _EDGE = 1 - 1e-5  # keeps arctanh finite at black and white
 def cw_l2(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | None = None,

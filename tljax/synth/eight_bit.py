@@ -2,12 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from tljax.errors import InputError, refuse
 
 Images = Float[Array, "b h w c"]
+ImagesLike = Float[Array | np.ndarray, "b h w c"]
 
 LEVELS = 255
 _NEAR = 1e-3  # float32 multiples of 1/255 are within this of a whole level
@@ -51,7 +53,7 @@ def parse_budget(text: str) -> float:
         raise InputError(f'"{text}" is no budget: give a number such as 4/255 or 0.02') from None
 
 
-def to_bytes(images: Images) -> Array:
+def to_bytes(images: ImagesLike) -> Array:
     """Images in [0, 1] as uint8, rounded to the nearest level: what is written into a PNG."""
     return jnp.clip(jnp.round(images * LEVELS), 0, LEVELS).astype(jnp.uint8)
 
@@ -61,7 +63,7 @@ def norms(x: Images) -> Float[Array, "b 1 1 1"]:
     return jnp.sqrt(jnp.sum(x * x, (-3, -2, -1), keepdims=True))
 
 
-def project(images: Images, originals: Images, eps: float | Array, norm: str) -> Images:
+def project(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm: str) -> Images:
     """The nearest images in the ball of radius `eps` around `originals` (L2: by scaling), clipped to [0, 1]."""
     change = images - originals
     if norm == "linf":
@@ -71,7 +73,7 @@ def project(images: Images, originals: Images, eps: float | Array, norm: str) ->
     return jnp.clip(originals + change, 0.0, 1.0)
 
 
-def quantize(images: Images, originals: Images, eps: float | Array, norm: str = "linf") -> Images:
+def quantize(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm: str = "linf") -> Images:
     """`images` at the 8-bit levels k / 255, still within `eps` of `originals` and in [0, 1].
 
     L∞ rounds to the nearest level in the budget. L2 would lose most of a small change to rounding, or gain by it:
@@ -94,7 +96,7 @@ def quantize(images: Images, originals: Images, eps: float | Array, norm: str = 
     return _quantize_l2(images, originals, eps)
 
 
-def _quantize_l2(images: Images, originals: Images, eps: float | Array) -> Images:
+def _quantize_l2(images: ImagesLike, originals: ImagesLike, eps: float | Array) -> Images:
     images = project(images, originals, eps, "l2")
     start, levels = _snap(originals * LEVELS), _snap(images * LEVELS)
     below = jnp.floor(levels)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from tljax.models.statistics import Moments, narrow, with_moments
@@ -12,8 +13,11 @@ from tljax.synth import fourier
 from tljax.synth.recipes import PixelRecipe, Recipe
 from tljax.synth.transforms import random_transform
 
+Logits = Float[Array | np.ndarray, "b n"]
+Labels = Int[Array | np.ndarray, " b"]
 
-def total_variation(images: Float[Array, "b h w c"]) -> Float[Array, " b"]:
+
+def total_variation(images: Float[Array | np.ndarray, "b h w c"]) -> Float[Array, " b"]:
     """Anisotropic total variation: the summed absolute difference of neighbouring pixels, per image.
 
     Args:
@@ -27,7 +31,7 @@ def total_variation(images: Float[Array, "b h w c"]) -> Float[Array, " b"]:
     return rows + columns
 
 
-def cross_entropy(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
+def cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " b"]:
     """The negative log-probability of each label, in nats.
 
     Args:
@@ -39,12 +43,12 @@ def cross_entropy(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Floa
     return jax.nn.softplus(jax.nn.logsumexp(_others(logits, labels), -1) - own_score(logits, labels))
 
 
-def own_score(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
+def own_score(logits: Logits, labels: Labels) -> Float[Array, " b"]:
     """The logit of each label, (b,)."""
     return jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
 
 
-def margin(logits: Float[Array, "b n"], labels: Int[Array, " b"], *, targeted: bool = False) -> Float[Array, " b"]:
+def margin(logits: Logits, labels: Labels, *, targeted: bool = False) -> Float[Array, " b"]:
     """How far an attack has come: positive exactly when it succeeds.
 
     Args:
@@ -56,7 +60,7 @@ def margin(logits: Float[Array, "b n"], labels: Int[Array, " b"], *, targeted: b
     return lead if targeted else -lead
 
 
-def dlr_loss(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
+def dlr_loss(logits: Logits, labels: Labels) -> Float[Array, " b"]:
     """The difference-of-logits ratio: the margin over the gap of first to third, so the scale of logits drops out.
 
     Args:
@@ -70,9 +74,7 @@ def dlr_loss(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Arr
     return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
-def targeted_dlr_loss(
-    logits: Float[Array, "b n"], labels: Int[Array, " b"], targets: Int[Array, " b"]
-) -> Float[Array, " b"]:
+def targeted_dlr_loss(logits: Logits, labels: Labels, targets: Labels) -> Float[Array, " b"]:
     """The targeted form of `dlr_loss`: it grows as the target overtakes the label.
 
     Args:
@@ -108,7 +110,7 @@ def batch_norm_matching(moments: dict[str, Moments]) -> Float[Array, ""]:
     return jnp.sum(share * (scales / (scales + 0.1)) ** 2 * (mean**2 + (deviation - 1) ** 2))
 
 
-def similarity(images: Float[Array, "n h w 3"], variants: int) -> Float[Array, " n"]:
+def similarity(images: Float[Array | np.ndarray, "n h w 3"], variants: int) -> Float[Array, " n"]:
     """For each image, the mean cosine of its coarse form (an eighth of the size) with those of its fellow variants.
 
     Args:

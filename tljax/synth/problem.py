@@ -8,15 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from tljax.errors import InputError
 from tljax.synth import eight_bit
-from tljax.synth.eight_bit import Images
-from tljax.synth.objectives import cross_entropy, margin
+from tljax.synth.eight_bit import Images, ImagesLike
+from tljax.synth.objectives import Labels, cross_entropy, margin
 from tljax.trees import select
 
-Labels = Int[Array, " b"]
 Scores = Callable[[Any, Array], Array]
 Variables = Mapping[str, Any]
 _STATIC = {"static": True}
@@ -96,7 +95,7 @@ def signed_cross_entropy(logits: Float[Array, "b n"], labels: Labels, targeted: 
 def make_problem(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float,

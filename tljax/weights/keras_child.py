@@ -43,6 +43,8 @@ def _refuse(reason: str) -> int:
 
 
 def _limit(size: int) -> None:
+    if sys.platform == "win32":
+        return
     with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has them
         import resource
 

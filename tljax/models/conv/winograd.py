@@ -43,7 +43,7 @@ _TRANSFORMS = {
 
 
 def winograd(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c o"], pads: Pads, tile: int, *, turned: bool = False
+    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 i j"], pads: Pads, tile: int, *, turned: bool = False
 ) -> Float[Array, "b y x o"]:
     """The correlation of stride 1, computed for `tile` x `tile` results at once: F(2x2, 3x3) or F(4x4, 3x3).
 
