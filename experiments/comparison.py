@@ -66,8 +66,7 @@ def curves(
     for axes in plots[len(groups) :]:
         axes.remove()
     if shared:
-        handles = [drawn[name] for name in names]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(names)))
+        figure.legend(handles=list(drawn.values()), loc="outside lower center", ncols=min(4, len(names)))
     return figure
 
 

@@ -67,11 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """The command that the arguments describe; prints help and exits with 0 where they ask for it.
+    """The command that the arguments describe; prints help or the version, and exits with 0, where they ask for it.
 
     Raises:
         InputError: unknown or missing arguments, in one line.
     """
+    if list(arguments[:1]) == ["--version"]:
+        print(f"tljax {tljax.__version__}")
+        raise SystemExit(0)
     kind = _COMMANDS.get(arguments[0]) if arguments else None
     if kind is None:
         return _overview(list(arguments) or ["--help"])

@@ -78,10 +78,9 @@ def top_confusions(
     matrix = np.asarray(matrix)
     wrong = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
     order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
-    cells = [(int(i) // len(matrix), int(i) % len(matrix)) for i in order]
     return [
         (classes[row], classes[column], int(wrong[row, column]), float(wrong[row, column] / matrix[row].sum()))
-        for row, column in cells
+        for row, column in zip(*np.unravel_index(order, matrix.shape), strict=True)
         if wrong[row, column]
     ]
 

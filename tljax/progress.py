@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any
 
 Track = Callable[..., Iterable]
@@ -29,46 +30,44 @@ def tracking(*, quiet: bool = False, stream: IO[str] | None = None, every: float
     if quiet:
         yield untracked
     elif not shown_on.isatty():
-        yield _lines(shown_on, every)
+        yield partial(_lines, shown_on, every)
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        name, bar = TextColumn("{task.description}", markup=False), BarColumn(bar_width=None)
-        columns = (name, bar, MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=Console(file=shown_on), transient=True) as progress:
-            yield _bars(progress)
+            yield partial(_bars, progress)
 
 
-def _bars(progress: Any) -> Track:
-    def show(items: Iterable, description: str, total: int | None = None) -> Iterator:
-        start = time.monotonic()
-        task = progress.add_task(description, total=_length(items, total))
-        done = 0
-        try:
-            for done, item in enumerate(items, 1):
-                yield item
-                progress.update(task, completed=done)
-        finally:
-            progress.remove_task(task)
-        progress.console.print(_summary(description, done, None, start), markup=False, highlight=False)
-
-    return show
-
-
-def _lines(stream: IO[str], every: float) -> Track:
-    def show(items: Iterable, description: str, total: int | None = None) -> Iterator:
-        start = written = time.monotonic()
-        total = _length(items, total)
-        done = 0
+def _bars(progress: Any, items: Iterable, description: str, total: int | None = None) -> Iterator:
+    start = time.monotonic()
+    task = progress.add_task(description, total=_length(items, total))
+    done = 0
+    try:
         for done, item in enumerate(items, 1):
             yield item
-            if time.monotonic() - written >= every:
-                written = time.monotonic()
-                print(_summary(description, done, total, start), file=stream, flush=True)
-        print(_summary(description, done, None, start), file=stream, flush=True)
+            progress.update(task, completed=done)
+    finally:
+        progress.remove_task(task)
+    progress.console.print(_summary(description, done, None, start), markup=False, highlight=False)
 
-    return show
+
+def _lines(stream: IO[str], every: float, items: Iterable, description: str, total: int | None = None) -> Iterator:
+    start = written = time.monotonic()
+    total = _length(items, total)
+    done = 0
+    for done, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - written >= every:
+            written = time.monotonic()
+            print(_summary(description, done, total, start), file=stream, flush=True)
+    print(_summary(description, done, None, start), file=stream, flush=True)
 
 
 def _summary(description: str, done: int, total: int | None, start: float) -> str:

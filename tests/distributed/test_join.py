@@ -102,7 +102,7 @@ with join.joined("127.0.0.1:" + sys.argv[2], 2, process):
         print(before, time.time())
     for number in range(9):
         join.meet("step")
-        if join.stops_at(number, asked=process == 1 and number >= 3):
+        if join.stops_at(number, requested=process == 1 and number >= 3):
             print(number)
             time.sleep(float(sys.argv[3]) * (process == 0))
             sys.exit(0)

@@ -45,11 +45,10 @@ def html():
     """A page with a picture, a wide figure, a table and a slider, all with a hostile name, and a probe that reports."""
     photo = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
     picture = b.Picture(photo, NAME, NAME, NAME, exact=True)
+    curve = [{"eps": 0, "accuracy": 1.0}, {"eps": 1 / 255, "accuracy": 0.2}]
     content = [
         b.Numbers([("Accuracy", "97.5 %", "")] * 6),
-        b.Row(
-            [b.Figure(figures.robustness_curve([0, 1 / 255], [1.0, 0.2]), NAME), b.Card([b.Slider(picture, picture)])]
-        ),
+        b.Row([b.Figure(figures.robustness_curve(curve), NAME), b.Card([b.Slider(picture, picture)])]),
         b.Figure(figures.confusion(np.eye(37, dtype=int), [NAME] * 37), NAME),
         b.Table([NAME] * 6, [(NAME,) * 6]),
         b.Pictures([picture] * 3),

@@ -103,7 +103,8 @@ def test_pixels_vs_features_draws_both_bars_of_each_task():
 
 
 def test_robustness_curve_counts_the_budget_in_8_bit_steps():
-    axes = figures.robustness_curve([4 / 255, 0, 1 / 255], [0.0, 0.9, 0.3]).axes[0]
+    curve = [{"eps": eps, "accuracy": share} for eps, share in ((4 / 255, 0.0), (0, 0.9), (1 / 255, 0.3))]
+    axes = figures.robustness_curve(curve).axes[0]
     np.testing.assert_allclose(axes.lines[0].get_xdata(), [0, 1, 4])
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.9, 0.3, 0])
 

@@ -16,8 +16,9 @@ def test_a_run_traces_each_of_its_steps_once(tmp_path, monkeypatch):
         make = getattr(module, name)
 
         def kept(*args, **options):
-            made.setdefault(name, []).append(make(*args, **options))
-            return made[name][-1]
+            step = make(*args, **options)
+            made.setdefault(step, step._cache_size())  # one that an earlier run made is used again
+            return step
 
         monkeypatch.setattr(module, name, kept)
 
@@ -27,7 +28,5 @@ def test_a_run_traces_each_of_its_steps_once(tmp_path, monkeypatch):
     options = {"model": "squeezenet1_1.caffe", "image_size": 64, "batch_size": 4, "mode": "finetune", "epochs": 3}
     train(photos, tmp_path / "run", freeze=("params/(conv1|fire[2-8]).*",), **options)
     assert features._embed._cache_size() <= before + 1, "the last batch of photos is smaller, and is padded"
-    assert {name: [step._cache_size() for step in steps] for name, steps in made.items()} == {
-        "guard": [1],
-        "make_eval_step": [1] * len(made["make_eval_step"]),
-    }
+    assert len(made) == 2
+    assert all(step._cache_size() <= before + 1 for step, before in made.items())

@@ -1,6 +1,6 @@
 """The figures of the pages, as `matplotlib.figure.Figure` objects that no window shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,10 +89,13 @@ def confusion(matrix: Int[np.ndarray, "c c"], classes: Sequence[str]) -> Figure:
     axes = _heat(figure, shade)
     small: dict[str, Any] = {"fontsize": 8.5 if count <= 12 else 7}
     ticks = np.arange(0, count, step)
-    flat = sum(map(len, names)) <= 36
-    rotation = 0 if flat else 60 if count <= 12 else 90
-    anchor: dict[str, Any] = {} if flat else {"ha": "right", "va": "center", "rotation_mode": "anchor"}
-    axes.set_xticks(ticks, names[::step], rotation=rotation, **anchor, **small)
+    slope: dict[str, Any] = {
+        "rotation": 60 if count <= 12 else 90,
+        "ha": "right",
+        "va": "center",
+        "rotation_mode": "anchor",
+    }
+    axes.set_xticks(ticks, names[::step], **small, **({} if sum(map(len, names)) <= 36 else slope))
     axes.set_yticks(ticks, names[::step], **small)
     axes.set(xlabel="predicted", ylabel="true")
     if count <= 50:
@@ -147,14 +150,13 @@ def pixels_vs_features(results: dict[str, tuple[float, float]]) -> Figure:
 
 
 @style()
-def robustness_curve(eps: Sequence[float], accuracy: Sequence[float]) -> Figure:
+def robustness_curve(curve: Sequence[Mapping[str, float]]) -> Figure:
     """Accuracy under attack against the budget.
 
     Args:
-        eps: budgets in [0, 1] units, shown as multiples of 1/255. accuracy: shares in [0, 1].
+        curve: {eps, accuracy} each: budgets in [0, 1] units, shown as multiples of 1/255, and shares in [0, 1].
     """
-    order = np.argsort(eps)
-    steps, values = np.asarray(eps)[order] * 255, np.asarray(accuracy)[order]
+    steps, values = zip(*sorted((255 * point["eps"], point["accuracy"]) for point in curve), strict=True)
     figure = new_figure()
     axes = figure.add_subplot()
     axes.fill_between(steps, values, color=BLUE, alpha=0.15)

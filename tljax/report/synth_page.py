@@ -119,8 +119,7 @@ def write_robustness(path: str | os.PathLike, record: Mapping[str, Any]) -> Path
 
 def save_curve(path: str | os.PathLike, curve: Sequence[Mapping[str, Any]]) -> None:
     """Saves a robust accuracy curve, {eps, accuracy} each, as a PNG."""
-    figure = figures.robustness_curve([point["eps"] for point in curve], [point["accuracy"] for point in curve])
-    figure.savefig(path, dpi=150, facecolor="white")
+    figures.robustness_curve(curve).savefig(path, dpi=150, facecolor="white")
 
 
 def ideal_blocks(images: Sequence[Mapping[str, Any]]) -> list[Block]:
@@ -165,14 +164,12 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
 
 def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
     """The curve of a `write_robustness` record, with what its figures mean."""
-    curve = record["curve"]
-    eps, accuracy = ([point[key] for point in curve] for key in ("eps", "accuracy"))
     count = f" of {number(record['images'])} photos" if record.get("images") else ""
     text = f"The share{count} that is still classified rightly when each pixel may be changed by as much as the budget."
-    rows = [(f"{255 * budget:.3g}/255", percent(share)) for budget, share in zip(eps, accuracy, strict=True)]
+    rows = [(f"{255 * point['eps']:.3g}/255", percent(point["accuracy"])) for point in record["curve"]]
     alt = "Accuracy under attack: " + ", ".join(f"{share} at {budget}" for budget, share in rows)
     table = Table(["Budget", "Still right"], rows)
-    return [Text(text), Row([Figure(figures.robustness_curve(eps, accuracy), alt), Card([table])])]
+    return [Text(text), Row([Figure(figures.robustness_curve(record["curve"]), alt), Card([table])])]
 
 
 def magnify(

@@ -196,7 +196,7 @@ class PixelObjective:
         return total
 
 
-def _others(logits: Array, labels: Array) -> Array:
+def _others(logits: Logits, labels: Labels) -> Array:
     """The logits, with that of the label at minus infinity."""
     own = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     return jnp.where(own, -jnp.inf, logits)
