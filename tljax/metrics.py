@@ -78,9 +78,15 @@ def top_confusions(
     matrix = np.asarray(matrix)
     wrong = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
     order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    rows, columns = (where.tolist() for where in np.unravel_index(order, matrix.shape))
     return [
-        (classes[row], classes[column], int(wrong[row, column]), float(wrong[row, column] / matrix[row].sum()))
-        for row, column in zip(*np.unravel_index(order, matrix.shape), strict=True)
+        (
+            str(classes[row]),
+            str(classes[column]),
+            int(wrong[row, column]),
+            float(wrong[row, column] / matrix[row].sum()),
+        )
+        for row, column in zip(rows, columns, strict=True)
         if wrong[row, column]
     ]
 

@@ -83,6 +83,7 @@ def grad_cam(
         InputError: no such layer.
     Source: Selvaraju et al., 2016 (arXiv 1610.02391).
     """
+    images = jnp.asarray(images)
     maps = intermediates(variables, images)
     if layer not in maps:
         raise InputError(f'no layer named "{layer}": there are {", ".join(maps)}')

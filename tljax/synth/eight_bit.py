@@ -115,6 +115,6 @@ def _quantize_l2(images: ImagesLike, originals: ImagesLike, eps: float | Array) 
     return jnp.clip(jnp.where(fraction > threshold, away, toward), 0, LEVELS) / LEVELS
 
 
-def _snap(levels: Array) -> Array:
+def _snap(levels: Array | np.ndarray) -> Array:
     nearest = jnp.round(levels)
     return jnp.where(jnp.abs(levels - nearest) < _NEAR, nearest, levels)

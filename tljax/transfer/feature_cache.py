@@ -144,7 +144,7 @@ def cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, d
         "platform": [
             jax.default_backend(),
             jax.devices()[0].device_kind,
-            jax.config.read("jax_default_matmul_precision"),
+            jax.config.jax_default_matmul_precision,  # pyright: ignore[reportAttributeAccessIssue]: an attribute at run time
         ],
         "network": [spec.name, spec.family, repr(spec.config), net.dtype, net.folded, net.plain],
         "preprocessing": [spec.input_size, spec.crop_pct, spec.interpolation],
