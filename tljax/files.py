@@ -18,7 +18,13 @@ PAGE = "report.html"
 
 
 def cache_dir() -> Path:
-    """Where downloads and other things that can be made again are kept: TLJAX_CACHE, or the user's cache folder."""
+    """Where downloads and other things that can be made again are kept: TLJAX_CACHE, or the user's cache folder.
+
+    >>> import os
+    >>> os.environ["TLJAX_CACHE"] = "elsewhere"
+    >>> tljax.weights.cache_dir().name
+    'elsewhere'
+    """
     return Path(os.environ.get("TLJAX_CACHE") or platformdirs.user_cache_dir("tljax"))
 
 

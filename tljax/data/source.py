@@ -29,6 +29,12 @@ class Source:
         read: index -> the bytes of a file, or uint8 (h, w, 3); raises OSError or `DecodeError`.
         splits: the split that came with the data, name ("train", "val", "test") -> indices; {} where none.
         keys: names that stay the same wherever the data lies: what `splits.split` draws by.
+
+    >>> source = tljax.data.open_source("photos")
+    >>> source.classes, source.labels.tolist(), source.picture(0).shape
+    (('cat', 'dog'), [0, 0, 0, 0, 1, 1, 1, 1], (32, 32, 3))
+    >>> source.subset([0, 4]).labels.tolist()
+    [0, 1]
     """
 
     name: str
@@ -64,7 +70,12 @@ class Source:
 
 
 def fingerprint(source: Source) -> str:
-    """A hash of names and labels, the same wherever the data lies; the pictures are not read."""
+    """A hash of names and labels, the same wherever the data lies; the pictures are not read.
+
+    >>> source = tljax.data.open_source("photos")
+    >>> tljax.data.fingerprint(source) == tljax.data.fingerprint(tljax.data.open_source("./photos"))
+    True
+    """
     names = source.keys or source.files
     digest = hashlib.blake2b(json.dumps([source.classes, names]).encode(), digest_size=16)
     digest.update(source.labels.astype("<i4").tobytes())

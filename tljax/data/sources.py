@@ -34,6 +34,9 @@ def open_source(
     Raises:
         InputError: nothing there, or not laid out as expected; too few classes; TFDS not installed or not
             prepared.
+
+    >>> tljax.data.open_source("photos").classes
+    ('cat', 'dog')
     """
     name = os.fspath(data)
     if labels_csv is not None:
@@ -58,6 +61,9 @@ def image_source(paths: Sequence[str | os.PathLike]) -> Source:
 
     Raises:
         InputError: a path that does not exist, a folder without files, or no path at all.
+
+    >>> len(tljax.data.image_source(["photos/cat", "photos/dog/1.png"]).files)
+    5
     """
     names = [os.fspath(path) for path in paths]
     if not names:
@@ -73,6 +79,9 @@ def photo_source(photos: Photos) -> Source:
             these. What is no file is called "photos[i]".
     Raises:
         InputError: no photo; a path that does not exist; an array that is not uint8 RGB, or something else altogether.
+
+    >>> tljax.data.photo_source(photos[:2]).files
+    ('photos[0]', 'photos[1]')
     """
     if isinstance(photos, Source):
         return photos

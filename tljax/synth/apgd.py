@@ -41,6 +41,12 @@ def apgd_ce(
         scores, variables, images, labels, eps, norm, targeted, quantized: as `attacks.pgd`.
     Returns, Raises: as `attacks.pgd`.
     Source: Croce and Hein, 2020 (arXiv 2003.01690).
+
+    >>> attacked = tljax.synth.apgd_ce(
+    ...     net.scores, net.variables, images, labels, eps=8 / 255, steps=3, key=jax.random.key(0)
+    ... )
+    >>> bool(jnp.abs(attacked - images).max() <= 8 / 255 + 1e-6)
+    True
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
@@ -71,6 +77,13 @@ def apgd_dlr(
     Raises:
         InputError: fewer than three classes (four with `targeted`); otherwise as `attacks.pgd`.
     Source: Croce and Hein, 2020 (arXiv 2003.01690).
+
+    >>> net3 = tljax.init_network("toy", key=jax.random.key(0), classes=3)
+    >>> attacked = tljax.synth.apgd_dlr(
+    ...     net3.scores, net3.variables, images, labels, eps=8 / 255, steps=3, key=jax.random.key(0)
+    ... )
+    >>> attacked.shape
+    (8, 32, 32, 3)
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps,

@@ -32,6 +32,10 @@ def fgsm(
 
     Args, Returns and Raises: as `pgd`; `steps` and `key` are taken for symmetry, and not used.
     Source: Goodfellow, Shlens and Szegedy, 2014 (arXiv 1412.6572).
+
+    >>> attacked = tljax.synth.fgsm(net.scores, net.variables, images, labels, eps=8 / 255)
+    >>> bool(jnp.abs(attacked - images).max() <= 8 / 255 + 1e-6)
+    True
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
@@ -72,6 +76,12 @@ def pgd(
         InputError: a budget that is not usable (see `eight_bit.check_budget`), labels out of range or of another shape,
             fewer than one step.
     Source: Madry et al., 2017 (arXiv 1706.06083).
+
+    >>> attacked = tljax.synth.pgd(
+    ...     net.scores, net.variables, images, labels, eps=8 / 255, steps=3, key=jax.random.key(0)
+    ... )
+    >>> bool(jnp.abs(attacked - images).max() <= 8 / 255 + 1e-6)
+    True
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
@@ -100,6 +110,10 @@ def mi_fgsm(
 
     Args, Returns and Raises: otherwise as `pgd`.
     Source: Dong et al., 2017 (arXiv 1710.06081).
+
+    >>> attacked = tljax.synth.mi_fgsm(net.scores, net.variables, images, labels, eps=8 / 255, steps=3)
+    >>> bool(jnp.abs(attacked - images).max() <= 8 / 255 + 1e-6)
+    True
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps

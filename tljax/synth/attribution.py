@@ -29,6 +29,9 @@ def saliency(scores: Scores, variables: Any, images: ImagesLike, labels: Labels)
     Returns:
         (b, h, w), >= 0, in score per unit of the pixel range.
     Source: Simonyan, Vedaldi and Zisserman, 2013 (arXiv 1312.6034).
+
+    >>> tljax.synth.saliency(net.scores, net.variables, images, labels).shape
+    (8, 32, 32)
     """
     return jnp.abs(_gradient(scores, variables, images, labels)).max(-1)
 
@@ -56,6 +59,10 @@ def integrated_gradients(
     Raises:
         InputError: fewer than one step.
     Source: Sundararajan, Taly and Yan, 2017 (arXiv 1703.01365).
+
+    >>> parts = tljax.synth.integrated_gradients(net.scores, net.variables, images, labels, steps=16)
+    >>> parts.shape
+    (8, 32, 32, 3)
     """
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
@@ -82,6 +89,12 @@ def grad_cam(
     Raises:
         InputError: no such layer.
     Source: Selvaraju et al., 2016 (arXiv 1610.02391).
+
+    >>> heat = tljax.synth.grad_cam(
+    ...     net.scores, net.intermediates, net.variables, images, labels, layer=net.spec.last_layer
+    ... )
+    >>> heat.shape
+    (8, 32, 32)
     """
     images = jnp.asarray(images)
     maps = intermediates(variables, images)
@@ -111,6 +124,9 @@ def heat_map(
         (h, w), >= 0, in the units of the method.
     Raises:
         InputError: an unknown method.
+
+    >>> tljax.synth.heat_map(net, photos[0], label=1, method="saliency").shape
+    (32, 32)
     """
     images, labels = jnp.asarray(photo[None], jnp.float32) / 255, jnp.asarray([label])
     if method == "grad_cam":

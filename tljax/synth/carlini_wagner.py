@@ -53,6 +53,10 @@ def cw_l2(
     Raises:
         InputError: a norm other than "l2"; otherwise as `attacks.pgd`.
     Source: Carlini and Wagner, 2016 (arXiv 1608.04644).
+
+    >>> attacked = tljax.synth.cw_l2(net.scores, net.variables, images, labels, steps=3, searches=2)
+    >>> bool((attacked >= 0).all() and (attacked <= 1).all())
+    True
     """
     if norm != "l2":
         raise InputError(f'cw_l2 knows only norm "l2", got "{norm}": for L∞ use pgd or apgd_ce')

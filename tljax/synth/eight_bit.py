@@ -25,6 +25,11 @@ def check_budget(eps: float, norm: str) -> None:
 
     Raises:
         InputError: another norm; eps <= 0 or below half an 8-bit step; for "linf", eps > 1.
+
+    >>> tljax.synth.check_budget(4 / 255, "linf")
+    >>> tljax.synth.check_budget(4, "linf")
+    Traceback (most recent call last):
+    tljax.errors.InputError: eps must be at most 1, got 4: pixels are in [0, 1], so try 4/255
     """
     if norm not in ("linf", "l2"):
         raise InputError(f'norm must be "linf" or "l2", got "{norm}"')
@@ -45,6 +50,9 @@ def parse_budget(text: str) -> float:
 
     Raises:
         InputError: not a number.
+
+    >>> tljax.synth.parse_budget("51/255")
+    0.2
     """
     top, _, bottom = text.strip().partition("/")
     try:
@@ -54,7 +62,11 @@ def parse_budget(text: str) -> float:
 
 
 def to_bytes(images: ImagesLike) -> Array:
-    """Images in [0, 1] as uint8, rounded to the nearest level: what is written into a PNG."""
+    """Images in [0, 1] as uint8, rounded to the nearest level: what is written into a PNG.
+
+    >>> tljax.synth.to_bytes(jnp.array([[[[0.0, 0.5, 1.0]]]])).tolist()
+    [[[[0, 128, 255]]]]
+    """
     return jnp.clip(jnp.round(images * LEVELS), 0, LEVELS).astype(jnp.uint8)
 
 
@@ -87,6 +99,10 @@ def quantize(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm
         norm: "linf" or "l2".
     Returns:
         (b, h, w, c), float32; `round(255 x)` gives the levels exactly.
+
+    >>> kept = tljax.synth.quantize(images + 0.01, images, eps=2 / 255)  # 0.01 is 2.55 levels
+    >>> jnp.round((kept - images) * 255).max().item()
+    2.0
     """
     if norm == "linf":
         low = jnp.ceil((originals - eps) * LEVELS - _NEAR)

@@ -28,6 +28,10 @@ class Ideal(NamedTuple):
         images: (n, size, size, 3), float32 in [0, 1].
         ascent: see `ascend.Ascent`; its `stopped` names the steps at which an image met a non-finite gradient and
             was left as it was.
+
+    >>> made = tljax.synth.dream(net.scores, net.variables, [0, 1], size=32, steps=2, key=jax.random.key(0))
+    >>> made.images.shape, made.ascent.stopped
+    ((2, 32, 32, 3), [None, None])
     """
 
     images: Float[Array, "n h w 3"]
@@ -40,6 +44,9 @@ def ideal(scores: Any, variables: Any, classes: Sequence[int], **options: Any) -
     Args, Raises: as `dream`, which also returns how each image came about.
     Returns:
         (classes * variants, size, size, 3), float32 in [0, 1].
+
+    >>> tljax.synth.ideal(net.scores, net.variables, [1], size=32, steps=2, key=jax.random.key(0)).shape
+    (1, 32, 32, 3)
     """
     return dream(scores, variables, classes, **options).images
 
@@ -76,6 +83,12 @@ def dream(
         `Ideal`; the variants of one class follow each other.
     Raises:
         InputError: an unknown method or layer, an index out of range, a size that is odd or below 32, no class.
+
+    >>> made = tljax.synth.dream(
+    ...     net.intermediates, net.variables, [3, 5], layer="block", size=32, steps=2, key=jax.random.key(0)
+    ... )  # of two channels of a layer
+    >>> made.ascent.values.shape
+    (2, 2)
     """
     networks = tuple(scores) if isinstance(scores, Sequence) else (scores,)
     weights = tuple(variables) if isinstance(scores, Sequence) else (variables,)

@@ -25,6 +25,10 @@ def total_variation(images: Float[Array | np.ndarray, "b h w c"]) -> Float[Array
     Returns:
         (b,), float32; equal to `tf.image.total_variation`.
     Source: Rudin, Osher and Fatemi, 1992; the lesson weighs it with 0.005.
+
+    >>> stripes = jnp.zeros((1, 2, 4, 1)).at[:, :, ::2].set(1.0)
+    >>> tljax.synth.total_variation(stripes).tolist()  # three steps in each of two rows
+    [6.0]
     """
     rows = jnp.abs(jnp.diff(images, axis=-3)).sum((-3, -2, -1))
     columns = jnp.abs(jnp.diff(images, axis=-2)).sum((-3, -2, -1))
@@ -39,6 +43,9 @@ def cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " b"]:
         labels: (b,), indices of classes.
     Returns:
         (b,), >= 0. Written so that the gradient stays exact where the probability rounds to 1: attacks live on it.
+
+    >>> np.allclose(tljax.synth.cross_entropy(jnp.zeros((1, 4)), jnp.array([2])), np.log(4))
+    True
     """
     return jax.nn.softplus(jax.nn.logsumexp(_others(logits, labels), -1) - own_score(logits, labels))
 
@@ -55,6 +62,12 @@ def margin(logits: Logits, labels: Labels, *, targeted: bool = False) -> Float[A
         labels: (b,), the true classes, or with `targeted` the classes aimed at.
     Returns:
         (b,): the best other logit minus the label's; with `targeted` its negative.
+
+    >>> logits = jnp.array([[3.0, 1.0, 0.0]])
+    >>> tljax.synth.margin(logits, jnp.array([0])).tolist()  # negative: still seen as class 0
+    [-2.0]
+    >>> tljax.synth.margin(logits, jnp.array([1]), targeted=True).tolist()
+    [-2.0]
     """
     lead = own_score(logits, labels) - _others(logits, labels).max(-1)
     return lead if targeted else -lead
@@ -69,6 +82,12 @@ def dlr_loss(logits: Logits, labels: Labels) -> Float[Array, " b"]:
     Returns:
         (b,): positive when another class leads.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 6.
+
+    >>> logits = jnp.array([[4.0, 2.0, 0.0]])
+    >>> tljax.synth.dlr_loss(logits, jnp.array([0])).tolist()
+    [-0.5]
+    >>> tljax.synth.dlr_loss(128 * logits, jnp.array([0])).tolist()  # no scale changes it
+    [-0.5]
     """
     top = jax.lax.top_k(logits, 3)[0]
     return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
@@ -82,6 +101,10 @@ def targeted_dlr_loss(logits: Logits, labels: Labels, targets: Labels) -> Float[
         labels: (b,), the classes that the originals have.
         targets: (b,), the classes aimed at.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 7.
+
+    >>> logits = jnp.array([[3.0, 1.0, 0.0, -2.0]])
+    >>> tljax.synth.targeted_dlr_loss(logits, jnp.array([0]), jnp.array([1])).tolist()
+    [-0.5]
     """
     top = jax.lax.top_k(logits, 4)[0]
     gap = own_score(logits, targets) - own_score(logits, labels)
@@ -100,6 +123,9 @@ def batch_norm_matching(moments: dict[str, Moments]) -> Float[Array, ""]:
     layers; 0 without batch norm.
 
     Source: Yin et al., "Dreaming to distill", 2020 (arXiv 1912.08795).
+
+    >>> float(tljax.synth.batch_norm_matching({}))  # a network without batch norm
+    0.0
     """
     if not moments:
         return jnp.zeros(())
@@ -118,6 +144,10 @@ def similarity(images: Float[Array | np.ndarray, "n h w 3"], variants: int) -> F
         variants: how many images each class has, at least 2.
     Returns:
         (n,), from -1 to 1.
+
+    >>> twins = jnp.concatenate([images[:1], images[:1]])
+    >>> tljax.synth.similarity(twins, variants=2).round(2).tolist()
+    [1.0, 1.0]
     """
     n, size = images.shape[:2]
     coarse = jax.image.resize(images, (n, size // 8, size // 8, 3), "linear").reshape(
@@ -141,6 +171,10 @@ class FourierObjective:
         variants: images of each target.
         size: side of the images, in pixels.
         recipe: the weights.
+
+    >>> objective = tljax.synth.FourierObjective((net.scores,), None, 1, 32, tljax.synth.Recipe())
+    >>> objective.size, objective == tljax.synth.FourierObjective((net.scores,), None, 1, 32, tljax.synth.Recipe())
+    (32, True)
     """
 
     networks: tuple[Callable, ...]
@@ -173,6 +207,10 @@ class PixelObjective:
 
     Attributes:
         networks, layer, recipe: as in `FourierObjective`.
+
+    >>> objective = tljax.synth.PixelObjective((net.scores,), None, tljax.synth.PixelRecipe())
+    >>> objective(jnp.zeros((2, 32, 32, 3)), None, (net.variables,), jnp.array([0, 1])).shape
+    (2,)
     """
 
     networks: tuple[Callable, ...]

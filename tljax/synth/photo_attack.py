@@ -51,6 +51,10 @@ def attack_photo(
 
     Raises:
         InputError: an unknown class, one that the network sees already; see also `choose_budget` and `attacks.pgd`.
+
+    >>> result = tljax.synth.attack_photo(net, photos[0], eps=8 / 255, steps=3, key=jax.random.key(0))
+    >>> result["adversarial"]["linf"] <= 8 / 255
+    True
     """
     norm, eps = choose_budget(method, norm, eps)
     attack, classes = ATTACKS[method], net.spec.classes
@@ -102,6 +106,9 @@ def choose_budget(method: str, norm: str | None = None, eps: float | None = None
     Raises:
         InputError: an unknown method; cw_l2 with another norm; a budget that is not usable: see
             `eight_bit.check_budget`.
+
+    >>> tljax.synth.choose_budget("cw_l2"), tljax.synth.choose_budget("pgd", eps=0.1)
+    (('l2', None), ('linf', 0.1))
     """
     if method not in ATTACKS:
         raise InputError(f'no attack named "{method}": there are {", ".join(ATTACKS)}')

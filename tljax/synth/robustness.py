@@ -44,6 +44,11 @@ def robust_accuracy(
 
     Raises:
         InputError: a class that the network does not have; not one photo that can be read.
+
+    >>> source = tljax.data.open_source("photos")
+    >>> result = tljax.synth.robust_accuracy(net, source, [0.0, 8 / 255], method="pgd", steps=2)
+    >>> result["images"], [point["eps"] > 0 for point in result["curve"]]
+    (8, [False, True])
     """
     own = np.array([match_name(name, net.spec.classes) for name in source.classes], np.int32)
     indices = np.flatnonzero(source.labels >= 0)

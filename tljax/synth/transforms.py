@@ -24,6 +24,11 @@ class Transforms:
         flip: mirror half of the images.
         noise: greatest standard deviation of added uniform noise, drawn uniformly; in units of the pixel range.
         tint: greatest change of each channel's gain, and of its offset (halved).
+
+    >>> still = tljax.synth.Transforms(shift=0.0, zoom=(1.0, 1.0), rotate=0.0, flip=False, noise=0.0, tint=0.0)
+    >>> moved = tljax.synth.random_transform(jnp.asarray(images), still, key=jax.random.key(0))
+    >>> np.allclose(moved, images, atol=1e-5)
+    True
     """
 
     shift: float = 0.13
@@ -42,6 +47,9 @@ def random_transform(images: Images, transforms: Transforms, *, key: Array) -> I
     Args:
         images: (n, size, size, c), in [0, 1].
         key: consumed.
+
+    >>> tljax.synth.random_transform(jnp.asarray(images), tljax.synth.Transforms(), key=jax.random.key(0)).shape
+    (8, 32, 32, 3)
     """
     n, size, _, channels = images.shape
     keys = jax.random.split(key, 7)

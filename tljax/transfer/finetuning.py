@@ -74,6 +74,11 @@ def finetune(
         InputError: a network without a linear head, nothing left to train, labels that are no classes, a photo that
             cannot be read, or options out of range.
         NotFinite: a loss or gradient that is not finite; nothing of that step is in the state that `hooks` saves.
+
+    >>> config = tljax.transfer.FinetuneConfig(epochs=2, batch_size=8, lr=0.01)
+    >>> tuned, history = tljax.transfer.finetune(net, (photos, labels), config=config, key=jax.random.key(0))
+    >>> [line["step"] for line in history if "loss" in line][:2]
+    [1, 2]
     """
     check_config(config)
     if net.spec.head != "linear":

@@ -15,7 +15,11 @@ _SHOWN = 4
 
 
 class NotFinite(InputError):
-    """The loss or the gradient of a step is not finite, and no more such steps may be passed over."""
+    """The loss or the gradient of a step is not finite, and no more such steps may be passed over.
+
+    >>> issubclass(tljax.transfer.NotFinite, ArithmeticError) or issubclass(tljax.transfer.NotFinite, Exception)
+    True
+    """
 
 
 @dataclass(frozen=True)

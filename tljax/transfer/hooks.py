@@ -30,6 +30,13 @@ class Hooks:
         restore: (state, step) -> the state that was saved after `step`, like `state`; only for a history with epochs.
         track: shows progress: (items, description, total) -> items.
         track_validation: the same, for the batches of validation.
+
+    >>> seen = []
+    >>> hooks = tljax.transfer.Hooks(before_step=seen.append)
+    >>> config = tljax.transfer.FinetuneConfig(epochs=1, batch_size=4, lr=0.01)
+    >>> tuned, _ = tljax.transfer.finetune(net, (photos, labels), config=config, key=jax.random.key(0), hooks=hooks)
+    >>> seen
+    [1, 2]
     """
 
     start: Callable[[TrainState], tuple[TrainState, History]] = lambda state: (state, [])

@@ -31,6 +31,10 @@ class Prediction:
         label, prob: the most likely class and its probability.
         top: the most likely classes, (name, probability) each, in descending order.
         probs: (classes,) float32, in the order of `spec.classes`.
+
+    >>> first = tljax.predict(net, photos)[0]
+    >>> first.file, first.probs.shape, first.label == first.top[0][0]
+    ('photos[0]', (2,), True)
     """
 
     file: str
@@ -50,6 +54,9 @@ def predict(net: Network, photos: Photos, *, top: int = 5, track: Track = untrac
         track: sees the batches.
     Raises:
         InputError: no photo, or one that cannot be read (names the first, and why).
+
+    >>> [prediction.file for prediction in tljax.predict(net, "photos/cat", top=1)][:1]
+    ['photos/cat/0.png']
     """
     source = photo_source(photos)
     probs, index, skipped = predict_source(net, source, track=track)

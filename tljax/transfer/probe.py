@@ -29,6 +29,11 @@ class Probe(NamedTuple):
         held out by the folds (with weights where balanced; None where no photo could be held out).
     gradient_norm: of the objective at the solution; steps: of the solver there.
     classes: C names; "0", "1", ... where `fit_probe` was told only how many.
+
+    >>> features = tljax.transfer.extract(net, photos).values
+    >>> probe = tljax.transfer.fit_probe(features, labels, classes=["cat", "dog"])
+    >>> probe.kernel.shape, probe.classes
+    ((8, 2), ('cat', 'dog'))
     """
 
     kernel: Float[np.ndarray, "d c"]
@@ -73,6 +78,11 @@ def fit_probe(
     Raises:
         InputError: shapes that do not fit, a feature that is not finite, a label out of range, fewer than two
             classes, a class without a photo, l2 not above 0, fewer than 2 folds.
+
+    >>> features = tljax.transfer.extract(net, photos).values
+    >>> probe = tljax.transfer.fit_probe(features, labels, classes=["cat", "dog"])
+    >>> tljax.transfer.predict_probs(probe, features).argmax(1).tolist()
+    [0, 1, 0, 1, 0, 1, 0, 1]
     """
     count = classes if isinstance(classes, int) else len(classes)
     features, labels = _checked(features, labels, count, classes)
@@ -118,7 +128,13 @@ def fit_probe(
 
 
 def predict_probs(probe: Probe, features: Float[Array | np.ndarray, "n d"]) -> Float[np.ndarray, "n c"]:
-    """The probability of each class, (n, C) float32; rows sum to 1."""
+    """The probability of each class, (n, C) float32; rows sum to 1.
+
+    >>> features = tljax.transfer.extract(net, photos).values
+    >>> probe = tljax.transfer.fit_probe(features, labels, classes=["cat", "dog"])
+    >>> np.allclose(tljax.transfer.predict_probs(probe, features).sum(1), 1)
+    True
+    """
     return np.asarray(_probs(probe.kernel, probe.bias, jnp.asarray(features, jnp.float32)))
 
 

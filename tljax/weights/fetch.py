@@ -69,7 +69,11 @@ def cached(spec: ModelSpec) -> bool:
 
 
 def weights_digest(path: str | Path) -> str:
-    """The SHA-256 of a weight file, as 64 hexadecimal digits."""
+    """The SHA-256 of a weight file, as 64 hexadecimal digits.
+
+    >>> len(tljax.weights.weights_digest("toy.safetensors"))
+    64
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
