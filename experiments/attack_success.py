@@ -41,7 +41,7 @@ TARGETED = {
     "apgd_ce": {"eps": 4 / 255, "steps": 40},
     "apgd_dlr": {"eps": 4 / 255, "steps": 40},
     "pgd (l2)": {"eps": 3.0, "norm": "l2", "steps": 40},
-    "cw_l2": {"eps": None, "norm": "l2", "steps": 50, "searches": 4},
+    "cw_l2": {"eps": None, "norm": "l2", "steps": 200},
 }
 UNTARGETED = {"pgd": {"steps": 10}, "apgd_ce": {"steps": 10}, "apgd_dlr": {"steps": 10}}
 

@@ -50,6 +50,15 @@ def test_ideal_saves_pictures_and_asks_judges(capsys, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_name_that_imagenet_has_twice_is_judged_by_its_place(capsys, tmp_path):
+    options = ("--model", MODEL, "--judge", "efficientnet_lite0", "--steps", "1", "--size", "64", "--json")
+    code, out, _ = run(capsys, "ideal", "134", "517", *options, "--out", tmp_path / "d")
+    images = json.loads(out)["images"]
+    assert (code, [image["class"] for image in images]) == (0, ["crane", "crane"])
+    assert len({image["file"] for image in images}) == 2
+
+
+@pytest.mark.slow
 def test_ideal_of_a_channel(capsys, tmp_path):
     code, out, _ = run(
         capsys,
@@ -78,6 +87,7 @@ def test_the_same_seed_gives_the_same_picture(capsys, tmp_path):
         (["siamese"], '"Siamese cat" (284)'),
         (["crane"], '134 "crane", 517 "crane"'),
         (["1000"], "there are 1000"),
+        (["1.5"], "no class named"),
         ([], "no class given"),
         (["zebra", "--layer", "fire5"], "go together"),
         (["--layer", "fire5", "--channel", "9999"], "9999"),
@@ -149,7 +159,8 @@ def test_attack_refuses(capsys, cat, tmp_path):
     assert "above 0" in said("--untargeted", "--eps", "0")
     assert "above 0" in said("--untargeted", "--eps=-1/255")
     assert "at most 1" in said("--untargeted", "--eps", "4")
-    assert "half an 8-bit step" in said("--untargeted", "--eps", "0.4/255")
+    assert "below one 8-bit step" in said("--untargeted", "--eps", "0.9/255")
+    assert "seeks any other class" in said("--target", "zebra", "--method", "auto_attack")
     assert "no budget" in said("--untargeted", "--eps", "small")
     assert "cw_l2" in said("--untargeted", "--method", "cw_l2", "--norm", "linf")
     assert os.listdir(tmp_path) == []
@@ -182,6 +193,15 @@ def test_explain(capsys, cat, tmp_path, method):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["fab", "square", "apgd_t"])
+def test_the_other_attacks(capsys, cat, tmp_path, method):
+    code, out, _ = attack(capsys, cat, tmp_path / "a", "--untargeted", "--method", method, "--steps", "3")
+    record = json.loads(out)
+    assert (code, record["method"], record["masked_gradients"]) == (0, method, False)
+    assert record["success"] == (record["adversarial"]["name"] != record["source"]["name"])
+
+
+@pytest.mark.slow
 def test_robustness_of_a_run(capsys, tmp_path):
     data = make_photos(tmp_path / "data", {"red": 4, "blue": 4})
     train = ("train", data, "--model", MODEL, "--out", tmp_path / "run")
@@ -196,4 +216,12 @@ def test_robustness_of_a_run(capsys, tmp_path):
     assert accuracies[0] == 1.0
     assert accuracies[-1] < 1.0
     assert (tmp_path / "r" / "robustness.png").exists()
+    assert json.loads((tmp_path / "r" / "robustness.json").read_text())["curve"] == result["curve"]
+    for point in result["curve"]:
+        low, high = point["interval"]
+        assert low <= point["accuracy"] <= high
+    strong = ("--method", "auto_attack", "--eps", "0,64/255", "--steps", "2", "--limit", "4", "--json")
+    code, out, _ = run(capsys, "robustness", tmp_path / "run", data, *strong, "--out", tmp_path / "s")
+    assert code == 0
+    assert json.loads(out)["curve"][1]["accuracy"] <= json.loads(out)["curve"][0]["accuracy"]
     assert "no class named" in refused(capsys, "robustness", MODEL, data, "--out", tmp_path / "x")

@@ -15,9 +15,9 @@ ROWS = (
     ("weights",),
     ("data",),
     ("report",),
+    ("onnx",),
     ("transfer",),
     ("synth",),
-    ("onnx",),
     ("commands",),
     ("cli",),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tljax.lazy import lazy
 
 if TYPE_CHECKING:
-    from tljax import data, errors, models, report, synth, transfer, trees, weights
+    from tljax import data, errors, models, onnx, report, synth, transfer, trees, weights
     from tljax.data.loader import load_images
     from tljax.models.network import for_inference, init_network
     from tljax.models.spec import get_spec, list_models
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PACKAGES = ("models", "weights", "data", "transfer", "synth", "report", "trees", "errors")
+_PACKAGES = ("models", "weights", "data", "transfer", "synth", "onnx", "report", "trees", "errors")
 _WHERE = {
     "list_models": "models.spec",
     "get_spec": "models.spec",
@@ -42,6 +42,7 @@ __all__ = [
     "load_pretrained",
     "load_run",
     "models",
+    "onnx",
     "predict",
     "report",
     "synth",

@@ -1,5 +1,6 @@
 """How good predictions are (accuracy, F1, confusion, calibration) and how sure that is, in NumPy on the host."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -171,6 +172,16 @@ def interval(values: Sequence[float]) -> Interval:
     count = len(values)
     half = stdtrit(count - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(count) if count > 1 else np.nan
     return Interval(float(np.mean(values)), float(half))
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` photos, such as an accuracy: (low, high) in [0, 1].
+
+    Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+    """
+    z2 = 1.959964**2
+    centre, half = share + z2 / (2 * count), math.sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2)))
+    return max((centre - half) / (1 + z2 / count), 0.0), min((centre + half) / (1 + z2 / count), 1.0)
 
 
 def _same_length(predicted, labels) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ import numpy as np
 import safetensors.numpy
 from PIL import Image
 
+from experiments.fuzz.onnx_files import small_model, spoil_model
 from experiments.fuzz.photos import photo
 from experiments.fuzz.torch_files import pack_tar, write_numpy, write_stream, write_tar, write_zip
 
@@ -41,6 +42,8 @@ def seeds(kind: str) -> tuple[bytes, ...]:
     """Small valid files of a kind."""
     if kind in IMAGES:
         return tuple(_pictures(kind))
+    if kind == "onnx":
+        return (small_model(),)
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
     state = {"a.weight": array, "a.bias": array[0].astype(np.float16), "n": np.array(3)}
     with tempfile.TemporaryDirectory() as folder:
@@ -372,6 +375,7 @@ STRUCTURED: dict[str, Callable[[bytes, Random, Path], bytes]] = {
     "tar": _tar,
     "numpy": _numpy,
     "safetensors": _safetensors,
+    "onnx": spoil_model,
     "JPEG": _jpeg,
     "PNG": _png,
     "GIF": _gif,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from experiments.fuzz.mutations import IMAGES, WEIGHTS
 
-SHARES = {**dict.fromkeys(WEIGHTS, 0.1), **dict.fromkeys(IMAGES, 0.075), "run": 0.05}
+SHARES = {**dict.fromkeys(WEIGHTS, 0.1), **dict.fromkeys(IMAGES, 0.075), "run": 0.05, "onnx": 0.02}
 FAILURES = ("crash", "hang", "memory", "executed", "unclear")
 
 
@@ -25,4 +25,4 @@ class Config:
     batch: int = 500
     """Inputs in one process, unless it dies before."""
     small: bool = False
-    """300 inputs, without RUN folders: shows that it runs."""
+    """300 inputs, without RUN folders and ONNX files: shows that it runs."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
+
 from experiments.fuzz.mutations import IMAGES, hostile, seeds
 from experiments.fuzz.options import Config
 from experiments.fuzz.runs import make_run, spoil_run
@@ -118,8 +120,13 @@ def reader(kind: str, scratch: Path) -> tuple[Callable[[Random, Path], Path], Ca
         data = path.read_bytes()
         preprocess(decode(data, short_side=spec.resize_size if len(data) % 2 else None), spec)
 
+    def ask(path: Path) -> None:
+        from tljax.transfer.onnx_file import read_onnx
+
+        list(read_onnx(path).probabilities([np.full((4, 5, 3), 128, np.uint8)]))
+
     spec = get_spec("efficientnet_lite0")
-    read = see if kind in IMAGES else read_weights
+    read = see if kind in IMAGES else ask if kind == "onnx" else read_weights
     (folder / "F").write_bytes(seeds(kind)[0])
     attempt(read, folder / "F")
     return make, read

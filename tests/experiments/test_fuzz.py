@@ -37,8 +37,11 @@ def test_no_hostile_file_does_harm(tmp_path):
 
 @linux
 @pytest.mark.slow
-def test_no_hostile_run_does_harm(tmp_path):
-    results = run(EXPERIMENT, Config(out=str(tmp_path / "out"), inputs=300, kinds=("run",)))
+@pytest.mark.parametrize("kind", ["run", "onnx"])
+def test_no_hostile_run_or_exported_file_does_harm(tmp_path, kind):
+    if kind == "onnx":
+        pytest.importorskip("onnx", reason="the package onnx is not installed: pip install 'tljax[onnx]'")
+    results = run(EXPERIMENT, Config(out=str(tmp_path / "out"), inputs=300, kinds=(kind,)))
     assert results["failures"] == dict.fromkeys(FAILURES, 0)
 
 

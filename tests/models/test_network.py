@@ -70,6 +70,14 @@ def test_gradient_agrees_with_finite_differences(net, images):
     assert float(difference) == pytest.approx(float(jnp.linalg.norm(gradient)), rel=0.03)
 
 
+def test_forward_mode_says_what_it_needs(net, images):
+    def score(x):
+        return net.scores(net.variables, x)[:, 3].sum()
+
+    with pytest.raises(InputError, match=r"net.replace\(plain=True\)"):
+        jax.jvp(score, (images,), (images,))
+
+
 @pytest.mark.parametrize(
     ("bad", "said"),
     [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tljax.report import demo_page, run_page, synth_page
+from tljax.report import demo_page, explanation_page, run_page, synth_page
 from tljax.report.blocks import Bars, Card, Figure, Numbers, Pictures, Row, Slider, Table, Text
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
@@ -215,3 +215,56 @@ def test_the_package_loads_nothing_by_itself():
 def test_the_pages_need_no_jax():
     code = "import sys, tljax.report.demo_page; print([m for m in ('jax', 'matplotlib.pyplot') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_budgets_that_are_near_each_other_have_names_of_their_own(tmp_path):
+    curve = [{"eps": eps / 255, "accuracy": 0.5, "interval": [0.4, 0.6]} for eps in (0, 1, 1.0004, 2)]
+    text = synth_page.write_robustness(tmp_path / "p.html", {"curve": curve, "images": 100}).read_text(encoding="utf-8")
+    assert "<td>1.0004/255</td><td>50.0 %</td><td>40.0 % to 60.0 %</td>" in text
+    assert "<td>1/255</td>" in text
+    assert "upper bound of the robust accuracy" in text
+    assert "no gradient but zero" not in text
+    blocks = synth_page.robustness_blocks({"curve": curve, "images": 100, "masked_gradients": 3})
+    assert "3 photos show the attack no gradient but zero" in blocks[0].text
+
+
+def test_the_picture_of_a_channel_is_not_said_to_be_judged(tmp_path):
+    image = {"class": "fire5 channel 3", "image": PHOTO, "prob": None, "judges": {}, "activation": 10.94}
+    text = synth_page.write_ideal(tmp_path / "p.html", {"images": [image, {**image, "activation": 0.0}]}).read_text(
+        "utf-8"
+    )
+    for part in ("says its maker", "No other network was asked", "Judged by others<", "Only their opinion"):
+        assert part not in text
+    assert "mean activation 10.94" in text
+    assert "never became active" in text
+
+
+def test_without_judges_nobody_is_said_to_have_judged(tmp_path):
+    text = synth_page.write_ideal(tmp_path / "p.html", {"images": [IDEAL[1]]}).read_text("utf-8")
+    assert "Only their opinion" not in text
+    assert "Not judged by others" in text
+
+
+def test_an_attack_in_vain_has_no_arrow_between_equal_names(tmp_path):
+    same = {"name": "golden retriever", "prob": 0.8, "linf": 4 / 255, "l2": 3.2}
+    text = synth_page.save_attack(tmp_path, attack(success=False, adversarial=same)).read_text(encoding="utf-8")
+    assert "<title>golden retriever, not fooled</title>" in text
+
+
+@pytest.mark.parametrize(
+    ("method", "title"),
+    [
+        ("grad_cam", "What speaks for tabby"),
+        ("saliency", "Which pixels tabby hangs on"),
+        ("integrated_gradients", "Which pixels made a difference to tabby"),
+    ],
+)
+def test_an_explanation_says_what_its_map_means_and_when_it_is_empty(tmp_path, method, title):
+    heat = np.ones((70, 70), np.float32)
+    explanation_page.save_explanation(tmp_path, PHOTO, heat, "tabby", method)
+    assert title in (tmp_path / "report.html").read_text("utf-8")
+    explanation_page.save_explanation(tmp_path, PHOTO, 0 * heat, "tabby", method)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert title not in text
+    assert "Nothing found for tabby" in text
+    assert "the map is empty" in text

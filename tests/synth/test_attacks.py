@@ -1,3 +1,5 @@
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ from tests.synth.toy import SHAPE, curved, curved_variables, l2, levels, linear,
 from tljax import synth
 from tljax.errors import InputError
 from tljax.synth.apgd import checkpoints
+from tljax.synth.problem import Best, MaskedGradientsWarning
 
 ATTACKS = {
     "fgsm": synth.fgsm,
@@ -44,7 +47,7 @@ def test_l2_on_a_linear_model_moves_along_the_weights_by_exactly_eps(name):
     np.testing.assert_allclose(l2(found, IMAGES), 0.5, rtol=1e-4)
     along = np.asarray(found) - IMAGES
     cosine = -(along * w).sum((1, 2, 3)) / l2(along, 0 * along) / np.linalg.norm(w)
-    assert (cosine > 0.99).all()
+    assert (cosine > 0.98).all()  # not 1: a start far to the side is drawn back by the ball only
 
 
 @pytest.mark.parametrize(("norm", "eps", "targeted"), [("linf", 7.5 / 255, True), ("l2", 0.4, False)])
@@ -130,8 +133,16 @@ def test_dlr_is_refused_with_too_few_classes():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"eps": 0.001}, "half an 8-bit step"),
+        ({"eps": 0.003}, "below one 8-bit step"),
         ({"eps": -1}, "above 0"),
+        ({"eps": np.array([0.1, 0.1, -1, 0.1])}, "above 0"),
+        ({"eps": np.array([0.1, 0.1])}, "eps must be a number, or 4 of them"),
+        ({"images": 255 * IMAGES}, "divide by 255"),
+        ({"images": 2 * IMAGES - 1.5}, "normalised by a mean"),
+        ({"images": IMAGES - 0.24}, "clip them"),
+        ({"images": IMAGES.astype(int)}, "float32"),
+        ({"images": IMAGES * np.nan}, "finite"),
+        ({"images": IMAGES[0]}, r"images\[None\]"),
         ({"steps": 0}, "at least 1"),
         ({"labels": np.zeros(3, int)}, "labels must be 4 integers"),
         ({"labels": np.zeros(4)}, "labels must be 4 integers"),
@@ -140,11 +151,81 @@ def test_dlr_is_refused_with_too_few_classes():
 )
 def test_bad_input_is_refused_in_one_line(name, change, words):
     attack = getattr(synth, name)
-    settings = {"labels": np.zeros(4, int), "eps": 0.1, "norm": "l2", "steps": 2, "key": KEY, **change}
-    labels = settings.pop("labels")
+    settings = {"labels": np.zeros(4, int), "eps": 0.1, "norm": "l2", "steps": 2, "key": KEY, "images": IMAGES}
+    settings |= change
+    labels, images = settings.pop("labels"), settings.pop("images")
     with pytest.raises(InputError, match=words) as error:
-        attack(linear, linear_variables(), IMAGES, labels, **settings)
+        attack(linear, linear_variables(), images, labels, **settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["pgd", "apgd_ce", "apgd_dlr"])
+@pytest.mark.parametrize("key", [None, 3, jax.random.split(KEY, 3)])
+def test_what_is_no_key_is_refused(name, key):
+    with pytest.raises(InputError, match="key must be"):
+        ATTACKS[name](linear, linear_variables(), IMAGES, np.zeros(4, int), eps=0.1, key=key)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_each_image_can_have_a_budget_of_its_own(name, norm):
+    eps = np.array([2, 4, 60, 100]) / 255
+    settings = {"norm": norm, "steps": 10, "key": KEY}
+    found = ATTACKS[name](linear, linear_variables(), IMAGES, np.zeros(4, int), eps=eps, **settings)
+    change = np.asarray(found, np.float64) - IMAGES
+    size = np.abs(change).max((1, 2, 3)) if norm == "linf" else l2(change, 0 * change)
+    assert (size <= eps * (1 + 1e-5)).all()
+    assert (size >= 0.3 * eps).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_where_there_is_no_gradient_nothing_is_fooled_and_it_is_said(name, norm):
+    def coarse(variables, images):
+        return linear(variables, jnp.round(images * 15) / 15)
+
+    labels = coarse(linear_variables(), IMAGES).argmax(-1)
+    settings = {"eps": 4 / 255, "norm": norm, "steps": 3, "key": KEY}
+    with pytest.warns(MaskedGradientsWarning, match="of 4 images withstood without a gradient"):
+        found = ATTACKS[name](coarse, linear_variables(scale=3.0), IMAGES, labels, **settings)
+    assert np.isfinite(found).all()
+
+
+def test_no_image_that_is_not_finite_wins():
+    best = Best(jnp.zeros((3, 1, 1, 1)), jnp.array([-1.0, -1.0, -jnp.inf]), jnp.zeros(3, bool))
+    images = jnp.array([jnp.nan, 0.5, 0.5]).reshape(3, 1, 1, 1)
+    met = best.meet(images, jnp.array([1.0, jnp.nan, jnp.inf]))
+    assert met.images.sum() == 0
+    assert met.margin.tolist() == [-1, -1, -np.inf]
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "mi_fgsm", "apgd_ce"])
+def test_a_network_that_is_sure_does_not_hide_its_gradient(name):
+    labels = curved(curved_variables(), IMAGES).argmax(-1)
+
+    def sure(variables, images):
+        return 1000 * curved(variables, images)
+
+    settings = {"eps": 16 / 255, "steps": 10, "key": KEY}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = ATTACKS[name](sure, curved_variables(), IMAGES, labels, **settings)
+    plain = ATTACKS[name](curved, curved_variables(), IMAGES, labels, **settings)
+    gained = [synth.margin(curved(curved_variables(), images), labels).mean() for images in (found, plain)]
+    assert gained[0] > gained[1] - 1
+
+
+@pytest.mark.parametrize("name", ["pgd", "apgd_ce"])
+def test_with_a_key_for_each_image_the_batch_does_not_change_an_image(name):
+    variables, keys = curved_variables(), jax.random.split(KEY, 4)
+    labels = curved(variables, IMAGES).argmax(-1)
+    settings = {"eps": 0.1, "steps": 1, "quantized": False}
+    together = ATTACKS[name](curved, variables, IMAGES, labels, key=keys, **settings)
+    alone = ATTACKS[name](curved, variables, IMAGES[2:3], labels[2:3], key=keys[2:3], **settings)
+    np.testing.assert_allclose(alone[0], together[2], atol=1e-6)
+    several = ATTACKS[name](curved, variables, IMAGES[:2], labels[:2], key=KEY, **settings)
+    more = ATTACKS[name](curved, variables, IMAGES, labels, key=KEY, **settings)
+    np.testing.assert_allclose(several, more[:2], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [*ATTACKS, "cw_l2"])

@@ -42,6 +42,21 @@ def test_no_step_is_refused():
         synth.integrated_gradients(linear, linear_variables(), IMAGES, LABELS, steps=0)
 
 
+@pytest.mark.parametrize("label", [-1, 5])
+@pytest.mark.parametrize("method", ["saliency", "integrated_gradients", "grad_cam"])
+def test_a_label_that_is_no_class_is_refused(method, label):
+    functions = (linear, toy_maps) if method == "grad_cam" else (linear,)
+    layer = {"layer": "patches"} if method == "grad_cam" else {}
+    with pytest.raises(InputError, match=f"no class with index {label}: there are 5"):
+        getattr(synth, method)(*functions, linear_variables(), IMAGES, jnp.array([0, label, 1]), **layer)
+    with pytest.raises(InputError, match="divide by 255"):
+        getattr(synth, method)(*functions, linear_variables(), 255 * IMAGES, LABELS, **layer)
+
+
+def toy_maps(variables, images):
+    return toy_cam(variables, images)[0]
+
+
 def toy_cam(variables, images):
     """Two channels, mean red and mean green of 2 x 2 patches; class 0 is red, class 1 green less half of red."""
     maps = images.reshape(-1, 3, 2, 3, 2, 3).mean((2, 4))[..., :2]

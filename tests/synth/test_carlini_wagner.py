@@ -36,7 +36,7 @@ def test_rounded_successes_are_at_8_bit_levels_succeed_and_cost_little():
 
 def test_a_distance_above_eps_is_no_success_and_the_best_within_eps_comes_back():
     eps = float(least_distances().min() / 2)
-    found = synth.cw_l2(linear, VARIABLES, IMAGES, LABELS, eps=eps, steps=30, searches=3)
+    found = synth.cw_l2(linear, VARIABLES, IMAGES, LABELS, eps=eps, steps=90)
     assert (l2(found, IMAGES) <= eps * (1 + 1e-5)).all()
     gained = synth.margin(linear(VARIABLES, found), LABELS)
     assert (np.asarray(gained) < 0).all()

@@ -63,8 +63,9 @@ def test_l2_is_held_to_eps_and_an_unchanged_image_stays_unchanged():
         (-0.1, "l2", "above 0"),
         (float("nan"), "linf", "above 0"),
         (4, "linf", "at most 1"),
-        (0.4 / 255, "linf", "half an 8-bit step"),
-        (0.4 / 255, "l2", "half an 8-bit step"),
+        (0.9 / 255, "linf", "below one 8-bit step .* quantized=False"),
+        (0.9 / 255, "l2", "below one 8-bit step"),
+        (np.array([0.1, 0.5 / 255]), "l2", "below one 8-bit step"),
         (0.1, "l1", 'norm must be "linf" or "l2"'),
     ],
 )
@@ -75,8 +76,9 @@ def test_a_budget_that_cannot_be_used_is_refused_in_one_line(eps, norm, words):
 
 
 def test_usable_budgets_pass():
-    for eps, norm in ((0.5 / 255, "linf"), (1.0, "linf"), (3.0, "l2")):
+    for eps, norm in ((1 / 255, "linf"), (1.0, "linf"), (3.0, "l2"), (np.array([0.1, 0.2]), "linf")):
         assert check_budget(eps, norm) is None
+    assert check_budget(1e-4, "linf", quantized=False) is None
 
 
 def test_budgets_as_text():

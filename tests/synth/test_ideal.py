@@ -56,6 +56,33 @@ def test_a_channel_of_a_layer():
         synth.ideal(halves, VARIABLES, [3], layer="halves", **OPTIONS)
 
 
+def test_a_function_of_maps_needs_a_layer():
+    with pytest.raises(InputError, match=r"a layer goes with net.intermediates"):
+        synth.ideal(halves, VARIABLES, [1], **OPTIONS)
+
+
+def sleepy(variables, images):
+    """A channel behind a ReLU that only strong contrasts wake, and one that nothing does."""
+    contrast = jnp.abs(images - images.mean((1, 2, 3), keepdims=True)).mean(-1, keepdims=True)
+    maps = jnp.concatenate([contrast - variables["threshold"], contrast - 2.0], -1)
+    return {"sleepy": jax.nn.relu(maps)}
+
+
+def test_a_channel_that_sleeps_through_faint_noise_is_woken():
+    made = synth.dream(sleepy, {"threshold": 0.1}, [0, 1], layer="sleepy", **SMOOTH)
+    assert float(made.activation[0]) > 0.01
+    assert float(made.activation[1]) == 0  # which says that its picture shows nothing
+
+
+@pytest.mark.parametrize("method", ["fourier", "pixel"])
+def test_the_batch_does_not_change_an_image(method):
+    options = {**OPTIONS, "method": method, "steps": 4}
+    together = synth.ideal(colours, VARIABLES, [0, 2, 1, 2], **options)
+    alone = synth.ideal(colours, VARIABLES, [2], **options)
+    np.testing.assert_allclose(alone[0], together[1], atol=1e-4)
+    assert float(jnp.abs(together[1] - together[3]).max()) > 0.01  # the same class again is another picture
+
+
 def test_several_networks_share_one_image():
     def upper(variables, images):
         return colours(variables, images[:, : images.shape[1] // 2])
@@ -130,6 +157,9 @@ def test_batch_norm_pulls_the_images_to_what_it_remembers():
     [
         ({"classes": [3]}, "no class with index 3: there are 3"),
         ({"classes": [-1]}, "no class with index -1"),
+        ({"classes": [1.5]}, "classes must be integers, got 1.5"),
+        ({"key": None}, "key must be a jax.random.key"),
+        ({"layer": "halves"}, "a layer goes with net.intermediates"),
         ({"classes": []}, "at least one class"),
         ({"variants": 0}, "one variant"),
         ({"size": 33}, "even and at least 32"),

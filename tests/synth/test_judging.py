@@ -11,6 +11,7 @@ from tljax import synth
 from tljax.data.png import read_png, save_png
 from tljax.errors import InputError
 from tljax.models.network import init_network
+from tljax.synth.judging import find_class
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,15 @@ def test_another_size_is_resized_as_the_spec_says(net):
         assert image.shape == (net.spec.input_size,) * 2 + (3,)
         assert (image.min(), image.max()) == (0, 95)  # to the edges: nothing is cut off
     assert (shown["bilinear"] != shown["bicubic"]).any()
+
+
+def test_a_name_that_two_tables_have_twice_is_found_by_its_place():
+    own, other = ("crane", "cat", "crane"), ("dog", "crane", "crane", "cat")
+    assert [find_class(index, own, other) for index in ("0", 1, 2)] == [1, 3, 2]
+    with pytest.raises(InputError, match="names 2 entries"):
+        find_class("crane", own, other)
+    with pytest.raises(InputError, match="one of 2 classes of that name, and here are 1"):
+        find_class(0, own, ("crane", "cat"))
 
 
 def test_makers_are_told_from_judges(net):

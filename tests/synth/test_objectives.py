@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from tljax.errors import InputError
 from tljax.synth import cross_entropy, dlr_loss, margin, targeted_dlr_loss, total_variation
 
 LOGITS = jnp.array([[3.0, 1.0, 0.0, -1.0], [0.0, 2.0, 1.0, 4.0]])
@@ -42,6 +43,13 @@ def test_dlr_by_hand():
     np.testing.assert_allclose(dlr_loss(LOGITS, LABELS), [-2 / 3, 2 / 3], rtol=1e-6)
     # (1 - 3) / (3 - (0 - 1) / 2) and (4 - 2) / (4 - (1 + 0) / 2)
     np.testing.assert_allclose(targeted_dlr_loss(LOGITS, LABELS, jnp.array([1, 3])), [-2 / 3.5, 2 / 3.5], rtol=1e-6)
+
+
+def test_dlr_of_too_few_classes_is_refused():
+    with pytest.raises(InputError, match="dlr_loss needs at least 3 classes"):
+        dlr_loss(LOGITS[:, :2], LABELS)
+    with pytest.raises(InputError, match="targeted_dlr_loss needs at least 4 classes"):
+        targeted_dlr_loss(LOGITS[:, :3], LABELS, LABELS)
 
 
 def test_dlr_ignores_scale_and_shift_of_the_logits():

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from datetime import date
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from tests.test_cli import refused, run
 from tljax.data.images import preprocess
 from tljax.errors import InputError
 from tljax.models.spec import get_spec
-from tljax.transfer.export import export_network, resized
+from tljax.transfer.export import _later, export_network, readable, resized
 from tljax.transfer.run import load_run
 from tljax.transfer.training import train
 
@@ -77,6 +78,7 @@ def assert_agrees(capsys, run_folder, picture, folder):
     result = json.loads(out)
     assert (code, result["out"]) == (0, str(folder / "pets.jax"))
     assert result["platforms"] == ["cpu", "cuda", "tpu"]
+    assert result["readable"] == json.loads((folder / "pets.jax.json").read_text())["readable"]
     code, out, _ = run(capsys, "predict", run_folder, picture, "--json")
     expected = {entry["name"]: entry["prob"] for entry in json.loads(out)["images"][0]["top"]}
     found = json.loads(without_tljax(SCRIPT, folder, picture))
@@ -124,6 +126,20 @@ def test_the_resize_is_pillows(interpolation, shape):
     with jax.enable_x64(True):
         seen = jax.jit(resized, static_argnums=1)(image[None], spec)
     np.testing.assert_array_equal(seen[0], preprocess(image, spec))
+
+
+def test_until_when_a_file_is_read():
+    assert readable("0.10.2")["readable_until"] == "2026-12-17"
+    assert readable("0.9.1")["readable_until"] == "2026-09-02"
+    unknown = readable("9.9.9")
+    assert unknown["readable_until"] is None
+    assert "by jax 9.9.9, and by later versions that are released within 6 months" in unknown["readable"]
+
+
+def test_until_when_a_file_is_read_counts_in_calendar_months():
+    assert _later(date(2025, 8, 31), 6) == date(2026, 2, 28)
+    assert _later(date(2025, 12, 18), 6) == date(2026, 6, 18)
+    assert _later(date(2026, 5, 31), 7) == date(2026, 12, 31)
 
 
 def test_what_cannot_be_exported_is_refused_in_one_line(capsys, runs, picture, tmp_path):

@@ -61,7 +61,15 @@ def test_a_probe_writes_a_run_and_says_what_it_found(probed):
     assert result["duplicates"] == []
     assert {"val_balanced_accuracy", "val_ece", "seconds", "out", "l2"} <= result.keys()
     names = {path.name for path in out.iterdir()}
-    assert names == {"config.json", "classes.json", "metrics.jsonl", "skipped.csv", "report.html", "checkpoint"}
+    assert names == {
+        "config.json",
+        "classes.json",
+        "metrics.jsonl",
+        "skipped.csv",
+        "report.html",
+        "README.md",
+        "checkpoint",
+    }
     assert "broken.jpg" in (out / "skipped.csv").read_text()
     assert not out.with_name("probe.partial").exists()
 

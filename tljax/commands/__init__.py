@@ -59,6 +59,9 @@ class SharedCommand(Command):
 Images = tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(help="Photos, or folders of photos.")]]
 Photo = tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="A photo of any size.")]]
 RunFolder = tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="The folder that `tljax train` wrote.")]]
+Classifier = tyro.conf.Positional[
+    Annotated[str, tyro.conf.arg(help="The folder that `tljax train` wrote, or an .onnx that `tljax export` wrote.")]
+]
 Model = Annotated[str, tyro.conf.arg(help="A name from `tljax models`.")]
 Run = Annotated[str | None, tyro.conf.arg(help="A trained run in the place of --model.")]
 Labels = Annotated[str | None, tyro.conf.arg(help="A table of files and labels, for a folder without class folders.")]

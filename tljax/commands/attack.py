@@ -1,5 +1,6 @@
 """`attack` and `robustness`: how little must change before a network says something else."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,9 @@ from tljax.errors import InputError
 from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
-Method = Literal["pgd", "fgsm", "mi_fgsm", "cw_l2", "apgd_ce", "apgd_dlr"]
+Method = Literal[
+    "pgd", "fgsm", "mi_fgsm", "cw_l2", "apgd_ce", "apgd_dlr", "apgd_t", "square", "fab", "auto_attack"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +40,14 @@ class Attack(Command):
     model: Model = "efficientnet_lite0"
     run: Run = None
     method: Method = "pgd"
-    """How the change is sought."""
+    """How the change is sought. square sees nothing but scores; auto_attack is four attacks, one after the other."""
     norm: Literal["linf", "l2"] | None = None
     """How change is measured: the largest of any pixel (linf, the default), or the length of the whole (l2)."""
     eps: str | None = None
-    """The budget, pixels being in [0, 1]; by default 4/255, for l2 1. cw_l2 seeks the smallest and needs none."""
+    """The budget, pixels being in [0, 1]; by default 4/255, for l2 1. cw_l2 and fab seek the smallest and need none."""
     steps: int | None = None
-    """Gradients taken; by default 40 for pgd, 10 for mi_fgsm, 100 for the others but fgsm."""
+    """Gradients taken; by default 40 for pgd, 10 for mi_fgsm, 600 for cw_l2, 100 for the others but fgsm. For apgd_t
+    and fab towards each of nine classes; for square 1,000 queries."""
     seed: int = 0
     """Of the random start."""
     overwrite: Overwrite = False
@@ -84,6 +88,8 @@ class Attack(Command):
         outcome = f"{after['name']} {100 * after['prob']:.1f} %"
         if not result["success"]:
             outcome += f": the attack failed, the network does not see it{wanted}; the best found is saved"
+            if result["masked_gradients"]:
+                outcome += "; the network shows no gradient but zero here, so this says nothing"
         return "\n".join(
             [
                 f"at the network's resolution, {width} x {height}: {before['name']} {100 * before['prob']:.1f} %",
@@ -98,7 +104,8 @@ class Attack(Command):
 class Robustness(Command):
     """Measures how many photos a network still gets right as an attack may change them more and more.
 
-    The attack is APGD, which has no step size to tune. DATA carries the network's own classes, as folders or by
+    The attack is APGD, which has no step size to tune. What it leaves right is an upper bound of the robust accuracy: a
+    stronger attack may leave less. DATA carries the network's own classes, as folders or by
     --labels (names or indices).
     """
 
@@ -111,10 +118,11 @@ class Robustness(Command):
     labels: Labels = None
     eps: str = "0,1/255,2/255,4/255,8/255"
     """Budgets (the largest change of a pixel in [0, 1]), joined by commas."""
-    method: Literal["apgd_ce", "apgd_dlr", "pgd"] = "apgd_ce"
-    """How the change is sought."""
+    method: Literal["apgd_ce", "apgd_dlr", "pgd", "square", "auto_attack"] = "apgd_ce"
+    """How the change is sought; auto_attack is by far the strongest and the slowest."""
     steps: int = 20
-    """Gradients taken for each photo and budget."""
+    """Gradients taken for each photo and budget; with auto_attack for each of up to 19 runs (100 as published), and 50
+    times as many queries; with square queries."""
     limit: int | None = None
     """At most this many photos, drawn by --seed."""
     batch_size: int = 32
@@ -147,9 +155,21 @@ class Robustness(Command):
             record = {**result, "model": self.network, "method": self.method, "data": self.data}
             synth_page.write_robustness(folder / "report.html", record)
             synth_page.save_curve(folder / "robustness.png", result["curve"])
+            (folder / "robustness.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
         return {**result, "report": str(out / "report.html")}
 
     def text(self, result: dict[str, Any]) -> str:
         """The curve as lines."""
-        lines = [f"eps {255 * p['eps']:.3g}/255: {100 * p['accuracy']:.1f} %" for p in result["curve"]]
-        return "\n".join([f"{result['images']} photos", *lines, f"report: {result['report']}"])
+        from tljax.report.text import budgets
+
+        curve = result["curve"]
+        names = budgets([point["eps"] for point in curve])
+        lines = []
+        for name, point in zip(names, curve, strict=True):
+            low, high = point["interval"]
+            lines.append(f"eps {name}: {100 * point['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
+        if result["masked_gradients"]:
+            lines.append(f"{result['masked_gradients']} photos show no gradient but zero: these say nothing")
+        return "\n".join(
+            [f"{result['images']} photos; upper bounds of the robust accuracy:", *lines, f"report: {result['report']}"]
+        )

@@ -14,7 +14,7 @@ from tljax.progress import Track
 
 @dataclass(frozen=True, kw_only=True)
 class Explain(Command):
-    """Shows which parts of a photo speak for a class, as a heat map and laid over the photo.
+    """Shows which parts of a photo a class hangs on, as a heat map and laid over the photo.
 
     Examples: tljax explain dog.jpg --out why
               tljax explain dog.jpg --class "tabby" --method integrated_gradients --out why
@@ -26,8 +26,8 @@ class Explain(Command):
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """The class asked about, by name or index; by default the most likely one."""
     method: Literal["grad_cam", "saliency", "integrated_gradients"] = "grad_cam"
-    """grad_cam: where; saliency: which pixels matter most now; integrated_gradients: which pixels made the difference
-    to a black picture."""
+    """grad_cam: what speaks for the class, and where; saliency: which pixels matter most now; integrated_gradients:
+    which pixels made the difference to a black picture. The last two do not tell for from against."""
     model: Model = "efficientnet_lite0"
     run: Run = None
     overwrite: Overwrite = False
@@ -35,15 +35,17 @@ class Explain(Command):
     def execute(self, track: Track) -> dict[str, Any]:
         out = check_out(self.out, overwrite=self.overwrite)
         keep_compiled()
-        from tljax.report import synth_page
+        from tljax.report import explanation_page
 
         _, net = tljax.transfer.chosen_network(self.model, self.run)
         photo = tljax.data.read_photo(self.image, net.spec)
         c = tljax.synth.top_class(net, photo)[0] if self.class_ is None else match_name(self.class_, net.spec.classes)
         name, heat = net.spec.classes[c], tljax.synth.heat_map(net, photo, c, self.method)
         with replacing(out, folder=True) as folder:
-            names = synth_page.save_explanation(folder, photo, heat, name, self.method)
+            names = explanation_page.save_explanation(folder, photo, heat, name, self.method)
+        nothing = {} if heat.max() > 0 else {"note": explanation_page.NOTHING[self.method]}
         return {
+            **nothing,
             "files": [str(out / name) for name in names],
             "class": name,
             "method": self.method,
@@ -52,6 +54,5 @@ class Explain(Command):
 
     def text(self, result: dict[str, Any]) -> str:
         """The class and the files."""
-        return "\n".join(
-            [f"what speaks for {result['class']} ({result['method']}):", *result["files"], result["report"]]
-        )
+        note = [result["note"]] if "note" in result else []
+        return "\n".join([f"{result['class']} ({result['method']}):", *note, *result["files"], result["report"]])

@@ -1,6 +1,7 @@
 """`ideal`: what a network's idea of a class looks like, and whether other networks agree."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,29 +61,33 @@ class Ideal(Command):
         from tljax.report import synth_page
 
         makers = self._makers()
-        names, wanted = self._wanted(makers)
+        table = next(iter(makers.values())).spec.classes
+        names, wanted = self._wanted(table)
+        for name, net in makers.items():
+            if net.spec.classes != table and self.layer is None:
+                raise InputError(f"{name} has other classes than {next(iter(makers))}: they cannot make one picture")
         judges = {name: tljax.transfer.load_network(name) for name in self._judges(makers)}
         for name, net in judges.items():
-            for wanted_name in names if self.layer is None else ():
-                _check_known(wanted_name, name, net)
+            for index in wanted if self.layer is None else ():
+                _check_known(index, table, name, net)
         start = time.perf_counter()
         made = self._make(makers, wanted, track)
         seconds = time.perf_counter() - start
-        each = [name for name in names for _ in range(self.variants)]
+        each = [(name, index) for name, index in zip(names, wanted, strict=True) for _ in range(self.variants)]
         with replacing(out, folder=True) as folder:
-            images = self._save(folder, each, made.images, makers, judges, track)
+            images = self._save(folder, each, made, makers, judges, track)
             record = {"images": images, "model": ", ".join(makers), "method": self.method, "seconds": seconds}
             synth_page.write_ideal(folder / "report.html", {**record, "steps": len(made.ascent.values)})
         stopped = [
             f"{name}: the gradient was not finite at step {step}"
-            for name, step in zip(each, made.ascent.stopped, strict=True)
+            for (name, _), step in zip(each, made.ascent.stopped, strict=True)
             if step is not None
-        ]
+        ] + [f"{i['class']} never became active: its picture shows nothing" for i in images if i.get("activation") == 0]
         for image in images:
             image["file"] = str(out / image["file"])
             image.pop("image")
         if stopped and len(stopped) == len(images):
-            raise InputError(f"{stopped[0]}; the last finite picture is {images[0]['file']}")
+            raise InputError(f"{stopped[0]}; the last picture is {images[0]['file']}")
         return {"images": images, "seconds": seconds, "stopped": stopped, "report": str(out / "report.html")}
 
     def text(self, result: dict[str, Any]) -> str:
@@ -90,7 +95,8 @@ class Ideal(Command):
         lines = []
         for image in result["images"]:
             judges = ", ".join(f"{j} {100 * o['prob']:.1f} % (rank {o['rank']})" for j, o in image["judges"].items())
-            lines.append(f"{image['class']}: {image['file']}" + (f"; judges: {judges}" if judges else ""))
+            active = f"; mean activation {image['activation']:.3g}" if "activation" in image else ""
+            lines.append(f"{image['class']}: {image['file']}{active}" + (f"; judges: {judges}" if judges else ""))
         return "\n".join([*lines, *result["stopped"], f"{result['seconds']:.0f} s; report: {result['report']}"])
 
     def _check(self) -> None:
@@ -117,12 +123,11 @@ class Ideal(Command):
             return list(self.judge)
         return tljax.synth.default_judges(list(makers)) if self.run is None and self.layer is None else []
 
-    def _wanted(self, makers: dict[str, Any]) -> tuple[list[str], list[int]]:
-        first = next(iter(makers.values()))
+    def _wanted(self, table: Sequence[str]) -> tuple[list[str], list[int]]:
         if self.channel is not None:
             return [f"{self.layer} channel {self.channel}"], [self.channel]
-        wanted = [match_name(name, first.spec.classes) for name in self.classes]
-        return [first.spec.classes[c] for c in wanted], wanted
+        wanted = [match_name(name, table) for name in self.classes]
+        return [table[c] for c in wanted], wanted
 
     def _make(self, makers: dict[str, Any], wanted: list[int], track: Track) -> Any:
         import jax
@@ -143,28 +148,32 @@ class Ideal(Command):
         )
         return jax.block_until_ready(made)  # to measure the time
 
-    def _save(self, folder: Path, each: list[str], made: Any, makers: Any, judges: Any, track: Track) -> list:
+    def _save(
+        self, folder: Path, each: list[tuple[str, int]], made: Any, makers: Any, judges: Any, track: Track
+    ) -> list:
         """Saves the pictures, named after their classes, and asks the networks about what is read back."""
         from tljax.data.png import file_stem, read_png, save_png
 
-        counts = [f"-{each[: i + 1].count(name)}" if self.variants > 1 else "" for i, name in enumerate(each)]
-        stems = [file_stem(name) + count for name, count in zip(each, counts, strict=True)]
+        counts = [f"-{each[: i + 1].count(one)}" if self.variants > 1 else "" for i, one in enumerate(each)]
+        stems = [file_stem(name) + count for (name, _), count in zip(each, counts, strict=True)]
         stems = [stem if stems.count(stem) == 1 else f"{stem}-{i}" for i, stem in enumerate(stems)]
-        pixels = np.asarray(tljax.synth.to_bytes(made))
+        pixels = np.asarray(tljax.synth.to_bytes(made.images))
         files = [save_png(folder / f"{stem}.png", image) for stem, image in zip(stems, pixels, strict=True)]
         saved = [read_png(file) for file in files]
         if self.layer is None:
-            images = tljax.synth.judge_ideals(makers, judges, saved, each, track=track)
+            table = next(iter(makers.values())).spec.classes
+            wanted = [index for _, index in each]
+            images = tljax.synth.judge_ideals(makers, judges, saved, wanted, table=table, track=track)
         else:
             images = [
-                {"class": name, "image": image, "prob": None, "judges": {}}
-                for name, image in zip(each, saved, strict=True)
+                {"class": name, "image": image, "prob": None, "judges": {}, "activation": float(activation)}
+                for (name, _), image, activation in zip(each, saved, made.activation, strict=True)
             ]
         return [{**image, "file": Path(file).name} for image, file in zip(images, files, strict=True)]
 
 
-def _check_known(wanted: str, name: str, net: Any) -> None:
+def _check_known(wanted: int, table: Sequence[str], name: str, net: Any) -> None:
     try:
-        match_name(wanted, net.spec.classes)
+        tljax.synth.find_class(wanted, table, net.spec.classes)
     except InputError as error:
         raise InputError(f"{name} cannot judge: {error}") from None

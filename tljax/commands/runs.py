@@ -7,7 +7,7 @@ from typing import Any
 import tyro
 
 import tljax
-from tljax.commands import Command, Images, Labels, RunFolder, SharedCommand
+from tljax.commands import Classifier, Command, Images, Labels, SharedCommand
 from tljax.commands.photos import Naming, skipped_lines, table
 from tljax.files import keep_compiled
 from tljax.progress import Track
@@ -31,7 +31,8 @@ class Train(SharedCommand):
     """A folder DATA/CLASS/*, or DATA/{train,val,test}/CLASS/*; a folder with --labels F.csv; digits; textures;
     tfds:NAME. With --config RUN/config.json it may be left out: the data of that run."""
     out: str
-    """The folder for the run: config.json, classes.json, metrics.jsonl, skipped.csv, report.html, checkpoint."""
+    """The folder for the run: config.json, classes.json, metrics.jsonl, skipped.csv, report.html, README.md, and a
+    checkpoint."""
     options: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     config: str | None = None
     """The config.json of a run to repeat (or a JSON file of options); what is given here as well wins."""
@@ -88,7 +89,7 @@ class Train(SharedCommand):
 class Evaluate(Command):
     """Measures a trained run on other photos, whose folders carry the names of its classes."""
 
-    run_dir: RunFolder
+    run_dir: Classifier
     data: tyro.conf.Positional[str]
     """Labelled photos, laid out as for `train`; upper and lower case do not matter."""
     labels: Labels = None
@@ -112,8 +113,8 @@ class Evaluate(Command):
 class Predict(Naming):
     """Says what is in photos, in the words of your own classes."""
 
-    run_dir: RunFolder
+    run_dir: Classifier
     images: Images
 
     def execute(self, track: Track) -> dict[str, Any]:
-        return self.name(self.images, lambda: tljax.load_run(self.run_dir), track)
+        return self.name(self.images, lambda: tljax.transfer.load_classifier(self.run_dir), track)

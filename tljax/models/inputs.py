@@ -53,10 +53,24 @@ def check_range(images: Any) -> None:
     if not parts:
         return
     least, greatest = (float(f.reduce([f.reduce(part, axis=None) for part in parts])) for f in (np.fmin, np.fmax))
-    if least < _LEAST or greatest > _GREATEST:
-        bytes_as_floats = greatest > 4 and least > -greatest / 4  # with some room for noise
-        advice = "like 0 to 255: divide by 255" if bytes_as_floats else _NORMALISED
-        raise InputError(f"images must be in [0, 1], got {least:.4g} to {greatest:.4g}: these look {advice}")
+    refuse_range(least, greatest, _LEAST, _GREATEST)
+
+
+def refuse_range(least: float, greatest: float, low: float, high: float) -> None:
+    """Refuses images whose `least` or `greatest` pixel is not within `low` and `high`.
+
+    Raises:
+        InputError: says which of the usual ranges it seems to be, 0 to 255 or that of normalised images.
+    """
+    if low <= least and greatest <= high:
+        return
+    if least > -0.25 and greatest < 1.25:
+        advice = "clip them"
+    elif greatest > 4 and least > -greatest / 4:  # with some room for noise
+        advice = "these look like 0 to 255: divide by 255"
+    else:
+        advice = f"these look {_NORMALISED}"
+    raise InputError(f"images must be in [0, 1], got {least:.4g} to {greatest:.4g}: {advice}")
 
 
 def _on_cpu(images: Any) -> list[np.ndarray]:

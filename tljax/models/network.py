@@ -233,7 +233,15 @@ def _compiled(function: Callable, **options: Any) -> Callable:
     @wraps(function)
     def checked(variables, images, **rest):
         check_range(images)
-        return jitted(variables, images, **rest)
+        try:
+            return jitted(variables, images, **rest)
+        except TypeError as error:
+            if "forward-mode" not in str(error):
+                raise
+            raise InputError(
+                "forward-mode differentiation (jax.jvp, jax.jacfwd, jax.hessian) needs net.replace(plain=True), whose "
+                "convolutions are XLA's own"
+            ) from error
 
     for name in ("lower", "trace", "eval_shape", "clear_cache"):  # which make it a `jax.stages.Wrapped`
         setattr(checked, name, getattr(jitted, name))

@@ -161,8 +161,11 @@ def robustness_curve(curve: Sequence[Mapping[str, float]]) -> Figure:
     axes = figure.add_subplot()
     axes.fill_between(steps, values, color=BLUE, alpha=0.15)
     axes.plot(steps, values, color=BLUE, marker="o", clip_on=False)
+    last, apart = -np.inf, 0.06 * np.ptp(steps)
     for step, value in zip(steps, values, strict=True):
-        axes.annotate(f"{100 * value:.0f} %", (step, value), xytext=(5, 5), textcoords="offset points")
+        if step - last >= apart:  # the labels of budgets nearer than that would lie on each other
+            axes.annotate(f"{100 * value:.0f} %", (step, value), xytext=(5, 5), textcoords="offset points")
+            last = step
     axes.set(ylim=(0, 1.05), yticks=[0, 0.25, 0.5, 0.75, 1], xlabel="budget, in steps of 1/255")
     axes.xaxis.set_major_formatter("{x:.4g}")
     share_axis(axes.yaxis)

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
-from matplotlib import colormaps
+from jaxtyping import UInt8
 from PIL import Image
 
 from tljax.report import figures
@@ -20,14 +19,13 @@ from tljax.report.blocks import (
     Heading,
     Numbers,
     Picture,
-    Pictures,
     Row,
     Slider,
     Table,
     Text,
 )
 from tljax.report.page import Section, write_page
-from tljax.report.text import dotted, duration, number, percent, tiles
+from tljax.report.text import budgets, dotted, duration, number, percent, tiles
 
 _NORMS = {"linf": "L∞", "l2": "L2"}
 
@@ -43,9 +41,9 @@ def write_ideal(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     steps = f"{number(record['steps'])} steps" if record.get("steps") else ""
     time = duration(record["seconds"]) if record.get("seconds") is not None else ""
     subtitle = dotted(record.get("model"), record.get("method"), steps, time)
-    return write_page(
-        path, "Ideal images", [Section("Judged by others", ideal_blocks(record["images"]))], subtitle=subtitle
-    )
+    judged = any(image.get("judges") for image in record["images"])
+    title = "Judged by others" if judged else "Not judged by others"
+    return write_page(path, "Ideal images", [Section(title, ideal_blocks(record["images"]))], subtitle=subtitle)
 
 
 def save_attack(folder: Path, record: Mapping[str, Any]) -> Path:
@@ -65,49 +63,20 @@ def save_attack(folder: Path, record: Mapping[str, Any]) -> Path:
     pictures["side-by-side"] = np.concatenate(list(pictures.values()), axis=1)
     for name, picture in pictures.items():
         Image.fromarray(picture).save(folder / f"{name}.png")
-    title = f"{record['source']['name']} → {record['adversarial']['name']}"
+    before, after = record["source"]["name"], record["adversarial"]["name"]
+    title = f"{before} → {after}" if record.get("success", True) or before != after else f"{before}, not fooled"
     norm = record.get("norm") or ""
     subtitle = dotted(record.get("model"), record.get("method"), _NORMS.get(norm, norm))
     sections = [Section("Before and after", attack_blocks(record))]
     return write_page(folder / "report.html", title, sections, subtitle=subtitle)
 
 
-def save_explanation(
-    folder: Path, photo: UInt8[np.ndarray, "h w 3"], heat: Float[np.ndarray, "h w"], name: str, method: str
-) -> list[str]:
-    """Saves a photo, a heat map of it, and one laid over the other, as PNGs, and report.html.
-
-    Args:
-        heat: (h, w), >= 0, of any unit; see `colour_map`.
-        name: the class that is explained.  method: how, for the page.
-    Returns:
-        the names of the PNGs in the folder.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
-    colours = colour_map(heat)
-    pictures = {"photo": photo, "heat": colours, "overlay": np.round(0.5 * photo + 0.5 * colours).astype(np.uint8)}
-    for part, picture in pictures.items():
-        Image.fromarray(picture).save(folder / f"{part}.png")
-    title = f"What speaks for {name}"
-    shown = [Picture(picture, f"{title}: the {part}", part) for part, picture in pictures.items()]
-    write_page(folder / "report.html", title, [Section(method, [Pictures(shown, "large")])])
-    return [f"{part}.png" for part in pictures]
-
-
-def colour_map(heat: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A map, >= 0, as colours: dark for nothing, bright for the top half per cent and above."""
-    top = np.quantile(heat, 0.995)
-    scaled = np.clip(heat / (top if top > 0 else 1.0), 0, 1)
-    return np.round(255 * colormaps["inferno"](scaled)[..., :3]).astype(np.uint8)
-
-
 def write_robustness(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     """Writes the page of a robust accuracy curve.
 
     Args:
-        record: curve: {eps, accuracy} each, eps in [0, 1] units; images (count); model, method, data where known.
+        record: curve: {eps, accuracy, and interval where known} each, eps in [0, 1] units; images (count); model,
+            method, data, and masked_gradients (count) where known.
     Raises:
         InputError: the file cannot be written.
     """
@@ -126,13 +95,20 @@ def ideal_blocks(images: Sequence[Mapping[str, Any]]) -> list[Block]:
     """A card for each ideal image: the picture, the maker's own opinion, and those of the judges.
 
     Args:
-        images: {class, image (uint8), prob (the maker's), judges: {model: {prob, rank}}} each.
+        images: {class, image (uint8), prob (the maker's), judges: {model: {prob, rank}}} each; of a channel's picture
+            activation, the mean of the channel, and no prob.
     """
-    text = Text(
-        "From noise, step by step, towards whatever raises the score of one class; then saved, read back and shown to "
-        "networks that had no part in it. Only their opinion counts: a network always believes what it made itself."
-    )
-    return [text, Row([_ideal_card(image) for image in images], wide=False)]
+    channels, judged = any("activation" in image for image in images), any(image.get("judges") for image in images)
+    aim = "excites one channel" if channels else "raises the score of one class"
+    text = f"From noise, step by step, towards whatever {aim}"
+    if judged:
+        text += (
+            "; then saved, read back and shown to networks that had no part in it. Only their opinion counts: a "
+            "network always believes what it made itself."
+        )
+    elif not channels:
+        text += ". No network but the maker was asked, and a network always believes what it made itself."
+    return [Text(text.rstrip(".") + "."), Row([_ideal_card(image) for image in images], wide=False)]
 
 
 def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
@@ -141,7 +117,7 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
     Args:
         record: pictures: {original, adversarial: uint8 of one size}, whose difference is shown x 20 around grey;
             source and adversarial: {name, prob}, adversarial also linf and l2 in [0, 1] units where known; success
-            (default true), target (name), eps, steps, seconds where known.
+            (default true), target (name), eps, steps, seconds, masked_gradients (bool) where known.
     """
     before, after = record["source"], record["adversarial"]
     original, changed = record["pictures"]["original"], record["pictures"]["adversarial"]
@@ -153,6 +129,8 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
     if not record.get("success", True):
         wanted = f" as {record['target']}" if record.get("target") else ""
         text = f"The attack did not succeed: the network does not see it{wanted}. This is the best that was found."
+        if record.get("masked_gradients"):
+            text += " The network shows no gradient but zero here, so this says nothing of how robust it is."
     slider = Slider(
         Picture(original, "The original photo", before["name"], percent(before["prob"]), exact=True),
         Picture(changed, "The changed photo", after["name"], percent(after["prob"]), exact=True),
@@ -164,12 +142,25 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
 
 def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
     """The curve of a `write_robustness` record, with what its figures mean."""
-    count = f" of {number(record['images'])} photos" if record.get("images") else ""
-    text = f"The share{count} that is still classified rightly when each pixel may be changed by as much as the budget."
-    rows = [(f"{255 * point['eps']:.3g}/255", percent(point["accuracy"])) for point in record["curve"]]
+    curve, count = record["curve"], f" of {number(record['images'])} photos" if record.get("images") else ""
+    text = (
+        f"The share{count} that is still classified rightly when each pixel may be changed by as much as the budget. "
+        "It is an upper bound of the robust accuracy: a stronger attack may leave less."
+    )
+    if record.get("masked_gradients"):
+        text += (
+            f" {number(record['masked_gradients'])} photos show the attack no gradient but zero, so that they "
+            "withstand it says nothing."
+        )
+    words = budgets([point["eps"] for point in curve])
+    rows = [(budget, percent(point["accuracy"])) for budget, point in zip(words, curve, strict=True)]
     alt = "Accuracy under attack: " + ", ".join(f"{share} at {budget}" for budget, share in rows)
-    table = Table(["Budget", "Still right"], rows)
-    return [Text(text), Row([Figure(figures.robustness_curve(record["curve"]), alt), Card([table])])]
+    heads = ["Budget", "Still right"]
+    if all("interval" in point for point in curve):
+        heads.append("95 % interval")
+        rows = [(*row, " to ".join(map(percent, p["interval"]))) for row, p in zip(rows, curve, strict=True)]
+    table = Table(heads, rows)
+    return [Text(text), Row([Figure(figures.robustness_curve(curve), alt), Card([table])])]
 
 
 def magnify(
@@ -185,12 +176,16 @@ def _ideal_card(image: Mapping[str, Any]) -> Card:
     bars = [
         Bar(name, judge["prob"], _ordinal(judge["rank"]), strong=judge["rank"] == 1) for name, judge in judges.items()
     ]
-    opinion = [Heading("Judges"), Bars(bars)] if bars else [Text("No other network was asked.", note=True)]
+    unasked = [] if "activation" in image else [Text("No other network was asked.", note=True)]
+    opinion = [Heading("Judges"), Bars(bars)] if bars else unasked
+    caption = f"{percent(image['prob'])} says its maker" if image.get("prob") is not None else ""
+    if "activation" in image:
+        caption = f"mean activation {number(image['activation'])}" if image["activation"] else "never became active"
     picture = Picture(
         image["image"],
-        f"An image made to be an ideal {image['class']}",
+        f"An image made {'for' if 'activation' in image else 'to be an ideal'} {image['class']}",
         image["class"],
-        f"{percent(image['prob'])} says its maker" if image.get("prob") is not None else "",
+        caption,
         exact=True,
     )
     return Card([picture, *opinion])

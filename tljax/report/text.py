@@ -3,7 +3,7 @@
 import html
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -59,6 +59,12 @@ def tiles(*rows: tuple[str, Any, Callable[[Any], str], str]) -> list[tuple[str, 
 def spread(mean: float, half: float) -> str:
     """A share in [0, 1] with half its interval: "97.8 ± 0.6 %"; without one "97.8 %"."""
     return f"{100 * mean:.1f} %" if math.isnan(half) else f"{100 * mean:.1f} ± {100 * half:.1f} %"
+
+
+def budgets(eps: Sequence[float]) -> list[str]:
+    """Budgets in steps of 1/255, "4/255" each, with as many digits as it takes to tell them apart."""
+    written = ([f"{255 * budget:.{digits}g}/255" for budget in eps] for digits in range(3, 18))
+    return next(names for names in written if len(set(names)) == len(set(eps)))
 
 
 def duration(seconds: float | None) -> str:

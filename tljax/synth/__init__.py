@@ -1,13 +1,15 @@
 """Looking inside networks by following gradients to the image: ideal images, attacks, attributions."""
 
-from tljax.synth.apgd import apgd_ce, apgd_dlr
+from tljax.synth.apgd import apgd_ce, apgd_dlr, apgd_t
 from tljax.synth.ascend import Ascent, ascend
 from tljax.synth.attacks import fgsm, mi_fgsm, pgd
 from tljax.synth.attribution import grad_cam, heat_map, integrated_gradients, saliency
+from tljax.synth.auto_attack import AttackResult, auto_attack, minimal_eps
 from tljax.synth.carlini_wagner import cw_l2
 from tljax.synth.eight_bit import check_budget, parse_budget, quantize, to_bytes
+from tljax.synth.fab import fab
 from tljax.synth.ideal import Ideal, dream, ideal
-from tljax.synth.judging import default_judges, judge, judge_ideals, probabilities, top_class, uncropped
+from tljax.synth.judging import default_judges, find_class, judge, judge_ideals, probabilities, top_class, uncropped
 from tljax.synth.objectives import (
     FourierObjective,
     PixelObjective,
@@ -20,22 +22,28 @@ from tljax.synth.objectives import (
     total_variation,
 )
 from tljax.synth.photo_attack import attack_photo, choose_budget
+from tljax.synth.problem import MaskedGradientsWarning
 from tljax.synth.recipes import PixelRecipe, Recipe
 from tljax.synth.robustness import robust_accuracy
+from tljax.synth.square import square
 from tljax.synth.transforms import Transforms, random_transform
 
 __all__ = [
     "Ascent",
+    "AttackResult",
     "FourierObjective",
     "Ideal",
+    "MaskedGradientsWarning",
     "PixelObjective",
     "PixelRecipe",
     "Recipe",
     "Transforms",
     "apgd_ce",
     "apgd_dlr",
+    "apgd_t",
     "ascend",
     "attack_photo",
+    "auto_attack",
     "batch_norm_matching",
     "check_budget",
     "choose_budget",
@@ -44,7 +52,9 @@ __all__ = [
     "default_judges",
     "dlr_loss",
     "dream",
+    "fab",
     "fgsm",
+    "find_class",
     "grad_cam",
     "heat_map",
     "ideal",
@@ -53,6 +63,7 @@ __all__ = [
     "judge_ideals",
     "margin",
     "mi_fgsm",
+    "minimal_eps",
     "parse_budget",
     "pgd",
     "probabilities",
@@ -61,6 +72,7 @@ __all__ = [
     "robust_accuracy",
     "saliency",
     "similarity",
+    "square",
     "targeted_dlr_loss",
     "to_bytes",
     "top_class",

@@ -1,5 +1,6 @@
 """Auto-PGD: projected gradient ascent with momentum that halves its own step where it stops gaining."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -10,8 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
 from tljax.synth.eight_bit import Images, ImagesLike
-from tljax.synth.objectives import dlr_loss, targeted_dlr_loss
-from tljax.synth.problem import Best, Labels, Problem, Scores, Variables, direction, make_problem
+from tljax.synth.inputs import Labels, Scores, Variables, check_key, image_keys
+from tljax.synth.objectives import dlr_loss, own_score, targeted_dlr_loss
+from tljax.synth.problem import Best, Problem, direction, make_problem, next_classes, told, unmet
 from tljax.trees import select
 
 _MOMENTUM = 0.75
@@ -24,7 +26,7 @@ def apgd_ce(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float,
+    eps: float | Array,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 100,
@@ -36,7 +38,7 @@ def apgd_ce(
 
     Args:
         steps: gradients taken in each restart.
-        key: of the random starts.
+        key: of the random starts; or (b,) keys, one for each image.
         restarts: independent runs; the best image of all is kept.
         scores, variables, images, labels, eps, norm, targeted, quantized: as `attacks.pgd`.
     Returns, Raises: as `attacks.pgd`.
@@ -51,7 +53,7 @@ def apgd_ce(
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
     )
-    return _restarted(problem, key, steps=steps, restarts=restarts)
+    return told(*_restarted(problem, check_key(key), steps=steps, restarts=restarts))
 
 
 def apgd_dlr(
@@ -60,7 +62,7 @@ def apgd_dlr(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float,
+    eps: float | Array,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 100,
@@ -92,7 +94,46 @@ def apgd_dlr(
     classes, needed = jax.eval_shape(scores, variables, problem.images).shape[-1], 4 if targeted else 3
     if classes < needed:
         raise InputError(f"apgd_dlr needs at least {needed} classes here, and this network has {classes}: use apgd_ce")
-    return _restarted(problem, key, steps=steps, restarts=restarts)
+    return told(*_restarted(problem, check_key(key), steps=steps, restarts=restarts))
+
+
+def apgd_t(
+    scores: Scores,
+    variables: Variables,
+    images: ImagesLike,
+    labels: Labels,
+    *,
+    eps: float | Array,
+    norm: str = "linf",
+    steps: int = 100,
+    key: Array,
+    targets: int = 9,
+    quantized: bool = True,
+) -> Images:
+    """Auto-PGD away from the label by way of each of the next classes in turn, on the targeted DLR.
+
+    With fewer than four classes, which that ratio needs, the difference of the two logits is raised, as it is.
+
+    Args:
+        steps: gradients taken towards each class.
+        targets: how many of the next classes are tried.
+        scores, variables, images, labels, eps, norm, key, quantized: as `attacks.pgd`.
+    Returns, Raises: as `attacks.pgd`.
+    Source: Croce and Hein, 2020 (arXiv 2003.01690).
+
+    >>> net4 = tljax.init_network("toy", key=jax.random.key(0), classes=4)
+    >>> attacked = tljax.synth.apgd_t(
+    ...     net4.scores, net4.variables, images[:2], labels[:2], eps=8 / 255, steps=3, targets=1, key=jax.random.key(0)
+    ... )
+    >>> attacked.shape
+    (2, 32, 32, 3)
+    """
+    problem = make_problem(
+        scores, variables, images, labels, eps=eps, norm=norm, targeted=False, quantized=quantized, steps=steps,
+        loss=_towards,
+    )  # fmt: skip
+    aims = next_classes(problem, targets)
+    return told(*_restarted(problem, check_key(key), steps=steps, restarts=len(aims), aims=aims))
 
 
 def checkpoints(steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -149,13 +190,18 @@ class _State(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("steps", "restarts"))
-def _restarted(problem: Problem, key: Array, *, steps: int, restarts: int) -> Images:
-    def restart(best, index):
-        start = problem.random_start(jax.random.fold_in(key, index))
-        return _run(problem, start, steps, best), None
+def _restarted(
+    problem: Problem, key: Array, *, steps: int, restarts: int, aims: Int[Array, "r b"] | None = None
+) -> tuple[Images, Bool[Array, " b"]]:
+    """The images, and which of them met masked gradients; each restart has its own `aims`, if any."""
+    keys = image_keys(key, len(problem.images))
 
-    best = Best(problem.rounded(problem.images), jnp.full(problem.images.shape[:1], -jnp.inf))
-    return jax.lax.scan(restart, best, jnp.arange(restarts))[0].images
+    def restart(best, index):
+        start = problem.random_start(jax.vmap(jax.random.fold_in, (0, None))(keys, index))
+        return _run(problem if aims is None else replace(problem, aims=aims[index]), start, steps, best), None
+
+    best, _ = jax.lax.scan(restart, unmet(problem), jnp.arange(restarts))
+    return best.images, best.masked
 
 
 def _dlr(logits: Float[Array, "b n"], labels: Labels, targeted: bool) -> Float[Array, " b"]:
@@ -165,12 +211,18 @@ def _dlr(logits: Float[Array, "b n"], labels: Labels, targeted: bool) -> Float[A
     return targeted_dlr_loss(logits, others.argmax(-1), labels)
 
 
+def _towards(logits: Float[Array, "b n"], labels: Labels, aims: Labels) -> Float[Array, " b"]:
+    if logits.shape[-1] < 4:
+        return own_score(logits, aims) - own_score(logits, labels)
+    return targeted_dlr_loss(logits, labels, aims)
+
+
 def _run(problem: Problem, start: Images, steps: int, best: Best) -> Best:
     """One run of Auto-PGD; `best` is what was met before."""
 
     def visit(images, best):
         rounded, gradient, loss, margin = problem.evaluate(images)
-        return _Point(images, gradient, loss), best.meet(rounded, margin)
+        return _Point(images, gradient, loss), best.meet(rounded, margin, gradient)
 
     def step(state, plan):
         checkpoint, window, momentum = plan
@@ -197,7 +249,7 @@ def _run(problem: Problem, start: Images, steps: int, best: Best) -> Best:
 
     point, best = visit(start, best)
     zeros = jnp.zeros(point.loss.shape, jnp.int32)
-    size = jnp.full_like(point.loss, 2 * problem.eps)
+    size = 2 * problem.eps[:, 0, 0, 0]
     state = _State(point, start, point, size, zeros, jnp.ones(zeros.shape, bool), point.loss, best)
     momenta = np.where(np.arange(steps) == 0, 1.0, _MOMENTUM).astype(np.float32)
     return jax.lax.scan(step, state, (*checkpoints(steps), momenta))[0].best

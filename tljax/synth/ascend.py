@@ -86,7 +86,7 @@ def ascend(
         raise InputError(f"steps must be at least 1, got {steps}")
     n = jax.tree.leaves(params)[0].shape[0]
     if resume is None:
-        resume = Ascent(params, optimiser.init(params), jnp.zeros((0, n)), jnp.ones((0, n), bool))
+        resume = Ascent(params, optimiser.init(params), jnp.zeros((0, n), jnp.float32), jnp.ones((0, n), bool))
     first, alive = resume.values.shape[0], resume.finite.all(0)
     carry = sharding.align((resume.params, resume.opt_state, alive), jax.tree.leaves(resume.params)[0])
     parts = [(resume.values, resume.finite)]
@@ -119,9 +119,11 @@ def _chunk(objective, optimiser, chunk, carry, start, stop, key, args):
         alive &= finite
         uphill = select(alive, jax.tree.map(jnp.negative, gradient), jax.tree.map(jnp.zeros_like, gradient))
         updates, opt_state = optimiser.update(uphill, opt_state, params)
+        updates = jax.tree.map(lambda step, leaf: step.astype(leaf.dtype), updates, params)  # a schedule may be float64
         params = select(alive, optax.apply_updates(params, updates), params)
-        return (params, opt_state, alive), all_values.at[row].set(values), all_finite.at[row].set(finite)
+        all_values = all_values.at[row].set(values.astype(jnp.float32))
+        return (params, opt_state, alive), all_values, all_finite.at[row].set(finite)
 
-    history = jnp.zeros((chunk, n)), jnp.ones((chunk, n), bool)
+    history = jnp.zeros((chunk, n), jnp.float32), jnp.ones((chunk, n), bool)
     carry, values, finite = jax.lax.fori_loop(0, jnp.minimum(chunk, stop - start), step, (carry, *history))
     return carry, (values, finite)

@@ -9,10 +9,11 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
-from tljax.synth.eight_bit import Images, ImagesLike
-from tljax.synth.problem import Best, Labels, Problem, Scores, Variables, direction, keep_finite, make_problem
+from tljax.synth.eight_bit import Images, ImagesLike, per_image
+from tljax.synth.inputs import Labels, Scores, Variables, check_key
+from tljax.synth.problem import Problem, direction, keep_finite, make_problem, told, unmet
 
 
 def fgsm(
@@ -21,7 +22,7 @@ def fgsm(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float,
+    eps: float | Array,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 1,
@@ -40,7 +41,7 @@ def fgsm(
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
     )
-    return _fgsm(problem)
+    return told(*_fgsm(problem))
 
 
 def pgd(
@@ -49,7 +50,7 @@ def pgd(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float,
+    eps: float | Array,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 40,
@@ -59,22 +60,31 @@ def pgd(
 ) -> Images:
     """Projected gradient descent from a random start; the best image met is kept, for each photo.
 
+    What is raised is the log-odds against the label: steps of a given length go as up the cross-entropy, and do not
+    vanish where the network is sure.
+
     Args:
         scores: pure function (variables, images) -> (b, classes) logits; `net.scores`.
         images: (b, h, w, c), float32 in [0, 1]; multiples of 1/255 if `quantized` is to be exact for L2.
         labels: (b,), the true classes, which the attack flees; with `targeted` the classes that it seeks.
-        eps: the budget, in units of the pixel range: 4 / 255, say.
+        eps: the budget, in units of the pixel range: 4 / 255, say; or (b,), one for each image.
         norm: "linf" or "l2".
         steps: gradients taken.
-        key: of the random start.
+        key: of the random start: image i draws from `fold_in(key, i)`; or (b,) keys, one for each image, so that an
+            image comes out the same in any batch.
         step_size: default 2.5 eps / steps.
         quantized: keep to images that an 8-bit file holds exactly.
     Returns:
         (b, h, w, c), float32 in [0, 1], within `eps` of `images`; the best by `margin` where the attack fails. A photo
         whose gradient is not finite is not moved by it.
     Raises:
-        InputError: a budget that is not usable (see `eight_bit.check_budget`), labels out of range or of another shape,
-            fewer than one step.
+        InputError: a budget that is not usable (see `eight_bit.check_budget`), images outside [0, 1], labels out of
+            range or of another shape, fewer than one step, no key.
+    Warns:
+        MaskedGradientsWarning: outside jit, where images withstood without any gradient other than zero.
+
+    A `scores` that is a new object in each call, such as a lambda made in a loop, is compiled anew each time: define it
+    once, and hand what changes to it in `variables`.
     Source: Madry et al., 2017 (arXiv 1706.06083).
 
     >>> attacked = tljax.synth.pgd(
@@ -86,7 +96,8 @@ def pgd(
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
     )
-    return _iterate(problem, 2.5 * eps / steps if step_size is None else step_size, key, steps=steps)
+    size = 2.5 * problem.eps / steps if step_size is None else per_image(step_size)
+    return told(*_iterate(problem, size, check_key(key), steps=steps))
 
 
 def mi_fgsm(
@@ -95,7 +106,7 @@ def mi_fgsm(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float,
+    eps: float | Array,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 10,
@@ -118,19 +129,26 @@ def mi_fgsm(
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
     )
-    return _iterate(problem, eps / steps, None, steps=steps, momentum=momentum)
+    return told(*_iterate(problem, problem.eps / steps, None, steps=steps, momentum=momentum))
 
 
 @jax.jit
-def _fgsm(problem: Problem) -> Images:
-    gradient, _ = jax.grad(problem.objective, has_aux=True)(problem.images)
-    step = problem.eps * direction(keep_finite(gradient), problem.norm)
-    return problem.rounded(problem.project(problem.images + step))
+def _fgsm(problem: Problem) -> tuple[Images, Bool[Array, " b"]]:
+    gradient, (_, gained) = jax.grad(problem.objective, has_aux=True)(problem.images)
+    gradient = keep_finite(gradient)
+    moved = problem.project(problem.images + problem.eps * direction(gradient, problem.norm))
+    return problem.rounded(moved), unmet(problem).meet(problem.images, gained, gradient).masked
 
 
 @partial(jax.jit, static_argnames=("steps", "momentum"))
-def _iterate(problem: Problem, size, key: Array | None, *, steps: int, momentum: float | None = None) -> Images:
-    """The loop of PGD (momentum None: random start, best image) and MI-FGSM (from the original, last image)."""
+def _iterate(
+    problem: Problem, size, key: Array | None, *, steps: int, momentum: float | None = None
+) -> tuple[Images, Bool[Array, " b"]]:
+    """The loop of PGD (momentum None: random start, best image) and MI-FGSM (from the original, last image).
+
+    Returns:
+        images; and which of them met masked gradients, (b,).
+    """
 
     def step(state, _):
         x, velocity, best = state
@@ -140,14 +158,14 @@ def _iterate(problem: Problem, size, key: Array | None, *, steps: int, momentum:
             velocity = momentum * velocity + gradient / jnp.maximum(scale, 1e-30)
             gradient = velocity
         moved = problem.project(x + size * direction(gradient, problem.norm))
-        return (moved, velocity, best.meet(rounded, gained)), None
+        return (moved, velocity, best.meet(rounded, gained, gradient)), None
 
     images = problem.images
     start = images if key is None else problem.random_start(key)
-    best = Best(problem.rounded(images), jnp.full(images.shape[:1], -jnp.inf))
-    (x, _, best), _ = jax.lax.scan(step, (start, jnp.zeros_like(images), best), length=steps)
+    (x, _, best), _ = jax.lax.scan(step, (start, jnp.zeros_like(images), unmet(problem)), length=steps)
     last = problem.rounded(x)
     if momentum is not None:
-        return last
+        return last, best.masked
     _, (_, gained) = problem.objective(last)
-    return best.meet(last, gained).images
+    best = best.meet(last, gained)
+    return best.images, best.masked

@@ -12,13 +12,12 @@ from jaxtyping import Array, Float, UInt8
 from tljax.errors import InputError
 from tljax.models.network import Network
 from tljax.synth.eight_bit import Images, ImagesLike
+from tljax.synth.inputs import Labels, Scores, check_images, check_labels
 from tljax.synth.objectives import own_score
-from tljax.synth.problem import Labels, Scores
 
 Maps = Float[Array, "b h w"]
 
 
-@partial(jax.jit, static_argnames="scores")
 def saliency(scores: Scores, variables: Any, images: ImagesLike, labels: Labels) -> Maps:
     """The greatest absolute derivative of the label's score over the channels of each pixel.
 
@@ -28,12 +27,14 @@ def saliency(scores: Scores, variables: Any, images: ImagesLike, labels: Labels)
         labels: (b,), the classes that are explained.
     Returns:
         (b, h, w), >= 0, in score per unit of the pixel range.
+    Raises:
+        InputError: images that are not in [0, 1], labels that are no classes, as in `attacks.pgd`.
     Source: Simonyan, Vedaldi and Zisserman, 2013 (arXiv 1312.6034).
 
     >>> tljax.synth.saliency(net.scores, net.variables, images, labels).shape
     (8, 32, 32)
     """
-    return jnp.abs(_gradient(scores, variables, images, labels)).max(-1)
+    return jnp.abs(_gradient(scores, variables, *_checked(scores, variables, images, labels))).max(-1)
 
 
 def integrated_gradients(
@@ -57,7 +58,7 @@ def integrated_gradients(
     Returns:
         (b, h, w, c), signed, in units of score.
     Raises:
-        InputError: fewer than one step.
+        InputError: fewer than one step; otherwise as `saliency`.
     Source: Sundararajan, Taly and Yan, 2017 (arXiv 1703.01365).
 
     >>> parts = tljax.synth.integrated_gradients(net.scores, net.variables, images, labels, steps=16)
@@ -66,14 +67,13 @@ def integrated_gradients(
     """
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
-    images = jnp.asarray(images)
+    images, labels = _checked(scores, variables, images, labels)
     start = jnp.broadcast_to(jnp.asarray(baseline, images.dtype), images.shape)
     places, weights = np.polynomial.legendre.leggauss(steps)
     quadrature = jnp.asarray((places + 1) / 2, images.dtype), jnp.asarray(weights / 2, images.dtype)
     return _integrate(scores, variables, images, labels, start, quadrature)
 
 
-@partial(jax.jit, static_argnames=("scores", "intermediates", "layer"))
 def grad_cam(
     scores: Scores, intermediates: Callable, variables: Any, images: ImagesLike, labels: Labels, *, layer: str
 ) -> Maps:
@@ -85,9 +85,10 @@ def grad_cam(
         scores, variables, images, labels: as `saliency`. `scores` must add `variables["perturbations"][layer]` to that
             layer's map, as those of a `Network` do.
     Returns:
-        (b, h, w), >= 0, at the size of the images (bilinear); divided by its maximum, in [0, 1].
+        (b, h, w), >= 0, at the size of the images (bilinear); divided by its maximum, in [0, 1]. All zero where nothing
+        in the layer speaks for the label.
     Raises:
-        InputError: no such layer.
+        InputError: no such layer; otherwise as `saliency`.
     Source: Selvaraju et al., 2016 (arXiv 1610.02391).
 
     >>> heat = tljax.synth.grad_cam(
@@ -96,7 +97,12 @@ def grad_cam(
     >>> heat.shape
     (8, 32, 32)
     """
-    images = jnp.asarray(images)
+    images, labels = _checked(scores, variables, images, labels)
+    return _grad_cam(scores, intermediates, variables, images, labels, layer=layer)
+
+
+@partial(jax.jit, static_argnames=("scores", "intermediates", "layer"))
+def _grad_cam(scores, intermediates, variables, images, labels, *, layer):
     maps = intermediates(variables, images)
     if layer not in maps:
         raise InputError(f'no layer named "{layer}": there are {", ".join(maps)}')
@@ -121,9 +127,9 @@ def heat_map(
         method: "grad_cam" (of the last convolutional layer), "saliency", or "integrated_gradients" (absolute sums over
             the channels).
     Returns:
-        (h, w), >= 0, in the units of the method.
+        (h, w), >= 0, in the units of the method; all zero where nothing was found.
     Raises:
-        InputError: an unknown method.
+        InputError: an unknown method, a label that is no class.
 
     >>> tljax.synth.heat_map(net, photos[0], label=1, method="saliency").shape
     (32, 32)
@@ -152,5 +158,12 @@ def _integrate(scores, variables, images, labels, start, quadrature):
     return total * (images - start)
 
 
+def _checked(scores, variables, images, labels):
+    images, labels = check_images(images), jnp.asarray(labels)
+    check_labels(scores, variables, images, labels)
+    return images, labels
+
+
+@partial(jax.jit, static_argnames="scores")
 def _gradient(scores, variables, images, labels):
     return jax.grad(lambda x: own_score(scores(variables, x), labels).sum())(images)

@@ -1,20 +1,21 @@
 """Carlini and Wagner's L2 attack: the smallest change that succeeds."""
 
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
 from tljax.errors import InputError
+from tljax.synth import eight_bit
 from tljax.synth.eight_bit import Images, ImagesLike
-from tljax.synth.objectives import margin
-from tljax.synth.problem import Labels, Problem, Scores, Variables, keep_finite, make_problem
-from tljax.trees import select
+from tljax.synth.inputs import Labels, Scores, Variables
+from tljax.synth.nearest import Nearest, stretch, unreached
+from tljax.synth.problem import Problem, direction, make_problem, signed_margin, told
 
-_EDGE = 1 - 1e-5  # keeps arctanh finite at black and white
+_RADIUS = 0.3  # of the first change, L2
+_GREATEST_STRIDE, _LEAST_STRIDE = 0.5, 0.01  # of a step, as shares of the radius
+_GREATEST_CHANGE, _LEAST_CHANGE = 0.1, 0.001  # of the radius, from step to step
 
 
 def cw_l2(
@@ -23,38 +24,35 @@ def cw_l2(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | None = None,
+    eps: float | Array | None = None,
     norm: str = "l2",
     targeted: bool = False,
-    steps: int = 100,
+    steps: int = 600,
     key: Array | None = None,
-    searches: int = 6,
     confidence: float = 0.0,
-    learning_rate: float = 0.01,
-    first_weight: float = 1.0,
     quantized: bool = True,
 ) -> Images:
-    """Minimises |x - x0|² + c · max(confidence - margin, 0) with Adam in tanh space, searching c by bisection.
+    """The smallest |x - x0| at which the margin exceeds `confidence`, sought by a radius of its own for each image.
 
-    With `quantized`, what is judged and kept is the image at 8-bit levels, with its own distance; without, the same
-    search says what rounding costs.
+    The way of Carlini and Wagner, Adam in tanh space for each of several weights of the margin, barely moves black and
+    white pixels and starts anew for each weight. Here the change keeps to a sphere whose radius shrinks after a success
+    and grows otherwise, less and less, and turns towards the gradient of the margin. With `quantized` the first half of
+    the steps are free; the others go on from there at 8-bit levels, where small changes cost several times as much.
 
     Args:
-        eps: greatest L2 distance that counts as success, or None for any.
-        steps: of Adam in each search, so `steps * searches` gradients are taken.
+        eps: greatest L2 distance that counts as success, for each image or for all; None for any.
+        steps: gradients taken in all.
         key: taken for symmetry, and not used.
-        searches: bisections of c (a decade up while none succeeds).
         confidence: margin to reach, in logits.
-        learning_rate: of Adam, in tanh space.
-        first_weight: c in the first search.
-        scores, variables, images, labels, targeted: as `attacks.pgd`.
+        scores, variables, images, labels, targeted, quantized: as `attacks.pgd`.
     Returns:
         (b, h, w, c): the nearest success; where there is none, the image of the best margin met (within `eps`).
     Raises:
         InputError: a norm other than "l2"; otherwise as `attacks.pgd`.
-    Source: Carlini and Wagner, 2016 (arXiv 1608.04644).
+    Source: Carlini and Wagner, 2016 (arXiv 1608.04644) for the problem; Rony et al., 2018 (arXiv 1811.09600) for the
+        radius.
 
-    >>> attacked = tljax.synth.cw_l2(net.scores, net.variables, images, labels, steps=3, searches=2)
+    >>> attacked = tljax.synth.cw_l2(net.scores, net.variables, images, labels, steps=3)
     >>> bool((attacked >= 0).all() and (attacked <= 1).all())
     True
     """
@@ -62,60 +60,43 @@ def cw_l2(
         raise InputError(f'cw_l2 knows only norm "l2", got "{norm}": for L∞ use pgd or apgd_ce')
     radius = float("inf") if eps is None else eps
     problem = make_problem(
-        scores, variables, images, labels, eps=radius, norm=norm, targeted=targeted, quantized=quantized, steps=steps
-    )
-    return _search(problem, confidence, learning_rate, first_weight, steps=steps, searches=searches)
+        scores, variables, images, labels, eps=radius, norm=norm, targeted=targeted, quantized=quantized, steps=steps,
+        loss=signed_margin,
+    )  # fmt: skip
+    return told(*_search(problem, confidence, steps=steps))
 
 
-class _Nearest(NamedTuple):
-    """For each photo the nearest success, or while there is none the image of the best margin.
-
-    Attributes:
-        images: at 8-bit levels where these count.
-        distance: (b,), L2; infinite until the first success.
-        margin: (b,).
-    """
-
-    images: Images
-    distance: Float[Array, " b"]
-    margin: Float[Array, " b"]
-
-    def meet(self, new: "_Nearest", success: Bool[Array, " b"]) -> "_Nearest":
-        better = jnp.isinf(self.distance) & (new.margin > self.margin)
-        take = jnp.where(success, new.distance < self.distance, better)
-        return select(take, new._replace(distance=jnp.where(success, new.distance, self.distance)), self)
+@partial(jax.jit, static_argnames="steps")
+def _search(problem: Problem, confidence, *, steps: int) -> tuple[Images, Bool[Array, " b"]]:
+    """The images, and which of them met masked gradients."""
+    images = problem.images
+    radius = jnp.minimum(_RADIUS, problem.eps)
+    free = steps - steps // 2 if problem.quantized else steps
+    nearest = _walk(problem, lambda x: x, unreached(problem), 0 * images, radius, confidence, steps=free)
+    if problem.quantized:
+        nearest, change = stretch(problem, nearest, confidence)
+        walk = partial(_walk, problem, problem.rounded, nearest, change, eight_bit.norms(change), confidence)
+        nearest = walk(steps=steps // 2)
+    return nearest.images, nearest.blind & jnp.isinf(nearest.distance)
 
 
-@partial(jax.jit, static_argnames=("steps", "searches"))
-def _search(problem: Problem, confidence, learning_rate, first_weight, *, steps: int, searches: int) -> Images:
-    images, optimiser = problem.images, optax.adam(learning_rate)
-    start = jnp.arctanh((2 * images - 1) * _EDGE)
+def _walk(problem: Problem, rounded, nearest: Nearest, change, radius, confidence, *, steps: int) -> Nearest:
+    """Gradients at the `rounded` images, on spheres that close in on the nearest success."""
 
-    def objective(w, weight):
-        smooth = jnp.clip((jnp.tanh(w) / _EDGE + 1) / 2, 0, 1)
-        kept = problem.rounded(problem.project(jax.lax.stop_gradient(smooth)))
-        x = smooth + jax.lax.stop_gradient(kept - smooth)
-        gained = margin(problem.scores(problem.variables, x), problem.labels, targeted=problem.targeted)
-        squared = jnp.sum((x - images) ** 2, (-3, -2, -1))
-        loss = squared + weight * jnp.maximum(confidence - gained, 0)
-        return loss.sum(), _Nearest(kept, jnp.sqrt(squared), gained)
+    def step(state, heat):
+        change, radius, nearest = state
+        x = problem.project(problem.images + change)
+        counted = rounded(x)
+        gradient, margin = problem.slope(counted)
+        nearest = nearest.meet(problem, counted, margin, confidence)
+        nearest = nearest._replace(blind=nearest.blind & (gradient == 0).all((-3, -2, -1)))
+        stride = radius * (_LEAST_STRIDE + (_GREATEST_STRIDE - _LEAST_STRIDE) * heat)
+        turned = x - problem.images + stride * direction(gradient, "l2")
+        rate = _LEAST_CHANGE + (_GREATEST_CHANGE - _LEAST_CHANGE) * heat
+        success = (margin > confidence)[:, None, None, None]
+        smaller = jnp.minimum(radius, eight_bit.norms(x - problem.images)) * (1 - rate)
+        radius = jnp.minimum(jnp.where(success, smaller, radius * (1 + rate)), problem.eps)
+        return (radius * direction(turned, "l2"), radius, nearest), None
 
-    def step(state, _):
-        w, opt, nearest, weight, succeeded = state
-        gradient, new = jax.grad(objective, has_aux=True)(w, weight)
-        success = new.margin > confidence
-        updates, opt = optimiser.update(keep_finite(gradient), opt)
-        return (w + updates, opt, nearest.meet(new, success), weight, succeeded | success), None
-
-    def search(state, _):
-        nearest, weight, low, high = state
-        state = (start, optimiser.init(start), nearest, weight, jnp.zeros(weight.shape, bool))
-        (_, _, nearest, _, succeeded), _ = jax.lax.scan(step, state, length=steps)
-        low, high = jnp.where(succeeded, low, weight), jnp.where(succeeded, weight, high)
-        weight = jnp.where(jnp.isinf(high), 10 * weight, (low + high) / 2)
-        return (nearest, weight, low, high), None
-
-    ones = jnp.ones(images.shape[:1])
-    nearest = _Nearest(images, jnp.inf * ones, -jnp.inf * ones)
-    state = nearest, first_weight * ones, 0 * ones, jnp.inf * ones
-    return jax.lax.scan(search, state, length=searches)[0][0].images
+    heat = (1 + jnp.cos(jnp.pi * jnp.arange(steps, dtype=jnp.float32) / max(steps, 1))) / 2
+    return jax.lax.scan(step, (change, radius, nearest), heat)[0][2]

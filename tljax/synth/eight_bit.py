@@ -16,15 +16,16 @@ _NEAR = 1e-3  # float32 multiples of 1/255 are within this of a whole level
 _BISECTIONS = 12
 
 
-def check_budget(eps: float, norm: str) -> None:
-    """Refuses a budget that no 8-bit image can use. A traced `eps` is let through.
+def check_budget(eps: float | Array, norm: str, *, quantized: bool = True) -> None:
+    """Refuses a budget that no attack can use. A traced `eps` is let through.
 
     Args:
-        eps: in units of the pixel range [0, 1].
+        eps: in units of the pixel range [0, 1]; a number, or an array with one for each image.
         norm: "linf" or "l2".
+        quantized: whether only 8-bit images count, none of which is nearer to another than 1/255.
 
     Raises:
-        InputError: another norm; eps <= 0 or below half an 8-bit step; for "linf", eps > 1.
+        InputError: another norm; eps <= 0, or where `quantized` below one 8-bit step; for "linf", eps > 1.
 
     >>> tljax.synth.check_budget(4 / 255, "linf")
     >>> tljax.synth.check_budget(4, "linf")
@@ -35,14 +36,25 @@ def check_budget(eps: float, norm: str) -> None:
         raise InputError(f'norm must be "linf" or "l2", got "{norm}"')
     if isinstance(eps, Tracer):
         return
-    least = 0.5 / LEVELS
+    least, greatest = (
+        float(f(np.asarray(eps, np.float64), initial=edge)) for f, edge in ((np.min, np.inf), (np.max, 0))
+    )
     refuse(
         {
-            f"eps must be above 0, got {eps:g}: try 4/255": not eps > 0,
-            f"eps must be at most 1, got {eps:g}: pixels are in [0, 1], so try {eps:g}/255": norm == "linf" and eps > 1,
-            f"eps {eps:g} is below half an 8-bit step ({least:.5f}): nothing would be left of it": eps < least,
+            f"eps must be above 0, got {least:g}: try 4/255": not least > 0,
+            f"eps must be at most 1, got {greatest:g}: pixels are in [0, 1], so try {greatest:g}/255": (
+                norm == "linf" and greatest > 1
+            ),
+            f"eps {least:g} is below one 8-bit step (1/255 = {1 / LEVELS:.5f}), so no 8-bit image can change: "
+            "give at least 1/255, or in Python quantized=False": quantized and least * LEVELS < 1 - _NEAR,
         }
     )
+
+
+def per_image(numbers: float | Array) -> Float[Array, "*b"]:
+    """A number, or (b,) of them, in a shape that goes with images: (), or (b, 1, 1, 1); float32."""
+    numbers = jnp.asarray(numbers, jnp.float32)
+    return numbers[:, None, None, None] if numbers.ndim == 1 else numbers
 
 
 def parse_budget(text: str) -> float:
@@ -75,8 +87,17 @@ def norms(x: Images) -> Float[Array, "b 1 1 1"]:
     return jnp.sqrt(jnp.sum(x * x, (-3, -2, -1), keepdims=True))
 
 
+def lengths(x: Images, norm: str) -> Float[Array, "b 1 1 1"]:
+    """The greatest absolute pixel of each image ("linf"), or its L2 norm ("l2")."""
+    return jnp.abs(x).max((-3, -2, -1), keepdims=True) if norm == "linf" else norms(x)
+
+
 def project(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm: str) -> Images:
-    """The nearest images in the ball of radius `eps` around `originals` (L2: by scaling), clipped to [0, 1]."""
+    """The nearest images in the ball of radius `eps` around `originals` (L2: by scaling), clipped to [0, 1].
+
+    Args:
+        eps: as `per_image` gives it.
+    """
     change = images - originals
     if norm == "linf":
         change = jnp.clip(change, -eps, eps)
@@ -95,7 +116,7 @@ def quantize(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm
     Args:
         images: (b, h, w, c), float32 in [0, 1]; what is farther than `eps` is brought back first.
         originals: (b, h, w, c), float32 in [0, 1]. For L2 at 8-bit levels: else rounding can cost more than `eps`.
-        eps: radius, in units of the pixel range.
+        eps: radius, in units of the pixel range; a number, or (b,), one for each image.
         norm: "linf" or "l2".
     Returns:
         (b, h, w, c), float32; `round(255 x)` gives the levels exactly.
@@ -104,6 +125,7 @@ def quantize(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm
     >>> jnp.round((kept - images) * 255).max().item()
     2.0
     """
+    eps = per_image(eps)
     if norm == "linf":
         low = jnp.ceil((originals - eps) * LEVELS - _NEAR)
         high = jnp.floor((originals + eps) * LEVELS + _NEAR)

@@ -22,7 +22,7 @@ def init_spectrum(key: Array, n: int, size: int, *, scale: float = 0.01) -> Spec
     Returns:
         (n, size, size // 2 + 1, 3, 2): vertical and horizontal frequency, decorrelated colour, real and imaginary part.
     """
-    return scale * jax.random.normal(key, (n, size, size // 2 + 1, 3, 2))
+    return scale * jax.random.normal(key, (n, size, size // 2 + 1, 3, 2), jnp.float32)
 
 
 def fourier_images(spectrum: Spectrum, size: int | None = None) -> Float[Array, "n size size 3"]:

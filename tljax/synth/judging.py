@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 
 from tljax.data.images import preprocess
 from tljax.data.png import Picture
-from tljax.errors import match_name
+from tljax.errors import InputError, match_name
 from tljax.models.network import Network, for_inference
 from tljax.models.spec import ModelSpec, get_spec, list_models
 from tljax.progress import Track, untracked
@@ -71,8 +71,36 @@ def top_class(net: Network, image: Picture) -> tuple[int, float]:
     return int(probs.argmax()), float(probs.max())
 
 
+def find_class(name: str | int, own: Sequence[str], other: Sequence[str]) -> int:
+    """The index in `other` of a class of the table `own`, given by name or by its index in `own`.
+
+    A name that a table has more than once (ImageNet: crane, the bird and the machine; maillot) stands in both tables in
+    the same order.
+
+    Raises:
+        InputError: `own` has no such class, or several of that name where no index is given; `other` has it not as
+            often as `own`.
+
+    >>> tljax.synth.find_class("dog", ["cat", "dog"], ["bird", "cat", "dog"])
+    2
+    """
+    index = match_name(name, own)
+    name, places = own[index], [i for i, other_name in enumerate(own) if other_name == own[index]]
+    if len(places) == 1:
+        return match_name(name, other)
+    others = [i for i, other_name in enumerate(other) if other_name == name]
+    if len(others) != len(places):
+        raise InputError(f'"{name}" ({index}) is one of {len(places)} classes of that name, and here are {len(others)}')
+    return others[places.index(index)]
+
+
 def judge(
-    nets: Mapping[str, Network], images: Sequence[Picture], classes: Sequence[str], *, track: Track = untracked
+    nets: Mapping[str, Network],
+    images: Sequence[Picture],
+    classes: Sequence[str | int],
+    *,
+    table: Sequence[str] | None = None,
+    track: Track = untracked,
 ) -> list[dict[str, dict[str, float]]]:
     """How likely each network finds the class that each picture is meant to show.
 
@@ -80,6 +108,8 @@ def judge(
         nets: name -> network.
         images: uint8 (h, w, 3) each, of any size; `uncropped` for each network.
         classes: one for each picture, by name or index.
+        table: the classes from which these come, for names that it has twice: see `find_class`. By default those of
+            each network.
     Returns:
         for each picture {network: {"prob": of the class, "rank": 1 where it comes first}}.
 
@@ -92,7 +122,8 @@ def judge(
     """
     opinions: list[dict[str, dict[str, float]]] = [{} for _ in images]
     for name, net in track(nets.items(), "judges", len(nets)):
-        wanted = [match_name(own, net.spec.classes) for own in classes]
+        known = net.spec.classes
+        wanted = [find_class(name, known if table is None else table, known) for name in classes]
         for probs, c, opinion in zip(probabilities(net, images), wanted, opinions, strict=True):
             opinion[name] = {"prob": float(probs[c]), "rank": int(1 + np.sum(probs > probs[c]))}
     return opinions
@@ -102,8 +133,9 @@ def judge_ideals(
     makers: Mapping[str, Network],
     judges: Mapping[str, Network],
     images: Sequence[Picture],
-    classes: Sequence[str],
+    classes: Sequence[str | int],
     *,
+    table: Sequence[str] | None = None,
     track: Track = untracked,
 ) -> list[dict[str, Any]]:
     """What the makers of ideal pictures and other networks say of them, as `report.synth_page.ideal_blocks` takes it.
@@ -116,10 +148,10 @@ def judge_ideals(
     >>> sorted(judged[0]), list(judged[0]["judges"])
     (['class', 'image', 'judges', 'prob'], ['judge'])
     """
-    opinions = judge({**makers, **judges}, images, classes, track=track)
+    opinions = judge({**makers, **judges}, images, classes, table=table, track=track)
     return [
         {
-            "class": name,
+            "class": name if table is None else table[match_name(name, table)],
             "image": image,
             "prob": float(np.mean([opinion.pop(maker)["prob"] for maker in makers])),
             "judges": opinion,

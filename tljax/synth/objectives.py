@@ -8,16 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from tljax.errors import InputError
 from tljax.models.statistics import Moments, narrow, with_moments
 from tljax.synth import fourier
+from tljax.synth.eight_bit import ImagesLike
+from tljax.synth.inputs import Labels
 from tljax.synth.recipes import PixelRecipe, Recipe
 from tljax.synth.transforms import random_transform
 
 Logits = Float[Array | np.ndarray, "b n"]
-Labels = Int[Array | np.ndarray, " b"]
 
 
-def total_variation(images: Float[Array | np.ndarray, "b h w c"]) -> Float[Array, " b"]:
+def total_variation(images: ImagesLike) -> Float[Array, " b"]:
     """Anisotropic total variation: the summed absolute difference of neighbouring pixels, per image.
 
     Args:
@@ -47,7 +49,12 @@ def cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " b"]:
     >>> np.allclose(tljax.synth.cross_entropy(jnp.zeros((1, 4)), jnp.array([2])), np.log(4))
     True
     """
-    return jax.nn.softplus(jax.nn.logsumexp(_others(logits, labels), -1) - own_score(logits, labels))
+    return jax.nn.softplus(log_odds(logits, labels))
+
+
+def log_odds(logits: Logits, labels: Labels) -> Float[Array, " b"]:
+    """The log of the probability of all other classes over that of the label, (b,)."""
+    return jax.nn.logsumexp(_others(logits, labels), -1) - own_score(logits, labels)
 
 
 def own_score(logits: Logits, labels: Labels) -> Float[Array, " b"]:
@@ -81,6 +88,8 @@ def dlr_loss(logits: Logits, labels: Labels) -> Float[Array, " b"]:
         labels: (b,), true classes.
     Returns:
         (b,): positive when another class leads.
+    Raises:
+        InputError: fewer than three classes.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 6.
 
     >>> logits = jnp.array([[4.0, 2.0, 0.0]])
@@ -89,7 +98,7 @@ def dlr_loss(logits: Logits, labels: Labels) -> Float[Array, " b"]:
     >>> tljax.synth.dlr_loss(128 * logits, jnp.array([0])).tolist()  # no scale changes it
     [-0.5]
     """
-    top = jax.lax.top_k(logits, 3)[0]
+    top = _top(logits, 3, "dlr_loss")
     return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
@@ -100,13 +109,15 @@ def targeted_dlr_loss(logits: Logits, labels: Labels, targets: Labels) -> Float[
         logits: (b, n) of at least four classes.
         labels: (b,), the classes that the originals have.
         targets: (b,), the classes aimed at.
+    Raises:
+        InputError: fewer than four classes.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 7.
 
     >>> logits = jnp.array([[3.0, 1.0, 0.0, -2.0]])
     >>> tljax.synth.targeted_dlr_loss(logits, jnp.array([0]), jnp.array([1])).tolist()
     [-0.5]
     """
-    top = jax.lax.top_k(logits, 4)[0]
+    top = _top(logits, 4, "targeted_dlr_loss")
     gap = own_score(logits, targets) - own_score(logits, labels)
     return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
@@ -128,15 +139,15 @@ def batch_norm_matching(moments: dict[str, Moments]) -> Float[Array, ""]:
     0.0
     """
     if not moments:
-        return jnp.zeros(())
-    share = jnp.concatenate([jnp.full(len(scale), 1 / (len(scale) * len(moments))) for *_, scale in moments.values()])
+        return jnp.zeros((), jnp.float32)
+    share = jnp.concatenate([jnp.full_like(scale, 1 / (len(scale) * len(moments))) for *_, scale in moments.values()])
     means, squares, scales = (jnp.concatenate(column, -1) for column in zip(*moments.values(), strict=True))
     mean, square = means.mean(0), squares.mean(0)
     deviation = jnp.sqrt(jnp.maximum(square - mean**2, 1e-8))
     return jnp.sum(share * (scales / (scales + 0.1)) ** 2 * (mean**2 + (deviation - 1) ** 2))
 
 
-def similarity(images: Float[Array | np.ndarray, "n h w 3"], variants: int) -> Float[Array, " n"]:
+def similarity(images: ImagesLike, variants: int) -> Float[Array, " n"]:
     """For each image, the mean cosine of its coarse form (an eighth of the size) with those of its fellow variants.
 
     Args:
@@ -155,13 +166,13 @@ def similarity(images: Float[Array | np.ndarray, "n h w 3"], variants: int) -> F
     )
     coarse -= coarse.mean(-1, keepdims=True)
     coarse /= jnp.sqrt(jnp.sum(coarse**2, -1, keepdims=True) + 1e-6)
-    cosines = jnp.einsum("cid,cjd->cij", coarse, coarse) * (1 - jnp.eye(variants))
+    cosines = jnp.einsum("cid,cjd->cij", coarse, coarse) * (1 - jnp.eye(variants, dtype=jnp.float32))
     return cosines.sum(-1).reshape(n) / (variants - 1)
 
 
 @dataclass(frozen=True)
 class FourierObjective:
-    """What `method="fourier"` maximises at one size: (spectrum, key, variables of the networks, targets) -> (n,).
+    """What `method="fourier"` maximises at one size: (spectrum, key, variables of networks, targets, seeds) -> (n,).
 
     Equal ones compare equal, so that a compiled loop is found again.
 
@@ -183,16 +194,15 @@ class FourierObjective:
     size: int
     recipe: Recipe
 
-    def __call__(self, spectrum, key, weights, targets) -> Float[Array, " n"]:
-        """What each image is worth under one random transformation."""
+    def __call__(self, spectrum, key, weights, targets, seeds) -> Float[Array, " n"]:
+        """What each image is worth under one random transformation, drawn by the key and its seed."""
         recipe = self.recipe
         images = fourier.fourier_images(spectrum, self.size)
         total = -recipe.total_variation * total_variation(images) / images[0].size
         if self.variants > 1:
             total -= recipe.diversity * similarity(images, self.variants)
         for number, (function, variables) in enumerate(zip(self.networks, weights, strict=True)):
-            own_key = jax.random.split(jax.random.fold_in(key, number))[0]  # split, as a seed's images hang on it
-            transformed = random_transform(images, recipe.transforms, key=own_key)
+            transformed = random_transform(images, recipe.transforms, key=jax.random.fold_in(key, number), seeds=seeds)
             output, moments = with_moments(function)(variables, transformed)
             scored = self.layer is None
             value = recipe.score * own_score(output, targets) if scored else channel_mean(output[self.layer], targets)
@@ -203,13 +213,13 @@ class FourierObjective:
 
 @dataclass(frozen=True)
 class PixelObjective:
-    """What `method="pixel"` maximises: (pixels, key, variables of the networks, targets) -> (n,).
+    """What `method="pixel"` maximises: (pixels, key, variables of the networks, targets, seeds) -> (n,).
 
     Attributes:
         networks, layer, recipe: as in `FourierObjective`.
 
     >>> objective = tljax.synth.PixelObjective((net.scores,), None, tljax.synth.PixelRecipe())
-    >>> objective(jnp.zeros((2, 32, 32, 3)), None, (net.variables,), jnp.array([0, 1])).shape
+    >>> objective(jnp.zeros((2, 32, 32, 3)), None, (net.variables,), jnp.array([0, 1]), None).shape
     (2,)
     """
 
@@ -221,9 +231,9 @@ class PixelObjective:
         """The images of these pixels: mid-grey plus `recipe.contrast` times them; not clipped."""
         return 0.5 + self.recipe.contrast * pixels
 
-    def __call__(self, pixels, key, weights, targets) -> Float[Array, " n"]:
-        """What each image is worth; `key` is not used."""
-        del key
+    def __call__(self, pixels, key, weights, targets, seeds) -> Float[Array, " n"]:
+        """What each image is worth; `key` and `seeds` are not used."""
+        del key, seeds
         total = -self.recipe.total_variation * total_variation(pixels)
         for function, variables in zip(self.networks, weights, strict=True):
             output = function(variables, self.images(pixels))
@@ -232,6 +242,12 @@ class PixelObjective:
             else:
                 total += channel_mean(output[self.layer], targets)
         return total
+
+
+def _top(logits: Logits, n: int, name: str) -> Array:
+    if logits.shape[-1] < n:
+        raise InputError(f"{name} needs at least {n} classes, and there are {logits.shape[-1]}: take cross_entropy")
+    return jax.lax.top_k(logits, n)[0]
 
 
 def _others(logits: Logits, labels: Labels) -> Array:

@@ -12,15 +12,19 @@ from jaxtyping import Array, UInt8
 from tljax.data.png import through_png
 from tljax.errors import InputError, match_name
 from tljax.models.network import Network
-from tljax.synth.apgd import apgd_ce, apgd_dlr
+from tljax.synth.apgd import apgd_ce, apgd_dlr, apgd_t
 from tljax.synth.attacks import fgsm, mi_fgsm, pgd
+from tljax.synth.auto_attack import AttackResult, auto_attack
 from tljax.synth.carlini_wagner import cw_l2
 from tljax.synth.eight_bit import check_budget, to_bytes
+from tljax.synth.fab import fab
 from tljax.synth.judging import top_class
+from tljax.synth.problem import hidden_gradients
+from tljax.synth.square import square
 
-ATTACKS: dict[str, Callable[..., Array]] = {
-    attack.__name__: attack for attack in (pgd, fgsm, mi_fgsm, cw_l2, apgd_ce, apgd_dlr)
-}
+_ALL = (pgd, fgsm, mi_fgsm, cw_l2, apgd_ce, apgd_dlr, apgd_t, square, fab, auto_attack)
+ATTACKS: dict[str, Callable[..., Any]] = {attack.__name__: attack for attack in _ALL}
+_SMALLEST = ("cw_l2", "fab")  # which seek the smallest change where no budget is given
 _BUDGETS = {"linf": 4 / 255, "l2": 1.0}
 
 
@@ -43,10 +47,12 @@ def attack_photo(
         target: the class that the network shall see, by name or index; None for any other than it sees now.
         method: a name in `ATTACKS`.
         norm, eps: see `choose_budget`.
-        steps: gradients taken; by default as many as the attack takes by itself.
+        steps: gradients taken (apgd_t, fab: towards each class; square: queries; auto_attack: see there); by default as
+            many as the attack takes by itself.
     Returns:
         source: {name, prob}; adversarial: {name, prob, linf, l2}, distances in [0, 1] units between 8-bit pictures;
-        success; target, if given; method, norm, eps, steps, seconds, size (h, w); pictures: {original, adversarial},
+        success; masked_gradients: whether the attack failed and the photo shows no gradient but zero; target, if given;
+        method, norm, eps, steps, seconds, size (h, w); pictures: {original, adversarial},
         uint8.
 
     Raises:
@@ -57,34 +63,40 @@ def attack_photo(
     True
     """
     norm, eps = choose_budget(method, norm, eps)
-    attack, classes = ATTACKS[method], net.spec.classes
+    attack, classes, parameters = ATTACKS[method], net.spec.classes, inspect.signature(ATTACKS[method]).parameters
+    if target is not None and "targeted" not in parameters:
+        raise InputError(f"{method} seeks any other class: for a target use pgd, apgd_ce or fab")
     if steps is None:
-        steps = inspect.signature(attack).parameters["steps"].default
+        steps = parameters["steps"].default
     before, prob = top_class(net, photo)
     label = before if target is None else match_name(target, classes)
     if target is not None and label == before:
         raise InputError(f'the network already sees "{classes[label]}" ({prob:.2f}): give another target')
+    given, labels = jnp.asarray(photo[None], jnp.float32) / 255, jnp.asarray([label])
     start = time.perf_counter()
     made = attack(
         net.scores,
         net.variables,
-        jnp.asarray(photo[None], jnp.float32) / 255,
-        jnp.asarray([label]),
+        given,
+        labels,
         eps=eps,
         norm=norm,
-        targeted=target is not None,
+        **({} if target is None else {"targeted": True}),
         steps=steps,
         key=key,
     )
+    made = made.images if isinstance(made, AttackResult) else made
     saved = through_png(np.asarray(to_bytes(made))[0])
     seconds = time.perf_counter() - start
     after, prob_after = top_class(net, saved)
     change = (saved.astype(np.float64) - photo) / 255
     distances = {"linf": float(np.abs(change).max()), "l2": float(np.sqrt((change**2).sum()))}
+    success = bool(np.isfinite(prob_after)) and (after != before if target is None else after == label)
     return {
         "source": {"name": classes[before], "prob": prob},
         "adversarial": {"name": classes[after], "prob": prob_after, **distances},
-        "success": after != before if target is None else after == label,
+        "success": success,
+        "masked_gradients": not success and bool(hidden_gradients(net.scores, net.variables, given, labels)[0]),
         "steps": steps,
         **({} if target is None else {"target": classes[label]}),
         "eps": eps,
@@ -100,7 +112,7 @@ def choose_budget(method: str, norm: str | None = None, eps: float | None = None
     """The norm and the budget that an attack takes where these are not given.
 
     Returns:
-        norm: "l2" for cw_l2, else "linf"; eps: 4/255 for "linf", 1 for "l2", and None for cw_l2, which seeks the
+        norm: "l2" for cw_l2, else "linf"; eps: 4/255 for "linf", 1 for "l2", and None for cw_l2 and fab, which seek the
         smallest change.
 
     Raises:
@@ -115,7 +127,7 @@ def choose_budget(method: str, norm: str | None = None, eps: float | None = None
     norm = norm or ("l2" if method == "cw_l2" else "linf")
     if method == "cw_l2" and norm != "l2":
         raise InputError("cw_l2 measures change in the norm l2")
-    if method == "cw_l2" and eps is None:
+    if method in _SMALLEST and eps is None:
         return norm, None
     eps = _BUDGETS[norm] if eps is None else eps
     check_budget(eps, norm)

@@ -1,23 +1,25 @@
 """What an attack has to solve: photos, classes and a budget, with what all attacks do at an image."""
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
 from tljax.synth import eight_bit
 from tljax.synth.eight_bit import Images, ImagesLike
-from tljax.synth.objectives import Labels, cross_entropy, margin
+from tljax.synth.inputs import Labels, Scores, Variables, check_images, check_labels, image_keys
+from tljax.synth.objectives import log_odds, margin
 from tljax.trees import select
 
-Scores = Callable[[Any, Array], Array]
-Variables = Mapping[str, Any]
+_LEAST_NORMAL = np.finfo(np.float32).tiny  # below it compiled code may take a number for zero
 _STATIC = {"static": True}
 
 
@@ -30,20 +32,22 @@ class Problem:
         scores, variables: the network; see `attacks.pgd`.
         images: (b, h, w, c), float32 in [0, 1]: the originals.
         labels: (b,), the classes to flee, or with `targeted` to seek.
-        eps, norm: the budget.
+        eps, norm: the budget; eps is (b, 1, 1, 1), float32.
         quantized: whether only images that an 8-bit file holds count.
         loss: what is raised: pure function (logits, labels, targeted) -> (b,).
+        aims: (b,), classes that the loss gets in the place of `targeted`: to flee the label by way of one other class.
     """
 
     scores: Scores = field(metadata=_STATIC)
     variables: Variables
     images: Images
     labels: Labels
-    eps: Float[Array, ""] | float
+    eps: Float[Array, "b 1 1 1"]
     norm: str = field(metadata=_STATIC)
     targeted: bool = field(metadata=_STATIC)
     quantized: bool = field(metadata=_STATIC)
     loss: Callable = field(metadata=_STATIC)
+    aims: Labels | None = None
 
     def project(self, x: Images) -> Images:
         """The nearest images within the budget."""
@@ -54,20 +58,31 @@ class Problem:
         return eight_bit.quantize(x, self.images, self.eps, self.norm) if self.quantized else x
 
     def random_start(self, key: Array) -> Images:
-        """A point drawn uniformly from the L∞ ball; for L2, a uniform direction and a uniform radius."""
-        noise_key, radius_key = jax.random.split(key)
-        if self.norm == "linf":
-            noise = jax.random.uniform(noise_key, self.images.shape, minval=-self.eps, maxval=self.eps)
-            return self.project(self.images + noise)
-        noise = direction(jax.random.normal(noise_key, self.images.shape), self.norm)
-        radius = self.eps * jax.random.uniform(radius_key, (self.images.shape[0], 1, 1, 1))
-        return self.project(self.images + radius * noise)
+        """A point drawn uniformly from the L∞ ball; for L2, a uniform direction and a uniform radius.
+
+        Args:
+            key: one, or (b,), one for each image; see `inputs.image_keys`.
+        """
+        shape = self.images.shape[1:]
+
+        def draw(key):
+            noise_key, radius_key = jax.random.split(key)
+            if self.norm == "linf":
+                return jax.random.uniform(noise_key, shape, jnp.float32, minval=-1.0)
+            noise = direction(jax.random.normal(noise_key, shape, jnp.float32), self.norm)
+            return noise * jax.random.uniform(radius_key, (), jnp.float32)
+
+        return self.project(self.images + self.eps * jax.vmap(draw)(image_keys(key, len(self.images))))
 
     def objective(self, x: Images) -> tuple[Float[Array, ""], tuple[Float[Array, " b"], Float[Array, " b"]]]:
         """The summed loss, and for each image the loss and the margin, which is positive where the attack succeeds."""
-        logits = self.scores(self.variables, x)
-        loss = self.loss(logits, self.labels, self.targeted)
-        return loss.sum(), (loss, margin(logits, self.labels, targeted=self.targeted))
+        loss, gained = self.judge(self.scores(self.variables, x))
+        return loss.sum(), (loss, gained)
+
+    def judge(self, logits: Float[Array, "b n"]) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+        """The loss and the margin of these logits, (b,) each."""
+        loss = self.loss(logits, self.labels, self.targeted if self.aims is None else self.aims)
+        return loss, margin(logits, self.labels, targeted=self.targeted)
 
     def evaluate(self, x: Images) -> tuple[Images, Images, Float[Array, " b"], Float[Array, " b"]]:
         """What `x` are `rounded` to, and there: the gradient of the loss (zero if not finite), loss and margin."""
@@ -75,21 +90,86 @@ class Problem:
         gradient, (loss, gained) = jax.grad(self.objective, has_aux=True)(rounded)
         return rounded, keep_finite(gradient), loss, gained
 
+    def slope(self, x: Images) -> tuple[Images, Float[Array, " b"]]:
+        """The gradient of the loss at `x` (zero if not finite), and the margin."""
+        gradient, (_, gained) = jax.grad(self.objective, has_aux=True)(x)
+        return keep_finite(gradient), gained
+
 
 class Best(NamedTuple):
-    """For each photo the image of the greatest margin met so far."""
+    """For each photo the image of the greatest margin met so far.
+
+    Attributes:
+        images, margin: of which margin is (b,); -inf before the first.
+        blind: (b,), whether no gradient but zero has been met.
+    """
 
     images: Images
     margin: Float[Array, " b"]
+    blind: Bool[Array, " b"]
 
-    def meet(self, images: Images, margin: Float[Array, " b"]) -> "Best":
-        """The better ones of these images and those before."""
-        return select(margin > self.margin, Best(images, margin), self)
+    def meet(self, images: Images, margin: Float[Array, " b"], gradient: Images | None = None) -> "Best":
+        """The better ones of these images and those before; what is not finite is never better."""
+        better = jnp.isfinite(margin) & jnp.isfinite(images).all((-3, -2, -1)) & (margin > self.margin)
+        best = select(better, self._replace(images=images, margin=margin), self)
+        return best if gradient is None else best._replace(blind=self.blind & (gradient == 0).all((-3, -2, -1)))
+
+    @property
+    def masked(self) -> Bool[Array, " b"]:
+        """Which images failed without ever meeting a gradient: that they withstood says nothing."""
+        return self.blind & ~(self.margin > 0)
 
 
-def signed_cross_entropy(logits: Float[Array, "b n"], labels: Labels, targeted: bool) -> Float[Array, " b"]:
-    """The cross-entropy of the true class, or with `targeted` minus that of the class that is sought, (b,)."""
-    return cross_entropy(logits, labels) * (-1.0 if targeted else 1.0)
+def unmet(problem: Problem) -> Best:
+    """The originals, before any image was met."""
+    images = problem.rounded(problem.images)
+    return Best(images, jnp.full(len(images), -jnp.inf, jnp.float32), jnp.ones(len(images), bool))
+
+
+@partial(jax.jit, static_argnames="scores")
+def hidden_gradients(scores: Scores, variables: Variables, images: Images, labels: Labels) -> Bool[Array, " b"]:
+    """Whether the margin's gradient is zero or not finite, for each image: no attack by gradients can start there."""
+    gradient = jax.grad(lambda x: margin(scores(variables, x), labels).sum())(images)
+    return (keep_finite(gradient) == 0).all((-3, -2, -1))
+
+
+def fooled(logits: Float[Array, "b n"], labels: Labels) -> Bool[Array, " b"]:
+    """Whether another class than the label is ahead, in logits that are finite."""
+    return (logits.argmax(-1) != labels) & jnp.isfinite(logits).all(-1)
+
+
+class MaskedGradientsWarning(UserWarning):
+    """An attack by gradients failed where there were none.
+
+    >>> issubclass(tljax.synth.MaskedGradientsWarning, UserWarning)
+    True
+    """
+
+
+def told(images: Images, masked: Bool[Array, " b"]) -> Images:
+    """`images`, after a warning where gradients were `masked`; a traced program cannot warn."""
+    if not isinstance(masked, Tracer) and masked.any():
+        warnings.warn(
+            f"{int(masked.sum())} of {len(masked)} images withstood without a gradient other than zero: "
+            "the network hides it, so this says nothing of how robust it is; an attack that needs none may do better",
+            MaskedGradientsWarning,
+            stacklevel=3,
+        )
+    return images
+
+
+def signed_margin(logits: Float[Array, "b n"], labels: Labels, targeted: bool) -> Float[Array, " b"]:
+    """`objectives.margin` in the form of a `Problem`'s loss."""
+    return margin(logits, labels, targeted=targeted)
+
+
+def signed_log_odds(logits: Float[Array, "b n"], labels: Labels, targeted: bool) -> Float[Array, " b"]:
+    """The log-odds against the true class, or with `targeted` minus those against the class that is sought, (b,).
+
+    Cross-entropy is a rising function of it, so steps of a given length up the one are steps up the other; only here
+    the gradient does not vanish where the network is sure.
+    """
+    return log_odds(logits, labels) * (-1.0 if targeted else 1.0)
 
 
 def make_problem(
@@ -98,40 +178,47 @@ def make_problem(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float,
+    eps: float | Array,
     norm: str,
     targeted: bool,
     quantized: bool,
     steps: int,
-    loss: Callable = signed_cross_entropy,
+    loss: Callable = signed_log_odds,
 ) -> Problem:
     """The problem, after a refusal of what no attack can use.
 
     Raises:
-        InputError: see `eight_bit.check_budget`; steps < 1; `labels` not integers of shape (b,), or not classes.
+        InputError: see `eight_bit.check_budget`, `inputs.check_images`, `inputs.check_labels`; steps < 1; eps neither a
+            number nor (b,) of them.
     """
-    eight_bit.check_budget(eps, norm)
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
-    images, labels = jnp.asarray(images), jnp.asarray(labels)
-    if labels.shape != images.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise InputError(
-            f"labels must be {images.shape[0]} integers, one for each image: got {labels.dtype} of shape {labels.shape}"
-        )
-    if not isinstance(labels, Tracer):
-        classes = jax.eval_shape(scores, variables, images).shape[-1]
-        wrong = [int(label) for label in np.asarray(labels) if not 0 <= label < classes]
-        if wrong:
-            raise InputError(f"no class with index {wrong[0]}: there are {classes}, counted from 0")
+    images, labels = check_images(images), jnp.asarray(labels)
+    check_labels(scores, variables, images, labels)
+    eight_bit.check_budget(eps, norm, quantized=quantized)
+    eps, b = jnp.asarray(eps, jnp.float32), len(images)
+    if eps.shape not in ((), (b,)):
+        raise InputError(f"eps must be a number, or {b} of them, one for each image: got shape {eps.shape}")
+    eps = jnp.broadcast_to(eps, (b,))[:, None, None, None]
     return Problem(scores, variables, images, labels, eps, norm, targeted, quantized, loss)
 
 
+@partial(jax.jit, static_argnames="count")
+def next_classes(problem: Problem, count: int) -> Int[Array, "k b"]:
+    """The classes that come next to the label in the scores of the originals, best first: `count` of them, or all."""
+    logits = problem.scores(problem.variables, problem.images)
+    others = jnp.where(jax.nn.one_hot(problem.labels, logits.shape[-1], dtype=bool), -jnp.inf, logits)
+    return jax.lax.top_k(others, min(count, logits.shape[-1] - 1))[1].T
+
+
 def direction(gradient: Images, norm: str) -> Images:
-    """The step of unit length that gains most: the sign (L∞), or the gradient over its L2 norm."""
+    """The step of unit length that gains most: the sign (L∞), or the gradient over its L2 norm; 0 for none."""
     if norm == "linf":
         return jnp.sign(gradient)
-    gradient = gradient / jnp.maximum(jnp.abs(gradient).max((-3, -2, -1), keepdims=True), 1e-30)
-    return gradient / jnp.maximum(eight_bit.norms(gradient), 1e-12)
+    greatest = jnp.abs(gradient).max((-3, -2, -1), keepdims=True)
+    scaled = gradient / jnp.where(greatest >= _LEAST_NORMAL, greatest, 1)
+    length = eight_bit.norms(scaled)
+    return jnp.where(greatest >= _LEAST_NORMAL, scaled / jnp.where(length > 0, length, 1), 0.0)
 
 
 def keep_finite(gradient: Images) -> Images:

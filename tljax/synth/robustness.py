@@ -1,6 +1,7 @@
 """Robust accuracy: the share of photos that stay right, as an attack's budget grows."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +15,9 @@ from tljax.distributed import sharding
 from tljax.errors import InputError, match_name
 from tljax.models.network import Network
 from tljax.progress import Track, untracked
+from tljax.synth.auto_attack import AttackResult
 from tljax.synth.photo_attack import ATTACKS
+from tljax.synth.problem import fooled, hidden_gradients
 
 
 def robust_accuracy(
@@ -35,12 +38,16 @@ def robust_accuracy(
     Args:
         source: labelled photos, whose classes are among the network's (by name or index).
         budgets: largest changes of a pixel, in [0, 1] units, rising; 0 is no attack.
-        method: "apgd_ce", "apgd_dlr" or "pgd"; the images that count are 8-bit ones.
+        method: "apgd_ce", "apgd_dlr", "pgd", "auto_attack", ...; the images that count are 8-bit ones.
+        steps: see the method.
         limit: at most this many photos, drawn by `seed`.
         batch_size: photos at once, at least.
         mesh: the devices that share each batch; None for all of this process.
     Returns:
-        {"curve": [{"eps", "accuracy"}], "images": photos measured, "skipped": [{"file", "reason"}]}.
+        {"curve": [{"eps", "accuracy", "interval"}], "images": photos measured, "skipped": [{"file", "reason"}],
+        "masked_gradients": photos that no gradient but zero was found for, and that withstood}. The accuracies are
+        upper bounds of the robust accuracy, with 95 % intervals for the choice of photos. An image or a logit that is
+        not finite fools nobody; a photo whose logits are not finite before any attack counts as wrong.
 
     Raises:
         InputError: a class that the network does not have; not one photo that can be read.
@@ -57,30 +64,45 @@ def robust_accuracy(
     mesh = sharding.local_mesh() if mesh is None else mesh
     net = net.replace(variables=sharding.replicate(mesh, net.variables))
     size = sharding.whole_rows(max(1, min(batch_size, len(indices))), mesh)
-    right, count, skipped = np.zeros(len(budgets), int), 0, []
+    right, count, hidden, skipped = np.zeros(len(budgets), int), 0, 0, []
     feed = batches(source, indices, net.spec, batch_size=size)
-    for number, batch in enumerate(track(feed, f"{method}, in batches of {size}", -(-len(indices) // size))):
+    for batch in track(feed, f"{method}, in batches of {size}", -(-len(indices) // size)):
         skipped += [{"file": one.file, "reason": one.reason} for one in batch.skipped]
         count += int(batch.mask.sum())
-        key = jax.random.fold_in(jax.random.key(seed), number)
+        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(batch.index)
         images, labels = sharding.spread(mesh, (batch.images, np.where(batch.mask, own[batch.labels], 0)))
-        right += _survivors(net, images, labels, batch.mask, budgets, method, steps, key)
+        counts, blind = _survivors(net, images, labels, batch.mask, budgets, method, steps, keys)
+        right, hidden = right + counts, hidden + blind
     if not count:
         raise InputError(f'no labelled photo in "{source.name}" can be read')
-    curve = [{"eps": float(eps), "accuracy": float(n / count)} for eps, n in zip(budgets, right, strict=True)]
-    return {"curve": curve, "images": count, "skipped": skipped}
+    curve = [
+        {"eps": float(eps), "accuracy": float(n / count), "interval": wilson(int(n), count)}
+        for eps, n in zip(budgets, right, strict=True)
+    ]
+    return {"curve": curve, "images": count, "skipped": skipped, "masked_gradients": hidden}
+
+
+def wilson(successes: int, count: int) -> list[float]:
+    """The 95 % interval of a share: [low, high]. Source: Wilson, 1927."""
+    z, share = 1.959964, successes / count
+    middle, half = share + z * z / (2 * count), z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    low, high = ((middle + sign * half) / (1 + z * z / count) for sign in (-1, 1))
+    return [max(float(low), 0.0), min(float(high), 1.0)]
 
 
 def _survivors(
-    net: Network, images: Any, labels: Any, mask: Any, budgets: Sequence[float], method: str, steps: int, key: Any
-) -> list[int]:
-    """For each budget, how many of the photos in `mask` are still classified rightly."""
+    net: Network, images: Any, labels: Any, mask: Any, budgets: Sequence[float], method: str, steps: int, keys: Any
+) -> tuple[list[int], int]:
+    """For each budget, how many of the photos in `mask` are still right; and of how many of these no gradient shows."""
     labels, images = jnp.asarray(labels), jnp.asarray(images, jnp.float32) / 255
-    standing, counts = mask.copy(), []
+    logits = net.scores(net.variables, images)
+    standing, counts = mask & np.asarray((logits.argmax(-1) == labels) & jnp.isfinite(logits).all(-1)), []
     for number, eps in enumerate(budgets):
-        if standing.any():
-            settings = {"eps": eps, "steps": steps, "key": jax.random.fold_in(key, number)}
-            attacked = ATTACKS[method](net.scores, net.variables, images, labels, **settings) if eps > 0 else images
-            standing &= np.asarray(net.scores(net.variables, attacked).argmax(-1) == labels)
+        if standing.any() and eps > 0:
+            settings = {"eps": eps, "steps": steps, "key": jax.vmap(jax.random.fold_in, (0, None))(keys, number)}
+            attacked = ATTACKS[method](net.scores, net.variables, images, labels, **settings)
+            attacked = attacked.images if isinstance(attacked, AttackResult) else attacked
+            standing &= ~np.asarray(fooled(net.scores(net.variables, attacked), labels))
         counts.append(int(standing.sum()))
-    return counts
+    hidden = standing.any() and np.asarray(hidden_gradients(net.scores, net.variables, images, labels))
+    return counts, int((standing & hidden).sum())

@@ -4,11 +4,12 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 Images = Float[Array, "n h w c"]
 
@@ -39,7 +40,9 @@ class Transforms:
     tint: float = 0.3
 
 
-def random_transform(images: Images, transforms: Transforms, *, key: Array) -> Images:
+def random_transform(
+    images: Images, transforms: Transforms, *, key: Array, seeds: Int[Array, " n"] | None = None
+) -> Images:
     """Each image moved, zoomed, turned, mirrored and tinted on its own; grey comes in at the edges.
 
     Noise is one for all, which saves the drawing of it, but its strength is each image's own.
@@ -47,26 +50,33 @@ def random_transform(images: Images, transforms: Transforms, *, key: Array) -> I
     Args:
         images: (n, size, size, c), in [0, 1].
         key: consumed.
+        seeds: (n,), what each image's draws hang on beside the key; by default its place in the batch.
 
     >>> tljax.synth.random_transform(jnp.asarray(images), tljax.synth.Transforms(), key=jax.random.key(0)).shape
     (8, 32, 32, 3)
     """
     n, size, _, channels = images.shape
-    keys = jax.random.split(key, 7)
-    low, high = map(math.log, transforms.zoom)
-    zoom = jnp.exp(jax.random.uniform(keys[0], (n,), minval=low, maxval=high))
-    angle = math.radians(transforms.rotate) * jax.random.uniform(keys[1], (n,), minval=-1.0)
-    shift = size * transforms.shift * jax.random.uniform(keys[2], (n, 2), minval=-1.0)
-    side = jax.random.rademacher(keys[3], (n,), jnp.float32) if transforms.flip else jnp.ones(n)
+    noise_key, own_key = jax.random.split(key)
+    seeds = jnp.arange(n) if seeds is None else seeds
+    keys = jax.vmap(lambda seed: jax.random.split(jax.random.fold_in(own_key, seed), 6))(seeds)
+
+    def uniform(number, shape=(), low=-1.0, high=1.0):
+        draw = partial(jax.random.uniform, shape=shape, dtype=jnp.float32, minval=low, maxval=high)
+        return jax.vmap(draw)(keys[:, number])
+
+    zoom = jnp.exp(uniform(0, (), *map(math.log, transforms.zoom)))
+    angle = math.radians(transforms.rotate) * uniform(1)
+    shift = size * transforms.shift * uniform(2, (2,))
+    side = jnp.where(uniform(3) < 0, -1.0, 1.0).astype(jnp.float32) if transforms.flip else jnp.ones(n, jnp.float32)
     turn = jnp.stack([jnp.cos(angle), jnp.sin(angle), -jnp.sin(angle) * side, jnp.cos(angle) * side], -1)
     window = math.ceil(2 * reach(transforms) + 0.25)  # a quarter more, as places are rounded
     moved = affine(images - 0.5, turn.reshape(n, 2, 2) / zoom[:, None, None], shift, window)
     if transforms.tint:
-        gain, offset = transforms.tint * jax.random.uniform(keys[4], (2, n, 1, 1, channels), minval=-1.0)
+        gain, offset = transforms.tint * uniform(4, (2, 1, 1, channels)).swapaxes(0, 1)
         moved = moved * (1 + gain) + offset / 2
     if transforms.noise:
-        spread = transforms.noise * math.sqrt(3) * jax.random.uniform(keys[5], (n, 1, 1, 1))
-        moved = moved + spread * jax.random.uniform(keys[6], moved.shape[1:], minval=-1.0)
+        spread = transforms.noise * math.sqrt(3) * uniform(5, (1, 1, 1), low=0.0)
+        moved = moved + spread * jax.random.uniform(noise_key, moved.shape[1:], jnp.float32, minval=-1.0)
     return moved + 0.5
 
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tljax.transfer.augment import augmentation
     from tljax.transfer.config import FinetuneConfig, TrainConfig
     from tljax.transfer.export import export_network
+    from tljax.transfer.export_onnx import export_onnx
     from tljax.transfer.features import Features, extract
     from tljax.transfer.finetuning import finetune
     from tljax.transfer.freeze import finetune_rules, label_variables, trainable_labels
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tljax.transfer.hooks import Hooks
     from tljax.transfer.prediction import Prediction
     from tljax.transfer.probe import Probe, fit_probe, predict_probs
-    from tljax.transfer.run import chosen_network, evaluate, load_network, load_run
+    from tljax.transfer.run import chosen_network, evaluate, load_classifier, load_network, load_run
     from tljax.transfer.train_step import (
         TrainState,
         init_state,
@@ -40,12 +41,14 @@ _WHERE = {
     "chosen_network": "run",
     "evaluate": "run",
     "export_network": "export",
+    "export_onnx": "export_onnx",
     "extract": "features",
     "finetune": "finetuning",
     "finetune_rules": "freeze",
     "fit_probe": "probe",
     "init_state": "train_step",
     "label_variables": "freeze",
+    "load_classifier": "run",
     "load_network": "run",
     "load_run": "run",
     "make_optimizer": "train_step",
@@ -71,12 +74,14 @@ __all__ = [
     "chosen_network",
     "evaluate",
     "export_network",
+    "export_onnx",
     "extract",
     "finetune",
     "finetune_rules",
     "fit_probe",
     "init_state",
     "label_variables",
+    "load_classifier",
     "load_network",
     "load_run",
     "make_optimizer",

@@ -1,7 +1,7 @@
 """A network as one file that JAX alone runs: what `predict` does from pixels to probabilities, by `jax.export`."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,27 @@ from jaxtyping import Array, Float, Int32, UInt8
 
 from tljax import __version__
 from tljax.errors import InputError
-from tljax.files import replacing
+from tljax.files import replacing, write_json
 from tljax.models.network import Network, for_inference
 from tljax.models.spec import ModelSpec
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _KNOWN = (*PLATFORMS, "rocm")
+_MONTHS = 6
+_RELEASED = {
+    "0.8.0": date(2025, 10, 15),
+    "0.8.1": date(2025, 11, 18),
+    "0.8.2": date(2025, 12, 18),
+    "0.8.3": date(2026, 1, 29),
+    "0.9.0": date(2026, 1, 20),
+    "0.9.0.1": date(2026, 2, 5),
+    "0.9.1": date(2026, 3, 2),
+    "0.9.2": date(2026, 3, 18),
+    "0.10.0": date(2026, 4, 16),
+    "0.10.1": date(2026, 5, 20),
+    "0.10.2": date(2026, 6, 17),
+}
+"""When versions of jax came out, by the package index."""
 
 
 def export_network(net: Network, *, platforms: Sequence[str] = PLATFORMS, cropped: bool = False) -> jax.export.Exported:
@@ -39,23 +54,50 @@ def export_network(net: Network, *, platforms: Sequence[str] = PLATFORMS, croppe
     (8, 2)
     """
     _check(platforms)
+    form = ", ".join(map(str, picture_shape(net.spec, cropped=cropped)))
+    images = jax.ShapeDtypeStruct(jax.export.symbolic_shape(form), jnp.uint8)
+    function = jax.jit(make_classifier(net, cropped=cropped))
+    with jax.enable_x64(True):
+        return jax.export.export(function, platforms=tuple(platforms))(images)
+
+
+def make_classifier(net: Network, *, cropped: bool = False) -> Callable[[UInt8[Array, "b h w 3"]], Float[Array, "b k"]]:
+    """A function from pictures to probabilities, to be traced under `jax.enable_x64(True)`.
+
+    Args:
+        cropped: the pictures are resized and cropped already.
+    """
     fast, spec = for_inference(net), net.spec
 
-    def probabilities(images: UInt8[Array, "b h w 3"]) -> Float[Array, "b k"]:
+    def probabilities(images):
         pixels = images if cropped else resized(images, spec)
         logits = fast.apply(fast.variables, pixels.astype(jnp.float32) / 255)
         return jax.nn.softmax(logits.astype(jnp.float32))
 
-    form = f"b, {spec.input_size}, {spec.input_size}, 3" if cropped else "b, h, w, 3"
-    images = jax.ShapeDtypeStruct(jax.export.symbolic_shape(form), jnp.uint8)
-    with jax.enable_x64(True):
-        return jax.export.export(jax.jit(probabilities), platforms=tuple(platforms))(images)
+    return probabilities
+
+
+def picture_shape(spec: ModelSpec, *, cropped: bool) -> tuple[str | int, ...]:
+    """The shape of what an exported network takes, its symbolic sizes as names."""
+    return ("b", spec.input_size, spec.input_size, 3) if cropped else ("b", "h", "w", 3)
+
+
+def preprocessing(spec: ModelSpec, *, cropped: bool) -> dict[str, Any]:
+    """What happens to a picture before the network sees it, and whether that is inside the exported file."""
+    return {
+        "resize_size": spec.resize_size,
+        "input_size": spec.input_size,
+        "interpolation": spec.interpolation,
+        "resized_inside": not cropped,
+    }
 
 
 def write_export(
     net: Network, out: str | Path, *, platforms: Sequence[str] = PLATFORMS, cropped: bool = False
 ) -> dict[str, Any]:
     """Writes `out`, which `jax.export.deserialize` reads, and beside it `out`.json: classes, preprocessing, versions.
+
+    Its "readable" says which versions of jax read it: JAX promises no more than six months.
 
     Returns:
         what is in `out`.json.
@@ -68,21 +110,40 @@ def write_export(
         "classes": list(spec.classes),
         "input": str(exported.in_avals[0]),
         "output": str(exported.out_avals[0]),
-        "resize_size": spec.resize_size,
-        "input_size": spec.input_size,
-        "interpolation": spec.interpolation,
-        "resized_inside": not cropped,
+        **preprocessing(spec, cropped=cropped),
         "model": spec.name,
+        "licence": spec.licence,
         "platforms": list(exported.platforms),
         "tljax": __version__,
         "jax": jax.__version__,
         "calling_convention": exported.calling_convention_version,
+        **readable(jax.__version__),
     }
     with replacing(out) as part:
         part.write_bytes(exported.serialize())
-        with replacing(card_path(out)) as beside:
-            beside.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        write_json(card_path(out), card)
     return card
+
+
+def readable(version: str) -> dict[str, Any]:
+    """Which versions of jax read what a version of jax has written: words, and the day on which the promise ends.
+
+    Returns:
+        "readable": a sentence; "readable_until": such as "2026-12-17", None where the version's release is not known.
+    Source: https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees
+    """
+    released = _RELEASED.get(version)
+    until = None if released is None else _later(released, _MONTHS).isoformat()
+    by = f"until {until}" if until else f"within {_MONTHS} months of its own release"
+    words = f"by jax {version}, and by later versions that are released {by}; export the run anew for others"
+    return {"readable": words, "readable_until": until}
+
+
+def _later(day: date, months: int) -> date:
+    """The same day some months later, or the last one of a shorter month."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    following = date(year + (month + 1) // 12, (month + 1) % 12 + 1, 1)
+    return date(year, month + 1, min(day.day, (following - date(year, month + 1, 1)).days))
 
 
 def card_path(out: Path) -> Path:

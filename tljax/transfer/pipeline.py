@@ -17,9 +17,10 @@ from tljax.data.source import Source, fingerprint
 from tljax.data.splits import duplicates, split
 from tljax.distributed import collectives, join, sharding
 from tljax.errors import InputError
-from tljax.files import write_json
+from tljax.files import write_json, write_text
 from tljax.models.network import Network
 from tljax.progress import Track, untracked
+from tljax.transfer.card import CARD, run_card
 from tljax.transfer.checkpoint import save
 from tljax.transfer.config import DEFAULT_EPOCHS, TINY_LR, TrainConfig
 from tljax.transfer.config_file import Recorded, check_repeated, check_resumed, describe
@@ -193,6 +194,7 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
     append(job.folder / LOG, {"final": result})
     if join.first():
         story = {**described, **result, "seconds": job.seconds()}
+        write_text(job.folder / CARD, run_card(job.folder, name=job.partial.name.removesuffix(".partial")))
         write_page(job.folder, fitted.net, source, fitted.index, fitted.probs, fitted.probe, fitted.lines, story)
     return result | {"seconds": job.seconds()}
 

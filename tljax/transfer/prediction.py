@@ -87,11 +87,14 @@ def predict_source(
     """Probabilities of the pictures of a source; several processes share these, and all get all.
 
     Args:
+        net: a network, or what stands in its place and has a `predict_source` of its own: an exported file.
         batch_size: pictures at once, at most.
         mesh: the devices that share each batch; None for all of this process.
     Returns:
         (n, classes) float32 for those that can be read, their n places in the source, ascending, and the others.
     """
+    if not isinstance(net, Network):
+        return net.predict_source(source, track=track)
     batch_size = min(batch_size, max(len(source.files), 1))
     return make_predictor(net, source, batch_size=batch_size, mesh=mesh)(net.variables, track)
 

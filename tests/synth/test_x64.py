@@ -1,0 +1,43 @@
+"""With 64-bit numbers switched on, images and draws stay float32, and come out the same."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+CODE = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+from tests.synth.toy import curved, curved_variables, photos
+from tests.synth.test_ideal import VARIABLES, colours, halves
+from tljax import synth
+from tljax.synth.photo_attack import ATTACKS
+
+images, variables = photos(3), jax.tree.map(lambda leaf: leaf.astype(jnp.float32), curved_variables())
+labels, key = curved(variables, images).argmax(-1), jax.random.key(0)
+made = {}
+for name, attack in ATTACKS.items():
+    for norm in ("l2",) if name in ("cw_l2",) else ("linf", "l2"):
+        made[name + norm] = attack(curved, variables, images, labels, eps=0.1, norm=norm, steps=4, key=key)
+for method in ("fourier", "pixel"):
+    options = {"key": key, "steps": 3, "size": 32, "method": method}
+    made[method] = synth.ideal(colours, {"scale": jnp.float32(20)}, [1, 0], variants=2, **options)
+    made[method + " layer"] = synth.ideal(halves, {"scale": jnp.float32(20)}, [1], layer="halves", **options)
+assert all(images.dtype == jnp.float32 for images in made.values()), made
+np.savez(sys.argv[1], **made)
+"""
+
+
+@pytest.mark.slow
+def test_attacks_and_ideal_images_are_float32_under_x64(tmp_path):
+    found = []
+    for x64 in ("0", "1"):
+        environment = {**os.environ, "JAX_ENABLE_X64": x64, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+        command = [sys.executable, "-c", CODE, str(tmp_path / f"{x64}.npz")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found.append(np.load(tmp_path / f"{x64}.npz"))
+    for name in ("fourier", "pixel", "fgsmlinf"):
+        np.testing.assert_allclose(found[0][name], found[1][name], atol=1e-3)

@@ -1,0 +1,67 @@
+"""The card of a model: it parses as one of the Hugging Face hub, and says what was measured."""
+
+import json
+
+import pytest
+from huggingface_hub import ModelCard
+
+import tljax
+from tests.photos import make_photos
+from tests.test_cli import run
+from tljax.errors import InputError
+from tljax.metrics import wilson
+from tljax.transfer.card import model_card, run_card
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("card")
+    photos = make_photos(folder / "my photos", {"red": 6, "blue": 6})
+    (photos / "blue").rename(photos / "<b>`blue")
+    tljax.transfer.train(str(photos), str(folder / "pets"), batch_size=8, image_size=64)
+    return folder / "pets"
+
+
+def test_the_card_of_a_run(trained):
+    text = (trained / "README.md").read_text("utf-8")
+    assert text == run_card(trained)
+    card = ModelCard(text)
+    assert card.data.license == "apache-2.0"
+    assert card.data.library_name == "tljax"
+    assert card.data.pipeline_tag == "image-classification"
+    assert card.data.model_name == "pets"
+    (result,) = card.data.eval_results
+    final = json.loads((trained / "metrics.jsonl").read_text().splitlines()[-1])["final"]
+    assert (result.metric_type, result.dataset_name) == ("accuracy", "my photos")
+    assert result.metric_value == round(final["val_accuracy"], 4)
+    assert ModelCard(str(card)).data.to_dict() == card.data.to_dict()
+    for said in ("# pets", "95 % interval", "calibration", "not for", "Licence", "`red`", "`<b>'blue`"):
+        assert said in card.text
+    assert str(trained.parent) not in text
+
+
+def test_the_card_beside_an_export(capsys, trained, tmp_path):
+    code, out, _ = run(capsys, "export", trained, "--out", tmp_path / "pets.jax", "--platforms", "cpu", "--json")
+    assert code == 0
+    assert json.loads(out)["readme"] == str(tmp_path / "pets.jax.md")
+    assert ModelCard.load(tmp_path / "pets.jax.md").data.model_name == "pets"
+
+
+@pytest.mark.parametrize("name", tljax.list_models())
+def test_the_card_of_a_pretrained_network(name):
+    card = ModelCard(model_card(tljax.get_spec(name), name=name))
+    assert card.data.license in ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit")
+    assert card.data.eval_results is None
+    assert "1000 classes" in card.text
+    assert "and 960 more" in card.text
+
+
+def test_no_run_has_no_card(tmp_path):
+    with pytest.raises(InputError, match="is no RUN"):
+        run_card(tmp_path)
+
+
+def test_wilsons_interval():
+    assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Newcombe, 1998
+    assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson(1.0, 20) == pytest.approx((0.8389, 1.0), abs=1e-4)

