@@ -65,7 +65,8 @@ def save_attack(folder: Path, record: Mapping[str, Any]) -> Path:
         Image.fromarray(picture).save(folder / f"{name}.png")
     before, after = record["source"]["name"], record["adversarial"]["name"]
     title = f"{before} → {after}" if record.get("success", True) or before != after else f"{before}, not fooled"
-    subtitle = dotted(record.get("model"), record.get("method"), _NORMS.get(record.get("norm"), record.get("norm")))
+    norm = record.get("norm") or ""
+    subtitle = dotted(record.get("model"), record.get("method"), _NORMS.get(norm, norm))
     sections = [Section("Before and after", attack_blocks(record))]
     return write_page(folder / "report.html", title, sections, subtitle=subtitle)
 
