@@ -57,6 +57,6 @@ class Explain(Command):
 
     def text(self, result: dict[str, Any]) -> str:
         """The photo, the class with its probability, and the files."""
-        lines = [f"{result['file']}: {result['class']} {100 * result['prob']:.1f} %, by {result['method']}"]
-        lines += [result["note"]] if "note" in result else []
-        return "\n".join([*lines, *result["files"], result["report"]])
+        note = [result["note"]] if "note" in result else []
+        said = f"{result['file']}: {result['class']} {100 * result['prob']:.1f} %, by {result['method']}"
+        return "\n".join([said, *note, *result["files"], result["report"]])

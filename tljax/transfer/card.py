@@ -38,8 +38,8 @@ def run_card(run: str | Path, *, name: str = "") -> str:
         InputError: no RUN, or a damaged one.
     """
     record, name = read_run(run), name or Path(run).absolute().name
-    seen = {key: record[key] for key in ("image_size", "crop_mode", "white")}
-    spec = run_spec(seen_as(get_spec(record["model"]), **seen), read_classes(run))
+    seen = seen_as(get_spec(record["model"]), **{name: record[name] for name in ("image_size", "crop_mode", "white")})
+    spec = run_spec(seen, read_classes(run))
     finals = [line["final"] for line in read_log(Path(run) / LOG) if isinstance(line.get("final"), dict)]
     return model_card(spec, name=name, record=record, measured=finals[-1] if finals else {})
 
@@ -69,12 +69,12 @@ def model_card(
 
 
 def _what(spec: ModelSpec, record: Mapping[str, Any] | None) -> str:
-    size = spec.input_size
+    size = f"{spec.input_size} x {spec.input_size}"
     photos = {
-        "center": f"Photos are resized to {spec.resize_size} pixels on the short side, and the central {size} x {size} "
-        "are looked at.",
-        "border": f"Photos are looked at whole, within a border, at {size} x {size} pixels.",
-        "squash": f"Photos are looked at whole, squashed to {size} x {size} pixels.",
+        "center": f"Photos are resized to {spec.resize_size} pixels on the short side and the central {size} are "
+        "looked at.",
+        "border": f"Photos are resized to fit into {size} pixels, and the rest is filled.",
+        "squash": f"Photos are resized to {size} pixels, whatever their shape.",
     }[spec.crop_mode]
     if record is None:
         return f"The pretrained network `{spec.name}`: an image classifier of {len(spec.classes)} classes. {photos}"
@@ -87,13 +87,14 @@ def _how_good(spec: ModelSpec, record: Mapping[str, Any] | None, measured: Mappi
         known = "not known" if spec.top1 is None else f"{spec.top1:.1f} %, as its authors published"
         return f"## Data and accuracy\n\nTrained on ImageNet (ILSVRC 2012). Top-1 accuracy there: {known}."
     lines = [f"Data: {_quoted(_data(record))}, {measured.get('train_images', '?')} photos to train on."]
-    accuracy, images = measured.get("val_accuracy"), measured.get("val_images")
+    accuracy, folds = measured.get("val_accuracy"), measured.get("folds")
+    images = measured.get("train_images" if folds else "val_images")
     if accuracy is not None and images:
-        low, high = wilson(round(accuracy * images), images)
+        low, high = wilson(accuracy, images)
         where = f"On {images} other photos of the same origin"
-        if measured.get("folds"):
+        if folds:
             tuned = ", before fine-tuning" if record["mode"] == "finetune" else ""
-            where = f"By {measured['folds']} folds of these photos, each held out once{tuned},"
+            where = f"By {folds} folds of these photos, each held out once{tuned},"
         lines.append(f"{where} {100 * accuracy:.1f} % are right (95 % interval {100 * low:.1f} to {100 * high:.1f} %).")
     if measured.get("copies"):
         lines.append(f"{measured['copies']} of them are copies of photos to train on, which makes this too good.")
@@ -117,7 +118,7 @@ def _metadata(
     known = {"license": licence} if licence in _HUB_LICENCES else {"license": "other", "license_name": "see-below"}
     kind, _, place = spec.source.partition(":")
     results = None
-    if record is not None and measured.get("val_accuracy") is not None:
+    if record is not None and measured.get("val_accuracy") is not None and measured.get("val_images"):
         data = _data(record)
         results = [
             EvalResult(

@@ -49,6 +49,7 @@ def load_classifier(name: str | Path) -> Network | OnnxFile:
     Raises:
         InputError: as `load_run` and `read_onnx`.
     """
+    name = os.path.expanduser(name)
     is_file = Path(name).suffix.lower() == ".onnx" and not Path(name).is_dir()
     return read_onnx(name) if is_file else load_run(name)
 
