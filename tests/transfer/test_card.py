@@ -73,6 +73,6 @@ def test_no_run_has_no_card(tmp_path):
 
 
 def test_wilsons_interval():
-    assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Newcombe, 1998
-    assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
-    assert wilson(1.0, 20) == pytest.approx((0.8389, 1.0), abs=1e-4)
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Newcombe, 1998
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson(20, 20) == pytest.approx((0.8389, 1.0), abs=1e-4)

@@ -72,7 +72,7 @@ def robust_accuracy(
     if not count:
         raise InputError(f'no labelled photo in "{source.name}" can be read')
     curve = [
-        {"eps": float(eps), "accuracy": float(n / count), "interval": list(wilson(float(n / count), count))}
+        {"eps": float(eps), "accuracy": float(n / count), "interval": list(wilson(int(n), count))}
         for eps, n in zip(budgets, right, strict=True)
     ]
     return {"curve": curve, "images": count, "skipped": skipped, "masked_gradients": hidden}

@@ -38,8 +38,8 @@ def run_card(run: str | Path, *, name: str = "") -> str:
         InputError: no RUN, or a damaged one.
     """
     record, name = read_run(run), name or Path(run).absolute().name
-    seen = seen_as(get_spec(record["model"]), **{name: record[name] for name in ("image_size", "crop_mode", "white")})
-    spec = run_spec(seen, read_classes(run))
+    seen = {key: record[key] for key in ("image_size", "crop_mode", "white")}
+    spec = run_spec(seen_as(get_spec(record["model"]), **seen), read_classes(run))
     finals = [line["final"] for line in read_log(Path(run) / LOG) if isinstance(line.get("final"), dict)]
     return model_card(spec, name=name, record=record, measured=finals[-1] if finals else {})
 
@@ -69,12 +69,12 @@ def model_card(
 
 
 def _what(spec: ModelSpec, record: Mapping[str, Any] | None) -> str:
-    size = f"{spec.input_size} x {spec.input_size}"
+    size = spec.input_size
     photos = {
-        "center": f"Photos are resized to {spec.resize_size} pixels on the short side and the central {size} are "
-        "looked at.",
-        "border": f"Photos are resized to fit into {size} pixels, and the rest is filled.",
-        "squash": f"Photos are resized to {size} pixels, whatever their shape.",
+        "center": f"Photos are resized to {spec.resize_size} pixels on the short side, and the central {size} x {size} "
+        "are looked at.",
+        "border": f"Photos are looked at whole, within a border, at {size} x {size} pixels.",
+        "squash": f"Photos are looked at whole, squashed to {size} x {size} pixels.",
     }[spec.crop_mode]
     if record is None:
         return f"The pretrained network `{spec.name}`: an image classifier of {len(spec.classes)} classes. {photos}"
@@ -90,7 +90,7 @@ def _how_good(spec: ModelSpec, record: Mapping[str, Any] | None, measured: Mappi
     accuracy, folds = measured.get("val_accuracy"), measured.get("folds")
     images = measured.get("train_images" if folds else "val_images")
     if accuracy is not None and images:
-        low, high = wilson(accuracy, images)
+        low, high = wilson(round(accuracy * images), images)
         where = f"On {images} other photos of the same origin"
         if folds:
             tuned = ", before fine-tuning" if record["mode"] == "finetune" else ""
@@ -118,7 +118,7 @@ def _metadata(
     known = {"license": licence} if licence in _HUB_LICENCES else {"license": "other", "license_name": "see-below"}
     kind, _, place = spec.source.partition(":")
     results = None
-    if record is not None and measured.get("val_accuracy") is not None and measured.get("val_images"):
+    if record is not None and measured.get("val_accuracy") is not None:
         data = _data(record)
         results = [
             EvalResult(

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from tljax.data.framing import CROP_MODES
-from tljax.data.images import WHITE, DecodeError, preprocess
+from tljax.data.images import DecodeError, preprocess
 from tljax.data.loader import Skipped
 from tljax.data.source import Source
 from tljax.errors import InputError
@@ -32,17 +31,17 @@ _OPSETS = range(7, 27)
 
 
 def _is_share(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value <= 1
+    return isinstance(value, float | int) and 0 <= value <= 1
 
 
 _FACTS = {
     "input_size": lambda value: type(value) is int and 1 <= value <= 4096,
     "crop_pct": lambda value: isinstance(value, float | int) and 0.1 <= value <= 1,
     "interpolation": lambda value: value in ("bilinear", "bicubic"),
-    "resized_inside": lambda value: isinstance(value, bool),
-    "crop_mode": lambda value: value in CROP_MODES,
+    "crop_mode": lambda value: value in ("center", "border", "squash"),
     "mean": lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_share, value)),
-    "white": lambda value: value is None or (type(value) is int and 1 <= value <= WHITE),
+    "white": lambda value: value is None or (type(value) is int and 1 <= value <= 65535),
+    "resized_inside": lambda value: isinstance(value, bool),
 }
 
 
