@@ -12,6 +12,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     """{package: version} of those that are installed, in the order given; imports none of them.
 
     Example:
+        >>> from tljax.versions import versions
         >>> list(versions(["numpy", "no-such-package"]))
         ['numpy']
     """

@@ -42,9 +42,10 @@ def test_the_card_of_a_run(trained):
 
 def test_where_the_accuracy_comes_from():
     spec, record = tljax.get_spec("resnet18"), {"mode": "finetune", "data": "/home/me/pets"}
-    measured = {"train_images": 60, "val_images": 60, "val_accuracy": 0.9, "folds": 5, "copies": 3}
+    measured = {"train_images": 60, "val_images": 0, "val_accuracy": 0.9, "folds": 5, "copies": 3}
     text = model_card(spec, name="<pets>", record=record, measured=measured)
     assert "By 5 folds of these photos, each held out once, before fine-tuning, 90.0 % are right" in text
+    assert "(95 % interval 79.9 to 95.3 %)" in text
     assert "3 of them are copies" in text
     assert "# &lt;pets>" in text
     assert "/home/me" not in text

@@ -87,13 +87,14 @@ def _how_good(spec: ModelSpec, record: Mapping[str, Any] | None, measured: Mappi
         known = "not known" if spec.top1 is None else f"{spec.top1:.1f} %, as its authors published"
         return f"## Data and accuracy\n\nTrained on ImageNet (ILSVRC 2012). Top-1 accuracy there: {known}."
     lines = [f"Data: {_quoted(_data(record))}, {measured.get('train_images', '?')} photos to train on."]
-    accuracy, images = measured.get("val_accuracy"), measured.get("val_images")
+    accuracy, folds = measured.get("val_accuracy"), measured.get("folds")
+    images = measured.get("train_images" if folds else "val_images")
     if accuracy is not None and images:
         low, high = wilson(round(accuracy * images), images)
         where = f"On {images} other photos of the same origin"
-        if measured.get("folds"):
+        if folds:
             tuned = ", before fine-tuning" if record["mode"] == "finetune" else ""
-            where = f"By {measured['folds']} folds of these photos, each held out once{tuned},"
+            where = f"By {folds} folds of these photos, each held out once{tuned},"
         lines.append(f"{where} {100 * accuracy:.1f} % are right (95 % interval {100 * low:.1f} to {100 * high:.1f} %).")
     if measured.get("copies"):
         lines.append(f"{measured['copies']} of them are copies of photos to train on, which makes this too good.")

@@ -33,6 +33,9 @@ class FinetuneConfig:
             validation photos have then chosen it, so what it reaches on them is too good by a little.
         skip_nonfinite: steps that may be passed over because their loss or gradient is not finite. At one more the
             run stops; it can be resumed with a larger number.
+
+    >>> tljax.transfer.FinetuneConfig(epochs=3, lr=1e-3).batch_size
+    32
     """
 
     batch_size: int = 32
@@ -115,6 +118,9 @@ class TrainConfig(FinetuneConfig, ProbeConfig):
     Attributes:
         save_every: steps between saved states within an epoch; one is saved after the first step and at each epoch's
             end as well.
+
+    >>> tljax.transfer.TrainConfig(mode="finetune", seed=1).mode
+    'finetune'
     """
 
     save_every: int = 100
