@@ -9,6 +9,13 @@ from hypothesis import settings
 settings.register_profile("tljax", deadline=None)  # a busy machine is no failure
 settings.load_profile("tljax")
 
+if os.environ.get("TLJAX_TYPECHECK"):  # shapes, dtypes and types, of every call of tljax
+    from jaxtyping import install_import_hook
+
+    import tests.beartyped  # noqa: F401  the hook knows only the name
+
+    install_import_hook("tljax", "tests.beartyped.check")
+
 
 @pytest.fixture(scope="session")
 def sample_data() -> Path:

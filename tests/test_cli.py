@@ -12,6 +12,7 @@ from PIL import Image
 
 from experiments.fuzz.torch_files import MAGIC, Global, dumps, write_zip
 from tests.photos import make_photos, photo
+from tljax import __version__
 from tljax.cli import main
 
 
@@ -278,3 +279,9 @@ def test_the_stream_form_is_refused_too(capsys, data, tmp_path):
     hostile = dumps(MAGIC) + dumps(Global("os", "system"))
     (tmp_path / "stream.pth").write_bytes(hostile)
     assert "stream.pth" in refused(capsys, "classify", data, "--weights", tmp_path / "stream.pth")
+
+
+def test_it_says_which_version_it_is(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert (stop.value.code, capsys.readouterr().out) == (0, f"tljax {__version__}\n")

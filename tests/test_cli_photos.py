@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 
@@ -15,6 +16,8 @@ from tests.photos import make_photos, photo
 from tests.test_cli import refused, run
 from tests.transfer.test_train import at_step
 from tljax import trees
+from tljax.cli import main
+from tljax.data import tables
 from tljax.data.framing import preprocess
 from tljax.transfer.config import TrainConfig
 from tljax.transfer.export import resized
@@ -93,6 +96,13 @@ def test_columns_of_a_table_by_name(capsys, photos, tmp_path):
     assert 'columns: files "which", classes "says"' in said
     code, shown, _ = run(capsys, "evaluate", tmp_path / "run", photos, "--json", *table)
     assert (code, json.loads(shown)["trained_on"]) == (0, 10)
+
+
+def test_help_lists_the_headers_that_are_known(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    words = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert {*tables.FILE_COLUMNS, *tables.LABEL_COLUMNS, *tables.SPLIT_COLUMNS} <= words
 
 
 def test_small_classes_can_be_left_out(capsys, tmp_path):

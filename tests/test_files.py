@@ -144,3 +144,11 @@ class Later:
 
     def cancel(self):
         self.cancelled = True
+
+
+def test_compiled_programs_are_kept_in_the_cache_folder(tmp_path):
+    code = "from tljax import files; files.keep_compiled(); import jax; print(jax.config.jax_compilation_cache_dir)"
+    env = {**os.environ, "TLJAX_CACHE": str(tmp_path)}
+    env.pop("JAX_COMPILATION_CACHE_DIR", None)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "compiled")), done.stderr

@@ -3,7 +3,18 @@
 Importing this package does no work and imports no jax; each name below is imported when it is first used.
 """
 
+from typing import TYPE_CHECKING
+
 from tljax.lazy import lazy
+
+if TYPE_CHECKING:
+    from tljax import data, errors, models, onnx, report, synth, transfer, trees, weights
+    from tljax.data.loader import load_images
+    from tljax.models.network import for_inference, init_network
+    from tljax.models.spec import get_spec, list_models
+    from tljax.transfer.prediction import predict
+    from tljax.transfer.run import load_run
+    from tljax.weights.load import load_pretrained
 
 __version__ = "0.1.0"
 
@@ -20,7 +31,25 @@ _WHERE = {
     **{name: name for name in _PACKAGES},
 }
 
-__all__ = [*_WHERE]
+__all__ = [
+    "data",
+    "errors",
+    "for_inference",
+    "get_spec",
+    "init_network",
+    "list_models",
+    "load_images",
+    "load_pretrained",
+    "load_run",
+    "models",
+    "onnx",
+    "predict",
+    "report",
+    "synth",
+    "transfer",
+    "trees",
+    "weights",
+]
 __getattr__ = lazy(__name__, _WHERE)
 
 

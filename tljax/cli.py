@@ -67,11 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """The command that the arguments describe; prints help and exits with 0 where they ask for it.
+    """The command that the arguments describe; prints help or the version, and exits with 0, where they ask for it.
 
     Raises:
         InputError: unknown or missing arguments, in one line.
     """
+    if list(arguments[:1]) == ["--version"]:
+        print(f"tljax {tljax.__version__}")
+        raise SystemExit(0)
     kind = _COMMANDS.get(arguments[0]) if arguments else None
     if kind is None:
         return _overview(list(arguments) or ["--help"])
@@ -89,7 +92,7 @@ def _overview(arguments: Sequence[str]) -> Command:
         hint = f"did you mean {' or '.join(guesses)}?" if guesses else f"there are {', '.join(_COMMANDS)}"
         raise InputError(f'no command "{arguments[0]}": {hint}')
     kinds = (
-        Annotated[kind, tyro.conf.subcommand(name, description=kind.__doc__.split("\n\n")[0])]
+        Annotated[kind, tyro.conf.subcommand(name, description=(kind.__doc__ or "").split("\n\n")[0])]
         for name, kind in _COMMANDS.items()
     )
     return _tyro(functools.reduce(operator.or_, kinds), "", arguments)
@@ -97,7 +100,7 @@ def _overview(arguments: Sequence[str]) -> Command:
 
 def _tyro(kind: Any, name: str, arguments: Sequence[str], **options: Any) -> Any:
     complaint = io.StringIO()
-    description = kind.__doc__ if name else tljax.__doc__.split("\n\n")[0]
+    description = kind.__doc__ if name else (tljax.__doc__ or "").split("\n\n")[0]
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(

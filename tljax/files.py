@@ -21,7 +21,13 @@ PAGE = "report.html"
 
 
 def cache_dir() -> Path:
-    """Where downloads and other things that can be made again are kept: TLJAX_CACHE, or the user's cache folder."""
+    """Where downloads and other things that can be made again are kept: TLJAX_CACHE, or the user's cache folder.
+
+    >>> import os
+    >>> os.environ["TLJAX_CACHE"] = "elsewhere"
+    >>> tljax.weights.cache_dir().name
+    'elsewhere'
+    """
     return Path(os.environ.get("TLJAX_CACHE") or platformdirs.user_cache_dir("tljax"))
 
 
@@ -29,7 +35,7 @@ def keep_compiled() -> None:
     """Keeps what XLA compiles in the cache folder, or in $JAX_COMPILATION_CACHE_DIR: a second run starts quickly."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]: at run time it is
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     _tell_of_compiling()

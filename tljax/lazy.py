@@ -13,7 +13,10 @@ def lazy(package: str, where: Mapping[str, str]) -> Callable[[str], Any]:
         where: {public name: the module below the package that has it}; a module's own name stands for the module.
 
     Example:
-        >>> __getattr__ = lazy(__name__, {"load_run": "transfer.run", "trees": "trees"})
+        >>> from tljax.lazy import lazy
+        >>> __getattr__ = lazy("tljax", {"get_spec": "models.spec", "trees": "trees"})
+        >>> __getattr__("get_spec")("resnet50").name
+        'resnet50'
     """
 
     def load(name: str) -> Any:

@@ -8,6 +8,7 @@ import atexit
 import ctypes
 import gc
 import os
+import sys
 from pathlib import Path
 
 _MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8  # of mallopt(3)
@@ -25,6 +26,8 @@ def keep_large_pages(reserve: int = 8 << 30) -> bool:
     Returns:
         Whether anything was changed.
     """
+    if sys.platform == "win32":
+        return False
     try:
         offered = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text("ascii")
         libc = ctypes.CDLL("libc.so.6", use_errno=True)

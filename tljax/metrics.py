@@ -1,6 +1,7 @@
 """How good predictions are (accuracy, F1, confusion, calibration) and how sure that is, in NumPy on the host."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ from jaxtyping import Float, Int
 from tljax.errors import InputError
 
 
-class Reliability(NamedTuple):
+@dataclass(frozen=True)
+class Reliability:
     """What a reliability diagram draws: per bin of confidence, how often the prediction was right.
 
     edges: (bins + 1,), from 0 to 1. confidence, accuracy: (bins,) means in [0, 1], nan in an empty bin.
@@ -76,9 +78,15 @@ def top_confusions(
     matrix = np.asarray(matrix)
     wrong = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
     order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    rows, columns = (where.tolist() for where in np.unravel_index(order, matrix.shape))
     return [
-        (classes[row], classes[column], int(wrong[row, column]), float(wrong[row, column] / matrix[row].sum()))
-        for row, column in zip(*np.unravel_index(order, matrix.shape), strict=True)
+        (
+            str(classes[row]),
+            str(classes[column]),
+            int(wrong[row, column]),
+            float(wrong[row, column] / matrix[row].sum()),
+        )
+        for row, column in zip(rows, columns, strict=True)
         if wrong[row, column]
     ]
 
@@ -174,10 +182,9 @@ def interval(values: Sequence[float]) -> Interval:
     """
     from scipy.special import stdtrit
 
-    values = np.asarray(values, float)
     count = len(values)
-    half = stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
-    return Interval(float(values.mean()), float(half))
+    half = stdtrit(count - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(count) if count > 1 else np.nan
+    return Interval(float(np.mean(values)), float(half))
 
 
 def _same_length(predicted, labels) -> tuple[np.ndarray, np.ndarray]:

@@ -3,10 +3,10 @@
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TextIO, TypeVar
+from typing import IO, Any, TypeVar
 
 Track = Callable[..., Iterable]
 Function = TypeVar("Function", bound=Callable)
@@ -38,7 +38,7 @@ def say(track: Track, *lines: str) -> None:
 
 
 @contextmanager
-def tracking(*, quiet: bool = False, stream: TextIO | None = None, every: float = 5.0) -> Iterator[Track]:
+def tracking(*, quiet: bool = False, stream: IO[str] | None = None, every: float = 5.0) -> Iterator[Track]:
     """Gives a `track(items, description, total=None)` whose display is gone when the block ends, also by an error.
 
     On a terminal it draws a bar for each loop that runs; elsewhere it writes a line at most `every` seconds while a
@@ -48,11 +48,11 @@ def tracking(*, quiet: bool = False, stream: TextIO | None = None, every: float 
         quiet: show nothing.
         stream: where to; by default stderr.
     """
-    stream = stream or sys.stderr
+    shown_on = sys.stderr if stream is None else stream
     if quiet:
         yield untracked
-    elif not stream.isatty():
-        yield partial(_lines, stream, every)
+    elif not shown_on.isatty():
+        yield partial(_lines, shown_on, every)
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -63,7 +63,7 @@ def tracking(*, quiet: bool = False, stream: TextIO | None = None, every: float 
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=Console(file=stream), transient=True) as progress:
+        with Progress(*columns, console=Console(file=shown_on), transient=True) as progress:
             yield partial(_bars, progress)
 
 
@@ -80,7 +80,7 @@ def _bars(progress: Any, items: Iterable, description: str, total: int | None = 
     progress.console.print(_summary(description, done, None, start), markup=False, highlight=False)
 
 
-def _lines(stream: TextIO, every: float, items: Iterable, description: str, total: int | None = None) -> Iterator:
+def _lines(stream: IO[str], every: float, items: Iterable, description: str, total: int | None = None) -> Iterator:
     start = written = time.monotonic()
     total = _length(items, total)
     done = 0
@@ -98,4 +98,4 @@ def _summary(description: str, done: int, total: int | None, start: float) -> st
 
 
 def _length(items: Iterable, total: int | None) -> int | None:
-    return len(items) if total is None and hasattr(items, "__len__") else total
+    return len(items) if total is None and isinstance(items, Sized) else total

@@ -87,7 +87,7 @@ def _features_against_pixels(net: Any, task: str, track: Track) -> dict[str, Any
     parts = tljax.data.split(source, val_fraction=0.2, seed=0)
     train, val = parts["train"], parts["val"]
     features = tljax.transfer.extract(net, source.subset(np.concatenate([train, val])), cache=True, track=track).values
-    pixels = np.stack([_raw_pixels(source.read(i)) for i in np.concatenate([train, val])])
+    pixels = np.stack([_raw_pixels(source.picture(i)) for i in np.concatenate([train, val])])
     scores = {}
     for name, values in (("features", features), ("pixels", pixels)):
         probe = tljax.transfer.fit_probe(values[: len(train)], source.labels[train], classes=len(source.classes))
@@ -100,7 +100,7 @@ def _features_against_pixels(net: Any, task: str, track: Track) -> dict[str, Any
         "classes": source.classes,
         "train_images": len(train),
         "val_images": len(val),
-        "images": [(source.read(train[i]), source.classes[source.labels[train[i]]]) for i in first],
+        "images": [(source.picture(train[i]), source.classes[source.labels[train[i]]]) for i in first],
     }
 
 
@@ -111,7 +111,7 @@ def _dreams(net: Any, track: Track) -> list[dict[str, Any]]:
     made = tljax.synth.dream(net.scores, net.variables, _DREAMS, key=jax.random.key(0), track=track)
     judges = {name: tljax.transfer.load_network(name) for name in tljax.synth.default_judges([net.spec.name])}
     names = [net.spec.classes[c] for c in _DREAMS]
-    pictures = np.asarray(tljax.synth.to_bytes(made.images))
+    pictures = list(np.asarray(tljax.synth.to_bytes(made.images)))
     return tljax.synth.judge_ideals({net.spec.name: net}, judges, pictures, names, track=track)
 
 

@@ -93,7 +93,7 @@ class Export(Command):
 
     def _net(self) -> Any:
         keep_compiled()
-        return tljax.load_run(self.run_dir) if self.model is None else tljax.load_pretrained(self.model)
+        return tljax.load_run(self.run_dir) if self.run_dir is not None else tljax.load_pretrained(self.model or "")
 
     def _card(self, name: str) -> str:
         """What the README of the network says."""
@@ -101,7 +101,7 @@ class Export(Command):
 
         if self.run_dir is not None:
             return run_card(self.run_dir, name=name)
-        return model_card(tljax.get_spec(self.model), name=name)
+        return model_card(tljax.get_spec(self.model or ""), name=name)
 
     def _jax(self, out: Path) -> dict[str, Any]:
         from tljax.transfer.export import card_path, write_export

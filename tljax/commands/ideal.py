@@ -124,7 +124,7 @@ class Ideal(Command):
         return tljax.synth.default_judges(list(makers)) if self.run is None and self.layer is None else []
 
     def _wanted(self, table: Sequence[str]) -> tuple[list[str], list[int]]:
-        if self.layer is not None:
+        if self.channel is not None:
             return [f"{self.layer} channel {self.channel}"], [self.channel]
         wanted = [match_name(name, table) for name in self.classes]
         return [table[c] for c in wanted], wanted

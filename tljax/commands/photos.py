@@ -141,7 +141,7 @@ class Features(SharedCommand):
         features = tljax.transfer.extract(net, source, batch_size=16, cache=True, skip=True, track=track)
         if not len(features.values):
             raise InputError(none_left(features.skipped))
-        if not first:
+        if out is None:
             return None
         files = [source.files[i] for i in features.index]
         with replacing(out) as part, open(part, "wb") as file:

@@ -51,7 +51,7 @@ class Train(SharedCommand):
         """This command with the options of `config` as its defaults."""
         from tljax.transfer.config_file import config_from_file
 
-        return dataclasses.replace(self, options=config_from_file(self.config))
+        return self if self.config is None else dataclasses.replace(self, options=config_from_file(self.config))
 
     def execute(self, track: Track) -> dict[str, Any] | None:
         keep_compiled()

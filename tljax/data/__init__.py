@@ -3,7 +3,16 @@
 Each name is imported when it is first used.
 """
 
+from typing import TYPE_CHECKING
+
 from tljax.lazy import lazy
+
+if TYPE_CHECKING:
+    from tljax.data.bundled import bundled_photograph
+    from tljax.data.images import read_photo
+    from tljax.data.source import Source, fingerprint
+    from tljax.data.sources import image_source, open_source, photo_source
+    from tljax.data.splits import split
 
 _WHERE = {
     "Source": "source",
@@ -16,5 +25,14 @@ _WHERE = {
     "split": "splits",
 }
 
-__all__ = [*_WHERE]
+__all__ = [
+    "Source",
+    "bundled_photograph",
+    "fingerprint",
+    "image_source",
+    "open_source",
+    "photo_source",
+    "read_photo",
+    "split",
+]
 __getattr__ = lazy(__name__, _WHERE)

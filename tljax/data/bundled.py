@@ -90,6 +90,9 @@ def bundled_photograph(file: str) -> Path:
 
     Raises:
         InputError: scikit-image without its photographs.
+
+    >>> tljax.data.bundled_photograph("chelsea.png").name
+    'chelsea.png'
     """
     spec = find_spec("skimage")  # located, not imported: that takes longer than all the rest
     path = Path(spec.origin).parent / "data" / file if spec and spec.origin else Path(file)

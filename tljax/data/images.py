@@ -106,6 +106,9 @@ def read_photo(path: str | os.PathLike, spec: ModelSpec) -> UInt8[np.ndarray, "s
 
     Raises:
         InputError: no file, or one that cannot be decoded; names it.
+
+    >>> tljax.data.read_photo("photos/cat/0.png", net.spec).shape
+    (32, 32, 3)
     """
     path = os.path.expanduser(path)
     if not os.path.isfile(path):

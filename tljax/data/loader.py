@@ -91,6 +91,10 @@ def load_images(photos: Photos, spec: ModelSpec) -> Float32[np.ndarray, "b s s 3
         (b, s, s, 3) float32, s = `spec.input_size`: what `net.apply` takes.
     Raises:
         InputError: no photo, or one that cannot be read (names the first, and why).
+
+    >>> shown = tljax.load_images(["photos/cat/0.png", photos[1]], net.spec)
+    >>> shown.shape, shown.dtype.name
+    ((2, 32, 32, 3), 'float32')
     """
     source = photo_source(photos)
     (batch,) = batches(source, range(len(source.files)), spec, batch_size=len(source.files))

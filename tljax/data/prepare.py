@@ -95,10 +95,10 @@ def _run(tfds: Any, builder: Any, name: str, archives: str | None) -> dict[str, 
 def _import() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        import importlib_resources  # noqa: F401  what TFDS needs to prepare, without saying so
-        import tensorflow  # noqa: F401
-        import tensorflow_datasets
-        from tensorflow_datasets.core.download import downloader
+        import importlib_resources  # noqa: F401  # pyright: ignore[reportMissingImports]: TFDS needs it, and does not say so
+        import tensorflow  # noqa: F401  # pyright: ignore[reportMissingImports, reportMissingModuleSource]: an extra
+        import tensorflow_datasets  # pyright: ignore[reportMissingImports]: an extra
+        from tensorflow_datasets.core.download import downloader  # pyright: ignore[reportMissingImports]: an extra
     except ImportError as error:
         raise InputError(f'preparing data needs TensorFlow Datasets: pip install "tljax[tfds]" ({error})') from error
     downloader.MAX_RETRIES = 4  # with ten, and waits that double, it takes minutes to find that there is no network
@@ -137,7 +137,7 @@ def _wanted(builder: Any) -> str:
 @contextlib.contextmanager
 def _accepted(builder: Any, given: dict[str, Path]) -> Iterator[dict[str, str]]:
     """While the body runs, the given files count as what their URLs stand for; says of each how it compares."""
-    from tensorflow_datasets.core.download import checksums
+    from tensorflow_datasets.core.download import checksums  # pyright: ignore[reportMissingImports]: an extra
 
     known = builder.url_infos
     before, checked = dict(known), {}

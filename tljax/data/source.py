@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
 
 from tljax.data.images import WHITE, decode
 from tljax.errors import InputError
@@ -32,6 +32,12 @@ class Source:
         notes: what was guessed or left out in finding the pictures, a line each, to be told to the user.
         white: the 16-bit grey sample that is white: 65,535, or less where all files are narrower; None where no file
             has 16 bits.
+
+    >>> source = tljax.data.open_source("photos")
+    >>> source.classes, source.labels.tolist(), source.picture(0).shape
+    (('cat', 'dog'), [0, 0, 0, 0, 1, 1, 1, 1], (32, 32, 3))
+    >>> source.subset([0, 4]).labels.tolist()
+    [0, 1]
     """
 
     name: str
@@ -55,7 +61,7 @@ class Source:
             return data
         return decode(data, short_side=short_side, white=white or self.white or WHITE)
 
-    def subset(self, indices: Sequence[int]) -> "Source":
+    def subset(self, indices: Sequence[int] | Int[np.ndarray, " m"]) -> "Source":
         """The pictures at `indices`, in that order, as a set of its own; it brings no split.
 
         Raises:
@@ -71,7 +77,12 @@ class Source:
 
 
 def fingerprint(source: Source) -> str:
-    """A hash of names and labels, the same wherever the data lies; the pictures are not read."""
+    """A hash of names and labels, the same wherever the data lies; the pictures are not read.
+
+    >>> source = tljax.data.open_source("photos")
+    >>> tljax.data.fingerprint(source) == tljax.data.fingerprint(tljax.data.open_source("./photos"))
+    True
+    """
     names = source.keys or source.files
     digest = hashlib.blake2b(json.dumps([source.classes, names]).encode(), digest_size=16)
     digest.update(source.labels.astype("<i4").tobytes())

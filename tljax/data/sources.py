@@ -45,6 +45,9 @@ def open_source(
     Raises:
         InputError: nothing there, or not laid out as expected; too few classes; TFDS not installed or not
             prepared; options that do not belong together.
+
+    >>> tljax.data.open_source("photos").classes
+    ('cat', 'dog')
     """
     name = os.path.expanduser(os.fspath(data))
     columns = {"file_column": file_column, "label_column": label_column, "split_column": split_column}
@@ -77,6 +80,9 @@ def image_source(paths: Sequence[str | os.PathLike]) -> Source:
 
     Raises:
         InputError: a path that does not exist, a folder without files, or no path at all.
+
+    >>> len(tljax.data.image_source(["photos/cat", "photos/dog/1.png"]).files)
+    5
     """
     names = [os.path.expanduser(os.fspath(path)) for path in paths]
     if not names:
@@ -92,13 +98,17 @@ def photo_source(photos: Photos) -> Source:
             these. What is no file is called "photos[i]".
     Raises:
         InputError: no photo; a path that does not exist; an array that is not uint8 RGB, or something else altogether.
+
+    >>> tljax.data.photo_source(photos[:2]).files
+    ('photos[0]', 'photos[1]')
     """
     if isinstance(photos, Source):
         return photos
     one = isinstance(photos, str | os.PathLike | bytes | Image.Image) or getattr(photos, "ndim", 0) in (2, 3)
     files: list[str] = []
     readers: list[Any] = []
-    for photo in [photos] if one else photos:
+    several: Any = [photos] if one else photos
+    for photo in several:
         if isinstance(photo, str | os.PathLike):
             inside = folders.loose_source([os.path.expanduser(os.fspath(photo))])
             files += inside.files
@@ -121,10 +131,10 @@ def labelled_source(photos: Source | tuple[Photos, Sequence[int]], classes: tupl
     Raises:
         InputError: no photo; not one label for each photo; a label that is no class.
     """
-    source = photos
-    if not isinstance(photos, Source):
-        pictures, labels = photos
-        source, labels = photo_source(pictures), np.asarray(labels)
+    if isinstance(photos, Source):
+        source = photos
+    else:
+        source, labels = photo_source(photos[0]), np.asarray(photos[1])
         if labels.shape != (len(source.files),) or not np.issubdtype(labels.dtype, np.integer):
             raise InputError(
                 f"labels must be {len(source.files)} integers, one for each photo: "

@@ -30,6 +30,10 @@ def split(
     Raises:
         InputError: classes with a single photo, or without a training photo (names all, and for each the first file
             that was left out and why); `val_fraction` out of range.
+
+    >>> parts = tljax.data.split(tljax.data.open_source("photos"), val_fraction=0.5)
+    >>> {name: len(indices) for name, indices in parts.items()}
+    {'train': 4, 'val': 4}
     """
     if not 0 <= val_fraction < 1:
         raise InputError(f"val_fraction must be 0 or lie between 0 and 1, it is {val_fraction}")

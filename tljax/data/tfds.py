@@ -24,7 +24,7 @@ def tfds_source(name: str) -> Source:
         InputError: tensorflow_datasets is not installed, the set is not prepared, or it has no image or label.
     """
     try:
-        import tensorflow_datasets as tfds
+        import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]: an extra
     except ImportError as error:
         raise InputError(f'{name} needs TensorFlow Datasets: pip install "tljax[tfds]" ({error})') from error
     builder, wanted = _parse(name)

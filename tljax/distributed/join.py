@@ -18,6 +18,11 @@ _JAX_PATIENCE = 600
 """Seconds until JAX itself gives a process up: only where the watch has failed, or all were suspended."""
 
 
+def _store() -> Any:
+    """What JAX's coordination service keeps for all processes: a class of C++."""
+    return global_state.client
+
+
 def processes() -> tuple[int, int]:
     """(which process this is, how many there are), without waking any device."""
     return global_state.process_id, global_state.num_processes
@@ -30,7 +35,7 @@ def first() -> bool:
 
 def meet(name: str) -> None:
     """Waits until every process has come to the meeting `name` as often as this one; however long they read photos."""
-    global_state.client.wait_at_barrier(f"tljax/{name}", timeout_in_ms=24 * 3600 * 1000)
+    _store().wait_at_barrier(f"tljax/{name}", timeout_in_ms=24 * 3600 * 1000)
 
 
 @contextlib.contextmanager
@@ -65,7 +70,7 @@ def joined(coordinator: str | None, num_processes: int | None = None, process_id
             if coordinator == "auto"
             else f"cannot join the other processes at {coordinator}: {answer[:200]}"
         ) from error
-    watch.start(global_state.client, *processes())
+    watch.start(_store(), *processes())
     try:
         yield
     except BaseException as error:
@@ -88,7 +93,7 @@ def stops_at(number: int, requested: bool) -> bool:
     process, count = processes()
     if count == 1:
         return requested
-    client = global_state.client
+    client = _store()
     if requested:
         with contextlib.suppress(RuntimeError):  # somebody else was asked before
             client.key_value_set("tljax/stop/at", str(number + 2))
@@ -101,7 +106,7 @@ def stops_at(number: int, requested: bool) -> bool:
 
 def _stopped_with_all() -> bool:
     """Whether `stops_at` has stopped this process; the others stop at the same step, so that all can end together."""
-    return bool(global_state.client.key_value_dir_get(f"tljax/stopped/{global_state.process_id}/"))
+    return bool(_store().key_value_dir_get(f"tljax/stopped/{global_state.process_id}/"))
 
 
 def _checked(coordinator: str | None, num_processes: int | None, process_id: int | None) -> dict[str, Any] | None:
@@ -117,7 +122,7 @@ def _checked(coordinator: str | None, num_processes: int | None, process_id: int
         return {} if coordinator else None
     if not re.fullmatch(r".+:\d{1,5}", coordinator):
         raise InputError(f'--coordinator is "{coordinator}": expected HOST:PORT of process 0, or auto')
-    if None in numbers:
+    if num_processes is None or process_id is None:
         raise InputError("--coordinator HOST:PORT needs --num-processes and --process-id as well")
     if not 0 <= process_id < num_processes:
         raise InputError(f"--process-id is {process_id}: expected 0 to {num_processes - 1}, one for each process")

@@ -13,17 +13,18 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Tree = Any
+Devices = Sequence[jax.Device]  # pyright: ignore[reportInvalidTypeForm]: to JAX's own files a variable, not a class
 
 DATA = "data"
 """The axis that rows are spread over."""
 
 
-def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def data_mesh(devices: Devices | None = None) -> Mesh:
     """A mesh of one axis, `DATA`, over `devices`; by default over all, those of other processes too."""
     return Mesh(np.asarray(jax.devices() if devices is None else devices), (DATA,))
 
 
-def local_mesh(devices: Sequence[jax.Device] | None = None, *, dividing: int = 0) -> Mesh:
+def local_mesh(devices: Devices | None = None, *, dividing: int = 0) -> Mesh:
     """A mesh over the devices of this process: all of them, or the most that `dividing` rows fill evenly."""
     devices = jax.local_devices() if devices is None else devices
     count = max(n for n in range(1, len(devices) + 1) if dividing % n == 0)

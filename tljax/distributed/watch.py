@@ -61,12 +61,12 @@ class Watch:
         if not isinstance(error, InputError | OSError | SystemExit | KeyboardInterrupt):
             time.sleep(SILENCE + 5)  # if somebody died, `_count` ends this process meanwhile
         with self._ending:
-            self._code = _exit_code(error)
+            self._code = code = _exit_code(error)
         reason = "" if isinstance(error, SystemExit) else str(error)
         self._say_goodbye(reason or type(error).__name__)
-        atexit.register(self._end)
+        atexit.register(self._end, code)
 
-    def _end(self) -> None:
+    def _end(self, code: int) -> None:
         """The last thing that Python does: ends without JAX's own farewell, which waits for the others."""
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -74,7 +74,7 @@ class Watch:
             if len(self._left) == self._processes:
                 break
             time.sleep(1)
-        os._exit(self._code)
+        os._exit(code)
 
     def _tell_and_hear(self) -> None:
         beat = 0

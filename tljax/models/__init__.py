@@ -4,9 +4,17 @@ The built-in families are registered here as any other is. Each name is imported
 the models needs no jax.
 """
 
+from typing import TYPE_CHECKING
+
 from tljax.lazy import lazy
 from tljax.models import efficientnet_lite, mobilenet, resnet, squeezenet, vgg
 from tljax.models.spec import register
+
+if TYPE_CHECKING:
+    from tljax.models.layers import BatchNorm, Conv, ConvNorm, Execution, Head, Outputs, Taps, dropout, spatial_mean
+    from tljax.models.network import Network, for_inference, init_network
+    from tljax.models.rules import Rule
+    from tljax.models.spec import Family, ModelSpec, get_spec, list_models, register
 
 _WHERE = {
     "BatchNorm": "layers",
@@ -29,7 +37,26 @@ _WHERE = {
     "spatial_mean": "layers",
 }
 
-__all__ = [*_WHERE]
+__all__ = [
+    "BatchNorm",
+    "Conv",
+    "ConvNorm",
+    "Execution",
+    "Family",
+    "Head",
+    "ModelSpec",
+    "Network",
+    "Outputs",
+    "Rule",
+    "Taps",
+    "dropout",
+    "for_inference",
+    "get_spec",
+    "init_network",
+    "list_models",
+    "register",
+    "spatial_mean",
+]
 __getattr__ = lazy(__name__, _WHERE)
 
 for _family in (vgg, resnet, mobilenet, efficientnet_lite, squeezenet):

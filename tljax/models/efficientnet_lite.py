@@ -43,8 +43,8 @@ def _network(number: int, size: int, widths: tuple, repeats: tuple, params: int,
         sha256=digest,
         input_size=size,
         interpolation="bicubic",
-        mean=(127 / 255,) * 3,
-        std=(128 / 255,) * 3,
+        mean=(127 / 255, 127 / 255, 127 / 255),
+        std=(128 / 255, 128 / 255, 128 / 255),
     )
 
 

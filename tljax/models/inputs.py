@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from tljax.errors import InputError, refuse
@@ -14,7 +15,7 @@ _LEAST, _GREATEST = -0.5, 1.5  # room for what is added to an image, and for a r
 _NORMALISED = "normalised by a mean and a standard deviation: leave that out, for the network does it itself"
 
 
-def normalise(spec: ModelSpec, images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+def normalise(spec: ModelSpec, images: Float[Array | np.ndarray, "b h w 3"]) -> Float[Array, "b h w 3"]:
     """Images in [0, 1] as the network was trained on them: mean and std per channel, then the channel order.
 
     Raises:
@@ -76,6 +77,6 @@ def _on_cpu(images: Any) -> list[np.ndarray]:
     """What this process holds of an array, without a copy; nothing of a tracer, or of an array on an accelerator."""
     if isinstance(images, np.ndarray):
         return [images]
-    if not isinstance(images, jax.Array) or isinstance(images, jax.core.Tracer):
+    if not isinstance(images, jax.Array) or isinstance(images, Tracer):
         return []
     return [np.asarray(shard.data) for shard in images.addressable_shards if shard.device.platform == "cpu"]

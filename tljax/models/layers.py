@@ -21,6 +21,9 @@ class Execution:
         folded: batch norm is folded into the convolutions, which then have a bias.
         train: dropout is on.
         update_stats: names of the top-level layers whose batch norm is in training mode.
+
+    >>> tljax.models.Execution(dtype="bfloat16").train
+    False
     """
 
     dtype: str = "float32"
@@ -37,6 +40,9 @@ class Outputs(NamedTuple):
         scores: (b, classes), before any final activation.
         logits: (b, classes), as the original network returns them.
         maps: the named convolutional maps, (b, h, w, c) each; those that were asked for.
+
+    >>> tljax.models.Outputs._fields
+    ('embed', 'scores', 'logits', 'maps')
     """
 
     embed: Array
@@ -52,6 +58,11 @@ class Taps:
     Attributes:
         wanted: names to keep, or None for all.
         perturbations: name -> (b, h, w, c), added to that map; the gradient with respect to it is that of the map.
+
+    >>> tap = tljax.models.Taps(wanted=["block"])
+    >>> x = tap("block", tap("stem", jnp.zeros((1, 4, 4, 8))))
+    >>> list(tap.maps)
+    ['block']
     """
 
     wanted: Collection[str] | None = ()
@@ -71,7 +82,12 @@ _DRAWN_LATER = nn.initializers.zeros  # `network.init_network` draws kernels: to
 
 
 class Conv(nn.Module):
-    """Convolution with a bias, through `ops.conv2d`."""
+    """Convolution with a bias, through `ops.conv2d`.
+
+    >>> layer = tljax.models.Conv(features=4, kernel=3, stride=2, padding=1)
+    >>> layer.init_with_output(jax.random.key(0), images)[0].shape
+    (8, 16, 16, 4)
+    """
 
     features: int
     kernel: int
@@ -100,10 +116,16 @@ class BatchNorm(nn.BatchNorm):
     """Flax's, written as x * a + b with an a and a b for each channel.
 
     In training mode that takes about half the time of (x - mean) * a + b, forth and back, on a CPU.
+
+    >>> variables = tljax.models.BatchNorm(use_running_average=True).init(jax.random.key(0), images)
+    >>> sorted(variables["params"]), sorted(variables["batch_stats"])
+    (['bias', 'scale'], ['mean', 'var'])
     """
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]: Flax's takes a mask as well, which none here has
+        self, x: Float[Array, "b h w c"]
+    ) -> Float[Array, "b h w c"]:
         """(b, h, w, c) -> (b, h, w, c); in training mode by the batch's statistics, which the running ones follow."""
         shape = x.shape[-1:]
         scale, bias = self.param("scale", self.scale_init, shape), self.param("bias", self.bias_init, shape)
@@ -124,6 +146,11 @@ class ConvNorm(Conv):
     """Convolution (without a bias, but for Keras'), batch norm, activation: `kernel` and the child `norm`.
 
     Once folded: `kernel` and `bias`. To fold, `for_inference` takes `eps` from the spec's config: pass that one on.
+
+    >>> folded = tljax.models.Execution(folded=True)
+    >>> layer = tljax.models.ConvNorm(features=4, kernel=3, padding=1, execution=folded)
+    >>> sorted(layer.init(jax.random.key(0), images)["params"])
+    ['bias', 'kernel']
     """
 
     eps: float = 1e-5
@@ -141,7 +168,11 @@ class ConvNorm(Conv):
 
 
 class Head(nn.Module):
-    """A dense layer in float32."""
+    """A dense layer in float32.
+
+    >>> tljax.models.Head(features=2).init_with_output(jax.random.key(0), jnp.ones((8, 16)))[0].shape
+    (8, 2)
+    """
 
     features: int
 
@@ -159,10 +190,23 @@ def relu6(x: Array) -> Array:
 
 
 def dropout(x: Array, rate: float, execution: Execution) -> Array:
-    """Dropout while training, the identity otherwise. Called inside a compact module."""
+    """Dropout while training, the identity otherwise. Called inside a compact module.
+
+    >>> import flax.linen as nn
+    >>> class Halved(nn.Module):
+    ...     @nn.compact
+    ...     def __call__(self, x):
+    ...         return tljax.models.dropout(x, 0.5, tljax.models.Execution(train=False))
+    >>> Halved().apply({}, jnp.ones(3)).tolist()
+    [1.0, 1.0, 1.0]
+    """
     return nn.Dropout(rate, deterministic=not execution.train)(x)
 
 
 def spatial_mean(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
-    """The mean over both spatial axes, in float32."""
+    """The mean over both spatial axes, in float32.
+
+    >>> tljax.models.spatial_mean(jnp.ones((2, 4, 4, 3))).shape
+    (2, 3)
+    """
     return x.astype(jnp.float32).mean((1, 2))

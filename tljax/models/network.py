@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from tljax import trees
@@ -24,6 +25,7 @@ from tljax.models.layers import Execution, Outputs, Taps
 from tljax.models.spec import ModelSpec, get_family, get_spec
 
 Variables = Mapping[str, Any]
+Images = Array | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Network:
     Raises:
         InputError: by its functions, for images of another rank, dtype or number of channels, or too small for the
             architecture; images far outside [0, 1], where they are arrays in the memory of a CPU and not traced.
+
+    >>> net.apply(net.variables, images).shape, net.embed(net.variables, images).shape
+    ((8, 2), (8, 8))
+    >>> jax.grad(lambda x: net.scores(net.variables, x)[:, 0].sum())(images).shape
+    (8, 32, 32, 3)
     """
 
     spec: ModelSpec
@@ -56,22 +63,22 @@ class Network:
     plain: bool = False
 
     @property
-    def apply(self) -> Callable[[Variables, Array], Array]:
+    def apply(self) -> Callable[[Variables, Images], Array]:
         """(variables, images (b, h, w, 3)) -> (b, classes) float32 logits, as the original network returns them."""
         return self._functions.apply
 
     @property
-    def scores(self) -> Callable[[Variables, Array], Array]:
+    def scores(self) -> Callable[[Variables, Images], Array]:
         """As `apply`, before any final activation; this differs for SqueezeNet only."""
         return self._functions.scores
 
     @property
-    def embed(self) -> Callable[[Variables, Array], Array]:
+    def embed(self) -> Callable[[Variables, Images], Array]:
         """(variables, images) -> (b, d) float32: the last convolutional map, averaged over space."""
         return self._functions.embed
 
     @property
-    def intermediates(self) -> Callable[[Variables, Array], dict[str, Array]]:
+    def intermediates(self) -> Callable[[Variables, Images], dict[str, Array]]:
         """(variables, images) -> {layer name: (b, y, x, c)}, in the order of the network."""
         return self._functions.intermediates
 
@@ -111,6 +118,9 @@ def init_network(name: str, *, key: Array, classes: int = 1000) -> Network:
 
     Raises:
         InputError: an unknown name, or fewer than one class.
+
+    >>> tljax.init_network("toy", key=jax.random.key(1), classes=5).spec.classes
+    ('0', '1', '2', '3', '4')
     """
     spec = get_spec(name)
     if classes < 1:
@@ -141,6 +151,10 @@ def for_inference(net: Network, *, images: int | None = None) -> Network:
             never changes what is computed; so far every number gives the same forms.
     Raises:
         InputError: fewer than one image.
+
+    >>> fast = tljax.for_inference(net)
+    >>> np.allclose(fast.apply(fast.variables, images), net.apply(net.variables, images), atol=1e-5)
+    True
     """
     if images is not None and not (isinstance(images, Integral) and images >= 1):
         given = images if isinstance(images, Integral | float) else type(images).__name__

@@ -100,8 +100,8 @@ def _bins(length: int, size: int, dtype) -> Array:
 
 def _pads(padding: Padding, lengths: tuple[int, ...], sizes: tuple[int, ...], stride: int) -> Pads:
     if isinstance(padding, str):
-        top, left = lax.padtype_to_pads(lengths, sizes, (stride, stride), padding)
-        return tuple(top), tuple(left)
+        edges = lax.padtype_to_pads(lengths, sizes, (stride, stride), padding)
+        return tuple((before, after) for before, after in edges)
     if isinstance(padding, int):
         return ((padding, padding), (padding, padding))
     return padding

@@ -23,6 +23,10 @@ class Rule(NamedTuple):
         source: a regular expression.
         target: the leaf's path, with `\1` for the pattern's groups; None: read, and not needed.
         transform: from the source's array to ours; a ValueError says that the array does not fit.
+
+    >>> rule = tljax.models.Rule(r"fc\.weight", "params/head/kernel", lambda array: array.T)
+    >>> rule.transform(np.zeros((2, 8))).shape
+    (8, 2)
     """
 
     source: str

@@ -42,11 +42,14 @@ class ModelSpec:
         sources: where the weights come from, tried in order: `package:`, `hub:` or a URL; none: they are passed.
         sha256: of the file, or how it starts, where known.  md5: of the file, where its authors give only that.
         head: "original", or "linear": a dense layer on `embed`, which is what a trained run has.
+
+    >>> tljax.get_spec("efficientnet_lite0").resize_size
+    256
     """
 
     name: str
     family: str
-    config: tuple
+    config: Any
     feature_dim: int
     last_layer: str
     params: int
@@ -99,6 +102,10 @@ class Family:
         networks: the specifications.
         head: the top-level layers of the original classifier, the last one first.
         min_input_size: of an image, in pixels a side.
+
+    >>> family = tljax.models.Family("other", Toy, blocks=("block",), rules=lambda spec: {}, networks=())
+    >>> family.head
+    ('head',)
     """
 
     name: str
@@ -122,8 +129,13 @@ def register(family: Family) -> None:
         InputError: another family, or a network of another family, has the name; a network says that it belongs to
             another family.
 
-    >>> register(Family("toy", ToyNet, blocks=("stem", r"block\\d"), rules=toy_rules, networks=(toy_spec,)))
-    >>> net = tljax.load_pretrained("toy_small", weights="toy_small.safetensors")
+    >>> from dataclasses import replace
+    >>> spec = replace(net.spec, name="other", family="others")
+    >>> tljax.models.register(
+    ...     tljax.models.Family("others", Toy, blocks=("block",), rules=lambda spec: {}, networks=(spec,))
+    ... )
+    >>> "other" in tljax.list_models()
+    True
     """
     if family.name in _FAMILIES:
         if family != _FAMILIES[family.name]:
@@ -151,7 +163,11 @@ def get_family(name: str) -> Family:
 
 
 def list_models() -> list[str]:
-    """The names that `load_pretrained`, `init_network` and `--model` take: plain ones first, then by origin."""
+    """The names that `load_pretrained`, `init_network` and `--model` take: plain ones first, then by origin.
+
+    >>> tljax.list_models()[:3]
+    ['vgg16', 'vgg19', 'resnet18']
+    """
     return sorted(_networks(), key=lambda name: name.partition(".")[2])
 
 
@@ -160,6 +176,10 @@ def get_spec(name: str) -> ModelSpec:
 
     Raises:
         InputError: an unknown name; the message suggests the nearest.
+
+    >>> spec = tljax.get_spec("resnet50")
+    >>> spec.input_size, spec.feature_dim, len(spec.classes)
+    (224, 2048, 1000)
     """
     if name not in _networks():
         names = list_models()

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -75,7 +74,7 @@ class Table:
     """Rows under column names; numbers stand to the right. Beyond `limit` rows the rest is only counted."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | Real]]
+    rows: Sequence[Sequence[str | float]]
     limit: int = 40
 
 

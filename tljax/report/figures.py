@@ -27,7 +27,8 @@ def accuracy_vs_l2(path: Sequence[dict[str, float]], chosen: float | None = None
     """
     path = sorted(path, key=lambda point: point["l2"])
     places = np.arange(len(path))
-    above, below = new_figure(height=3.2).subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    figure = new_figure(height=3.2)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     above.plot(places, [point["val_accuracy"] for point in path], color=BLUE, marker="o")
     below.plot(places, [point["val_loss"] for point in path], color=ORANGE, marker="o")
     share_axis(above.yaxis)
@@ -42,7 +43,7 @@ def accuracy_vs_l2(path: Sequence[dict[str, float]], chosen: float | None = None
         corner = {"xy": (place, 1), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
         side = {"xytext": (4, -9), "ha": "left"} if place < len(path) / 2 else {"xytext": (-4, -9), "ha": "right"}
         below.annotate("taken", **corner, **side, color=GREEN)
-    return above.figure
+    return figure
 
 
 @style()
@@ -52,7 +53,8 @@ def learning_curve(curve: Sequence[dict[str, Any]]) -> Figure:
     Args:
         curve: {step, loss, accuracy, val_accuracy}; whichever is absent or None at a step is not drawn there.
     """
-    above, below = new_figure(height=3.2).subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    figure = new_figure(height=3.2)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     for key, name, colour, axes in (
         ("accuracy", "training photos", BLUE, above),
         ("val_accuracy", "validation photos", ORANGE, above),
@@ -67,7 +69,7 @@ def learning_curve(curve: Sequence[dict[str, Any]]) -> Figure:
         above.legend(loc="lower right")
     below.set(title="Training loss", xlabel="step")
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return above.figure
+    return figure
 
 
 @style()
@@ -83,17 +85,23 @@ def confusion(matrix: Int[np.ndarray, "c c"], classes: Sequence[str]) -> Figure:
     step = -(-count // 50)
     names = [shorten(name, 22) for name in classes]
     size = 2.2 + 0.28 * count if count <= 12 else 3.2 + 0.15 * min(count, 50)
-    axes = _heat(shade, max(size + 0.6, 4.2), size)
-    small = {"fontsize": 8.5 if count <= 12 else 7}
+    figure = new_figure(max(size + 0.6, 4.2), size)
+    axes = _heat(figure, shade)
+    small: dict[str, Any] = {"fontsize": 8.5 if count <= 12 else 7}
     ticks = np.arange(0, count, step)
-    slope = {"rotation": 60 if count <= 12 else 90, "ha": "right", "va": "center", "rotation_mode": "anchor"}
+    slope: dict[str, Any] = {
+        "rotation": 60 if count <= 12 else 90,
+        "ha": "right",
+        "va": "center",
+        "rotation_mode": "anchor",
+    }
     axes.set_xticks(ticks, names[::step], **small, **({} if sum(map(len, names)) <= 36 else slope))
     axes.set_yticks(ticks, names[::step], **small)
     axes.set(xlabel="predicted", ylabel="true")
     if count <= 50:
         shown = matrix if count <= 12 else matrix * (1 - np.eye(count, dtype=int))
         _write(axes, shade, [[f"{n}" if n else "" for n in row] for row in shown], **small)
-    return axes.figure
+    return figure
 
 
 @style()
@@ -104,7 +112,8 @@ def reliability(curve: Reliability) -> Figure:
     """
     bins = len(curve.count)
     middles, width = (curve.edges[1:] + curve.edges[:-1]) / 2, 0.9 / bins
-    above, below = new_figure(height=3.2).subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    figure = new_figure(height=3.2)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
     above.bar(middles, curve.accuracy, width, color=BLUE, alpha=0.3)
     above.plot(curve.confidence, curve.accuracy, color=BLUE, marker="o", linestyle="none")
@@ -114,7 +123,7 @@ def reliability(curve: Reliability) -> Figure:
     below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     for axis in (above.yaxis, below.xaxis):
         share_axis(axis)
-    return above.figure
+    return figure
 
 
 @style()
@@ -124,7 +133,8 @@ def pixels_vs_features(results: dict[str, tuple[float, float]]) -> Figure:
     Args:
         results: {data set: (accuracy on features, accuracy on pixels)}, in [0, 1].
     """
-    axes = new_figure(4.8, 0.8 + 0.7 * len(results)).add_subplot()
+    figure = new_figure(4.8, 0.8 + 0.7 * len(results))
+    axes = figure.add_subplot()
     places = np.arange(len(results))
     for offset, column, colour, name in ((-0.2, 0, BLUE, "features"), (0.2, 1, ORANGE, "raw pixels")):
         values = [pair[column] for pair in results.values()]
@@ -136,7 +146,7 @@ def pixels_vs_features(results: dict[str, tuple[float, float]]) -> Figure:
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.5), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="accuracy on validation photos")
     share_axis(axes.xaxis)
-    return axes.figure
+    return figure
 
 
 @style()
@@ -147,7 +157,8 @@ def robustness_curve(curve: Sequence[Mapping[str, float]]) -> Figure:
         curve: {eps, accuracy} each: budgets in [0, 1] units, shown as multiples of 1/255, and shares in [0, 1].
     """
     steps, values = zip(*sorted((255 * point["eps"], point["accuracy"]) for point in curve), strict=True)
-    axes = new_figure().add_subplot()
+    figure = new_figure()
+    axes = figure.add_subplot()
     axes.fill_between(steps, values, color=BLUE, alpha=0.15)
     axes.plot(steps, values, color=BLUE, marker="o", clip_on=False)
     last, apart = -np.inf, 0.06 * np.ptp(steps)
@@ -158,7 +169,7 @@ def robustness_curve(curve: Sequence[Mapping[str, float]]) -> Figure:
     axes.set(ylim=(0, 1.05), yticks=[0, 0.25, 0.5, 0.75, 1], xlabel="budget, in steps of 1/255")
     axes.xaxis.set_major_formatter("{x:.4g}")
     share_axis(axes.yaxis)
-    return axes.figure
+    return figure
 
 
 @style()
@@ -178,19 +189,20 @@ def transfer_matrix(
         ylabel: what the rows are, where they are no makers.
     """
     values = np.asarray(values, float)
-    axes = _heat(values, 1.1 + 0.06 * letters + 0.72 * len(judges), 1.6 + 0.5 * len(makers))
+    figure = new_figure(1.1 + 0.06 * letters + 0.72 * len(judges), 1.6 + 0.5 * len(makers))
+    axes = _heat(figure, values)
     axes.set_xticks(
         range(len(judges)), [shorten(n, 22) for n in judges], rotation=35, ha="right", rotation_mode="anchor"
     )
     axes.set_yticks(range(len(makers)), [shorten(n, letters) for n in makers])
     axes.set(xlabel="judged by", ylabel=ylabel)
     _write(axes, values, [["" if np.isnan(v) else f"{100 * v:.0f} %" for v in row] for row in values])
-    return axes.figure
+    return figure
 
 
-def _heat(values: np.ndarray, width: float, height: float) -> Axes:
-    """A plot of cells, covered by one colour as far as their value in [0, 1] says; the figure's size in inches."""
-    axes = new_figure(width, height).add_subplot()
+def _heat(figure: Figure, values: np.ndarray) -> Axes:
+    """A plot of cells, covered by one colour as far as their value in [0, 1] says."""
+    axes = figure.add_subplot()
     cells = to_rgba_array(_HEAT, np.clip(np.nan_to_num(values), 0, 1).ravel())
     axes.imshow(cells.reshape(*values.shape, 4), aspect="auto", interpolation="none")
     axes.grid(False)
@@ -201,7 +213,8 @@ def _heat(values: np.ndarray, width: float, height: float) -> Axes:
 
 def _write(axes: Axes, shades: np.ndarray, words: Sequence[Sequence[str]], fontsize: float = 9) -> None:
     """A word in each cell, light where the cell is dark; an empty one is not drawn."""
-    for (row, column), shade in np.ndenumerate(shades):
-        if words[row][column]:
-            colour = "white" if shade > 0.75 else INK
-            axes.text(column, row, words[row][column], ha="center", va="center", color=colour, fontsize=fontsize)
+    for row, line in enumerate(words):
+        for column, word in enumerate(line):
+            if word:
+                colour = "white" if shades[row, column] > 0.75 else INK
+                axes.text(column, row, word, ha="center", va="center", color=colour, fontsize=fontsize)

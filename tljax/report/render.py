@@ -3,7 +3,6 @@
 import base64
 import functools
 import io
-from numbers import Real
 
 import numpy as np
 from PIL import Image
@@ -81,7 +80,7 @@ def _(block: Card, prefix: str) -> str:
 
 @render.register
 def _(block: Table, prefix: str) -> str:
-    numeric = [isinstance(value, Real) for value in (block.rows[0] if block.rows else block.columns)]
+    numeric = [not isinstance(value, str) for value in (block.rows[0] if block.rows else block.columns)]
     head = "".join(
         f"<th{' class=number' if right else ''} scope=col>{escape(name)}</th>"
         for name, right in zip(block.columns, numeric, strict=True)
@@ -148,8 +147,8 @@ def _img(picture: Picture, css: str = "") -> str:
     return f'<img{kind} src="{source}" width="{width}" height="{height}" alt="{escape(picture.alt)}">'
 
 
-def _cell(value: str | Real) -> str:
-    return f"<td class=number>{number(value)}</td>" if isinstance(value, Real) else f"<td>{escape(value)}</td>"
+def _cell(value: str | float) -> str:
+    return f"<td>{escape(value)}</td>" if isinstance(value, str) else f"<td class=number>{number(value)}</td>"
 
 
 def _bar(bar: Bar) -> str:

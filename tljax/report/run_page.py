@@ -1,12 +1,13 @@
 """The page of a trained run: how good it is, where it fails, and what the network sees."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure as Plot
 
 from tljax import metrics
 from tljax.report import figures
@@ -26,8 +27,8 @@ def write(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     Raises:
         InputError: the file cannot be written.
     """
-    mode = _MODES.get(record.get("mode"), record.get("mode"))
-    subtitle = dotted(record.get("model"), mode, record.get("data"))
+    mode = record.get("mode") or ""
+    subtitle = dotted(record.get("model"), _MODES.get(mode, mode), record.get("data"))
     return write_page(path, record.get("title") or "A trained classifier", sections(record), subtitle=subtitle)
 
 
@@ -47,9 +48,9 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
     """
     classes = record["classes"]
     probs, labels = record.get("probs"), record.get("labels")
-    known = probs is not None and labels is not None and len(labels) > 0
-    measures = metrics.summarise(probs, labels, classes) if known else {}
-    reliability = metrics.reliability(probs, labels) if known else None
+    known = (probs, labels) if probs is not None and labels is not None and len(labels) > 0 else None
+    measures = metrics.summarise(*known, classes) if known else {}
+    reliability = metrics.reliability(*known) if known else None
     wrong, unsure, maps = record.get("wrong"), record.get("unsure"), record.get("feature_maps")
     built = [
         Section("At a glance", [Numbers(_numbers(record, measures)), *_glance(record, reliability)]),
@@ -88,7 +89,7 @@ def _numbers(record: Mapping[str, Any], measures: Mapping[str, Any]) -> list[tup
 
 
 def _glance(record: Mapping[str, Any], reliability: metrics.Reliability | None) -> list[Block]:
-    parts = (
+    parts: list[tuple[Any, Callable[[Any], Plot], str, str]] = [
         (
             record.get("l2_path"),
             partial(figures.accuracy_vs_l2, chosen=record.get("l2")),
@@ -104,7 +105,7 @@ def _glance(record: Mapping[str, Any], reliability: metrics.Reliability | None) 
             "Reliability diagram: share that is right against the probability of the predicted class",
             "On the dashed line, 80 % sure means right 8 times in 10.",
         ),
-    )
+    ]
     plots = [Figure(draw(values), alt, caption) for values, draw, alt, caption in parts if values]
     return [Row(plots)] if plots else []
 

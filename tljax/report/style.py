@@ -4,24 +4,29 @@ import io
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 INK, MUTED, LINE = "#1c2128", "#5b6470", "#d8dde3"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe and Ito 2008: told apart by colour-blind readers
 _VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", BLUE: "blue", ORANGE: "orange", GREEN: "green"}
 _HEX = re.compile("|".join(_VARIABLES))
 
-RC = {
+RC: "dict[RcKeyType, Any]" = {
     "axes.axisbelow": True,
     "axes.edgecolor": LINE,
     "axes.facecolor": "none",
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.labelcolor": MUTED,
-    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN]),
+    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN]),
     "axes.spines.left": False,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -84,7 +89,7 @@ def svg(figure: Figure, *, prefix: str) -> str:
         element.tag = element.tag.rpartition("}")[2]
         element.attrib = {k.rpartition("}")[2]: _value(v, names) for k, v in element.attrib.items()}
     width = figure.get_figwidth()
-    root.attrib = {"viewBox": root.get("viewBox"), "style": f"--width:{96 * width:.0f}px", "aria-hidden": "true"}
+    root.attrib = {"viewBox": root.get("viewBox", ""), "style": f"--width:{96 * width:.0f}px", "aria-hidden": "true"}
     if width > 7.5:
         root.set("class", "broad")
     return ElementTree.tostring(root, encoding="unicode")

@@ -41,8 +41,8 @@ def write_ideal(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     steps = f"{number(record['steps'])} steps" if record.get("steps") else ""
     time = duration(record["seconds"]) if record.get("seconds") is not None else ""
     subtitle = dotted(record.get("model"), record.get("method"), steps, time)
-    judged = any(image.get("judges") for image in record["images"])
-    title = "Judged by others" if judged else "Not judged by others"
+    unjudged = "What excites it" if any("activation" in image for image in record["images"]) else "Not judged by others"
+    title = "Judged by others" if any(image.get("judges") for image in record["images"]) else unjudged
     return write_page(path, "Ideal images", [Section(title, ideal_blocks(record["images"]))], subtitle=subtitle)
 
 
@@ -65,7 +65,8 @@ def save_attack(folder: Path, record: Mapping[str, Any]) -> Path:
         Image.fromarray(picture).save(folder / f"{name}.png")
     before, after = record["source"]["name"], record["adversarial"]["name"]
     title = f"{before} → {after}" if record.get("success", True) or before != after else f"{before}, not fooled"
-    subtitle = dotted(record.get("model"), record.get("method"), _NORMS.get(record.get("norm"), record.get("norm")))
+    norm = record.get("norm") or ""
+    subtitle = dotted(record.get("model"), record.get("method"), _NORMS.get(norm, norm))
     sections = [Section("Before and after", attack_blocks(record))]
     return write_page(folder / "report.html", title, sections, subtitle=subtitle)
 

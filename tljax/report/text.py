@@ -4,7 +4,7 @@ import html
 import math
 import re
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 _NO_CHARACTER = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -63,11 +63,8 @@ def spread(mean: float, half: float) -> str:
 
 def budgets(eps: Sequence[float]) -> list[str]:
     """Budgets in steps of 1/255, "4/255" each, with as many digits as it takes to tell them apart."""
-    for digits in range(3, 18):
-        names = [f"{255 * budget:.{digits}g}/255" for budget in eps]
-        if len(set(names)) == len(set(eps)):
-            break
-    return names
+    written = ([f"{255 * budget:.{digits}g}/255" for budget in eps] for digits in range(3, 18))
+    return next(names for names in written if len(set(names)) == len(set(eps)))
 
 
 def duration(seconds: float | None) -> str:
@@ -80,6 +77,6 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def number(value: Real) -> str:
+def number(value: float) -> str:
     """A count with its thousands marked ("2,005"), any other number to four digits."""
     return f"{value:,}" if isinstance(value, Integral) else f"{float(value):.4g}"

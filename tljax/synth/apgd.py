@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, check_key, image_keys
 from tljax.synth.objectives import dlr_loss, own_score, targeted_dlr_loss
 from tljax.synth.problem import Best, Problem, direction, make_problem, next_classes, told, unmet
@@ -23,7 +23,7 @@ _GAINING = 0.75  # share of steps since the last checkpoint that must have raise
 def apgd_ce(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array,
@@ -43,6 +43,12 @@ def apgd_ce(
         scores, variables, images, labels, eps, norm, targeted, quantized: as `attacks.pgd`.
     Returns, Raises: as `attacks.pgd`.
     Source: Croce and Hein, 2020 (arXiv 2003.01690).
+
+    >>> attacked = tljax.synth.apgd_ce(
+    ...     net.scores, net.variables, images, labels, eps=8 / 255, steps=3, key=jax.random.key(0)
+    ... )
+    >>> bool(jnp.abs(attacked - images).max() <= 8 / 255 + 1e-6)
+    True
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
@@ -53,7 +59,7 @@ def apgd_ce(
 def apgd_dlr(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array,
@@ -73,6 +79,13 @@ def apgd_dlr(
     Raises:
         InputError: fewer than three classes (four with `targeted`); otherwise as `attacks.pgd`.
     Source: Croce and Hein, 2020 (arXiv 2003.01690).
+
+    >>> net3 = tljax.init_network("toy", key=jax.random.key(0), classes=3)
+    >>> attacked = tljax.synth.apgd_dlr(
+    ...     net3.scores, net3.variables, images, labels, eps=8 / 255, steps=3, key=jax.random.key(0)
+    ... )
+    >>> attacked.shape
+    (8, 32, 32, 3)
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps,
@@ -87,7 +100,7 @@ def apgd_dlr(
 def apgd_t(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array,
@@ -107,6 +120,13 @@ def apgd_t(
         scores, variables, images, labels, eps, norm, key, quantized: as `attacks.pgd`.
     Returns, Raises: as `attacks.pgd`.
     Source: Croce and Hein, 2020 (arXiv 2003.01690).
+
+    >>> net4 = tljax.init_network("toy", key=jax.random.key(0), classes=4)
+    >>> attacked = tljax.synth.apgd_t(
+    ...     net4.scores, net4.variables, images[:2], labels[:2], eps=8 / 255, steps=3, targets=1, key=jax.random.key(0)
+    ... )
+    >>> attacked.shape
+    (2, 32, 32, 3)
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=False, quantized=quantized, steps=steps,

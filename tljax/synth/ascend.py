@@ -26,6 +26,13 @@ class Ascent(NamedTuple):
         values: (steps, n), the objective before each step.
         finite: (steps, n), whether value and gradient were finite. From the first step where they were not, an image
             stays as it is.
+
+    >>> import optax
+    >>> ascent = tljax.synth.ascend(
+    ...     lambda x, key: -(x**2).sum(-1), jnp.ones((2, 3)), optimiser=optax.sgd(0.1), steps=5, key=jax.random.key(0)
+    ... )
+    >>> ascent.values.shape, ascent.stopped
+    ((5, 2), [None, None])
     """
 
     params: Any
@@ -66,6 +73,14 @@ def ascend(
         track: (items, description, total) -> items; is called with the chunks.
     Raises:
         InputError: fewer than one step.
+
+    >>> import optax
+    >>> def objective(x, key):
+    ...     return -((x - 1) ** 2).sum(-1)
+    >>> start = jnp.zeros((2, 3))
+    >>> ascent = tljax.synth.ascend(objective, start, optimiser=optax.sgd(0.1), steps=50, key=jax.random.key(0))
+    >>> np.allclose(ascent.params, 1, atol=1e-3)
+    True
     """
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from tljax.synth.eight_bit import Images, per_image
+from tljax.synth.eight_bit import Images, ImagesLike, per_image
 from tljax.synth.inputs import Labels, Scores, Variables, check_key
 from tljax.synth.problem import Problem, direction, keep_finite, make_problem, told, unmet
 
@@ -19,7 +19,7 @@ from tljax.synth.problem import Problem, direction, keep_finite, make_problem, t
 def fgsm(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array,
@@ -33,6 +33,10 @@ def fgsm(
 
     Args, Returns and Raises: as `pgd`; `steps` and `key` are taken for symmetry, and not used.
     Source: Goodfellow, Shlens and Szegedy, 2014 (arXiv 1412.6572).
+
+    >>> attacked = tljax.synth.fgsm(net.scores, net.variables, images, labels, eps=8 / 255)
+    >>> bool(jnp.abs(attacked - images).max() <= 8 / 255 + 1e-6)
+    True
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
@@ -43,7 +47,7 @@ def fgsm(
 def pgd(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array,
@@ -82,6 +86,12 @@ def pgd(
     A `scores` that is a new object in each call, such as a lambda made in a loop, is compiled anew each time: define it
     once, and hand what changes to it in `variables`.
     Source: Madry et al., 2017 (arXiv 1706.06083).
+
+    >>> attacked = tljax.synth.pgd(
+    ...     net.scores, net.variables, images, labels, eps=8 / 255, steps=3, key=jax.random.key(0)
+    ... )
+    >>> bool(jnp.abs(attacked - images).max() <= 8 / 255 + 1e-6)
+    True
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
@@ -93,7 +103,7 @@ def pgd(
 def mi_fgsm(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array,
@@ -111,6 +121,10 @@ def mi_fgsm(
 
     Args, Returns and Raises: otherwise as `pgd`.
     Source: Dong et al., 2017 (arXiv 1710.06081).
+
+    >>> attacked = tljax.synth.mi_fgsm(net.scores, net.variables, images, labels, eps=8 / 255, steps=3)
+    >>> bool(jnp.abs(attacked - images).max() <= 8 / 255 + 1e-6)
+    True
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps

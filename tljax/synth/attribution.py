@@ -11,14 +11,14 @@ from jaxtyping import Array, Float, UInt8
 
 from tljax.errors import InputError
 from tljax.models.network import Network
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, check_images, check_labels
 from tljax.synth.objectives import own_score
 
 Maps = Float[Array, "b h w"]
 
 
-def saliency(scores: Scores, variables: Any, images: Images, labels: Labels) -> Maps:
+def saliency(scores: Scores, variables: Any, images: ImagesLike, labels: Labels) -> Maps:
     """The greatest absolute derivative of the label's score over the channels of each pixel.
 
     Args:
@@ -30,6 +30,9 @@ def saliency(scores: Scores, variables: Any, images: Images, labels: Labels) -> 
     Raises:
         InputError: images that are not in [0, 1], labels that are no classes, as in `attacks.pgd`.
     Source: Simonyan, Vedaldi and Zisserman, 2013 (arXiv 1312.6034).
+
+    >>> tljax.synth.saliency(net.scores, net.variables, images, labels).shape
+    (8, 32, 32)
     """
     return jnp.abs(_gradient(scores, variables, *_checked(scores, variables, images, labels))).max(-1)
 
@@ -37,10 +40,10 @@ def saliency(scores: Scores, variables: Any, images: Images, labels: Labels) -> 
 def integrated_gradients(
     scores: Scores,
     variables: Any,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
-    baseline: Images | float = 0.0,
+    baseline: ImagesLike | float = 0.0,
     steps: int = 64,
 ) -> Images:
     """The gradient averaged on the straight way from a baseline to the image, times the difference of the two.
@@ -57,6 +60,10 @@ def integrated_gradients(
     Raises:
         InputError: fewer than one step; otherwise as `saliency`.
     Source: Sundararajan, Taly and Yan, 2017 (arXiv 1703.01365).
+
+    >>> parts = tljax.synth.integrated_gradients(net.scores, net.variables, images, labels, steps=16)
+    >>> parts.shape
+    (8, 32, 32, 3)
     """
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
@@ -68,7 +75,7 @@ def integrated_gradients(
 
 
 def grad_cam(
-    scores: Scores, intermediates: Callable, variables: Any, images: Images, labels: Labels, *, layer: str
+    scores: Scores, intermediates: Callable, variables: Any, images: ImagesLike, labels: Labels, *, layer: str
 ) -> Maps:
     """Where a layer's channels that speak for the label are active: their sum weighed by their mean gradients, ReLU.
 
@@ -83,6 +90,12 @@ def grad_cam(
     Raises:
         InputError: no such layer; otherwise as `saliency`.
     Source: Selvaraju et al., 2016 (arXiv 1610.02391).
+
+    >>> heat = tljax.synth.grad_cam(
+    ...     net.scores, net.intermediates, net.variables, images, labels, layer=net.spec.last_layer
+    ... )
+    >>> heat.shape
+    (8, 32, 32)
     """
     images, labels = _checked(scores, variables, images, labels)
     return _grad_cam(scores, intermediates, variables, images, labels, layer=layer)
@@ -117,6 +130,9 @@ def heat_map(
         (h, w), >= 0, in the units of the method; all zero where nothing was found.
     Raises:
         InputError: an unknown method, a label that is no class.
+
+    >>> tljax.synth.heat_map(net, photos[0], label=1, method="saliency").shape
+    (32, 32)
     """
     images, labels = jnp.asarray(photo[None], jnp.float32) / 255, jnp.asarray([label])
     if method == "grad_cam":

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
 from tljax.synth.apgd import apgd_ce, apgd_t
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.fab import fab
 from tljax.synth.inputs import Labels, Scores, Variables, image_keys
 from tljax.synth.problem import MaskedGradientsWarning, fooled, make_problem
@@ -28,6 +28,9 @@ class AttackResult(NamedTuple):
         images: (b, h, w, c), float32 in [0, 1]: where an attack succeeded its image, else the original.
         success: (b,), whether the network takes it for another class than the label.
         gradients: (b,), how many were taken for each image; the queries of Square are not among them.
+
+    >>> tljax.synth.AttackResult._fields
+    ('images', 'success', 'gradients')
     """
 
     images: Images
@@ -38,7 +41,7 @@ class AttackResult(NamedTuple):
 def auto_attack(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array,
@@ -63,6 +66,13 @@ def auto_attack(
     Raises:
         InputError: another version; otherwise as `attacks.pgd`.
     Source: Croce and Hein, 2020 (arXiv 2003.01690).
+
+    >>> net4 = tljax.init_network("toy", key=jax.random.key(0), classes=4)
+    >>> result = tljax.synth.auto_attack(
+    ...     net4.scores, net4.variables, images[:2], labels[:2], eps=8 / 255, steps=2, key=jax.random.key(0)
+    ... )
+    >>> result.success.shape
+    (2,)
     """
     if version != "standard":
         raise InputError(f'version must be "standard", got "{version}"')
@@ -94,7 +104,7 @@ def minimal_eps(
     attack: Callable[..., Images],
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     norm: str = "linf",
@@ -115,6 +125,12 @@ def minimal_eps(
         (b,), the budgets, infinite where the attack failed at `greatest`; (b, h, w, c), the images: originals there.
         0 for those that need no attack.
     Raises: as `attacks.pgd`.
+
+    >>> eps, attacked = tljax.synth.minimal_eps(
+    ...     tljax.synth.fgsm, net.scores, net.variables, images[:2], labels[:2], bisections=2, key=jax.random.key(0)
+    ... )
+    >>> eps.shape, attacked.shape
+    ((2,), (2, 32, 32, 3))
     """
     greatest = {"linf": 32 / 255, "l2": 4.0}[norm] if greatest is None else greatest
     quantized = options.get("quantized", True)

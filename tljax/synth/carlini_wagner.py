@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool
 
 from tljax.errors import InputError
 from tljax.synth import eight_bit
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables
 from tljax.synth.nearest import Nearest, stretch, unreached
 from tljax.synth.problem import Problem, direction, make_problem, signed_margin, told
@@ -21,7 +21,7 @@ _GREATEST_CHANGE, _LEAST_CHANGE = 0.1, 0.001  # of the radius, from step to step
 def cw_l2(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array | None = None,
@@ -51,6 +51,10 @@ def cw_l2(
         InputError: a norm other than "l2"; otherwise as `attacks.pgd`.
     Source: Carlini and Wagner, 2016 (arXiv 1608.04644) for the problem; Rony et al., 2018 (arXiv 1811.09600) for the
         radius.
+
+    >>> attacked = tljax.synth.cw_l2(net.scores, net.variables, images, labels, steps=3)
+    >>> bool((attacked >= 0).all() and (attacked <= 1).all())
+    True
     """
     if norm != "l2":
         raise InputError(f'cw_l2 knows only norm "l2", got "{norm}": for L∞ use pgd or apgd_ce')

@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from tljax.errors import InputError, refuse
 
 Images = Float[Array, "b h w c"]
+ImagesLike = Float[Array | np.ndarray, "b h w c"]
 
 LEVELS = 255
 _NEAR = 1e-3  # float32 multiples of 1/255 are within this of a whole level
@@ -24,10 +26,15 @@ def check_budget(eps: float | Array, norm: str, *, quantized: bool = True) -> No
 
     Raises:
         InputError: another norm; eps <= 0, or where `quantized` below one 8-bit step; for "linf", eps > 1.
+
+    >>> tljax.synth.check_budget(4 / 255, "linf")
+    >>> tljax.synth.check_budget(4, "linf")
+    Traceback (most recent call last):
+    tljax.errors.InputError: eps must be at most 1, got 4: pixels are in [0, 1], so try 4/255
     """
     if norm not in ("linf", "l2"):
         raise InputError(f'norm must be "linf" or "l2", got "{norm}"')
-    if isinstance(eps, jax.core.Tracer):
+    if isinstance(eps, Tracer):
         return
     least, greatest = (
         float(f(np.asarray(eps, np.float64), initial=edge)) for f, edge in ((np.min, np.inf), (np.max, 0))
@@ -55,6 +62,9 @@ def parse_budget(text: str) -> float:
 
     Raises:
         InputError: not a number.
+
+    >>> tljax.synth.parse_budget("51/255")
+    0.2
     """
     top, _, bottom = text.strip().partition("/")
     try:
@@ -63,8 +73,12 @@ def parse_budget(text: str) -> float:
         raise InputError(f'"{text}" is no budget: give a number such as 4/255 or 0.02') from None
 
 
-def to_bytes(images: Images) -> Array:
-    """Images in [0, 1] as uint8, rounded to the nearest level: what is written into a PNG."""
+def to_bytes(images: ImagesLike) -> Array:
+    """Images in [0, 1] as uint8, rounded to the nearest level: what is written into a PNG.
+
+    >>> tljax.synth.to_bytes(jnp.array([[[[0.0, 0.5, 1.0]]]])).tolist()
+    [[[[0, 128, 255]]]]
+    """
     return jnp.clip(jnp.round(images * LEVELS), 0, LEVELS).astype(jnp.uint8)
 
 
@@ -78,7 +92,7 @@ def lengths(x: Images, norm: str) -> Float[Array, "b 1 1 1"]:
     return jnp.abs(x).max((-3, -2, -1), keepdims=True) if norm == "linf" else norms(x)
 
 
-def project(images: Images, originals: Images, eps: Array, norm: str) -> Images:
+def project(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm: str) -> Images:
     """The nearest images in the ball of radius `eps` around `originals` (L2: by scaling), clipped to [0, 1].
 
     Args:
@@ -92,7 +106,7 @@ def project(images: Images, originals: Images, eps: Array, norm: str) -> Images:
     return jnp.clip(originals + change, 0.0, 1.0)
 
 
-def quantize(images: Images, originals: Images, eps: float | Array, norm: str = "linf") -> Images:
+def quantize(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm: str = "linf") -> Images:
     """`images` at the 8-bit levels k / 255, still within `eps` of `originals` and in [0, 1].
 
     L∞ rounds to the nearest level in the budget. L2 would lose most of a small change to rounding, or gain by it:
@@ -106,6 +120,10 @@ def quantize(images: Images, originals: Images, eps: float | Array, norm: str = 
         norm: "linf" or "l2".
     Returns:
         (b, h, w, c), float32; `round(255 x)` gives the levels exactly.
+
+    >>> kept = tljax.synth.quantize(images + 0.01, images, eps=2 / 255)  # 0.01 is 2.55 levels
+    >>> jnp.round((kept - images) * 255).max().item()
+    2.0
     """
     eps = per_image(eps)
     if norm == "linf":
@@ -116,7 +134,7 @@ def quantize(images: Images, originals: Images, eps: float | Array, norm: str = 
     return _quantize_l2(images, originals, eps)
 
 
-def _quantize_l2(images: Images, originals: Images, eps: float | Array) -> Images:
+def _quantize_l2(images: ImagesLike, originals: ImagesLike, eps: float | Array) -> Images:
     images = project(images, originals, eps, "l2")
     start, levels = _snap(originals * LEVELS), _snap(images * LEVELS)
     below = jnp.floor(levels)
@@ -135,6 +153,6 @@ def _quantize_l2(images: Images, originals: Images, eps: float | Array) -> Image
     return jnp.clip(jnp.where(fraction > threshold, away, toward), 0, LEVELS) / LEVELS
 
 
-def _snap(levels: Array) -> Array:
+def _snap(levels: Array | np.ndarray) -> Array:
     nearest = jnp.round(levels)
     return jnp.where(jnp.abs(levels - nearest) < _NEAR, nearest, levels)

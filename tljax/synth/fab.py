@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from tljax.synth import eight_bit
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, image_keys
 from tljax.synth.nearest import Nearest, stretch, unreached
 from tljax.synth.objectives import own_score
@@ -22,7 +22,7 @@ _BISECTIONS = 30
 def fab(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array | None = None,
@@ -50,6 +50,12 @@ def fab(
         (b, h, w, c): the nearest success; where there is none, the image of the best margin met.
     Raises: as `attacks.pgd`.
     Source: Croce and Hein, 2019 (arXiv 1907.02044).
+
+    >>> attacked = tljax.synth.fab(
+    ...     net.scores, net.variables, images[:2], labels[:2], steps=3, targets=1, key=jax.random.key(0)
+    ... )
+    >>> attacked.shape
+    (2, 32, 32, 3)
     """
     limit = (1.0 if norm == "linf" else float("inf")) if eps is None else eps
     problem = make_problem(

@@ -21,7 +21,7 @@ from tljax.synth.objectives import FourierObjective, PixelObjective, channel_mea
 from tljax.synth.recipes import PixelRecipe, Recipe
 from tljax.trees import select
 
-_RECIPES = {"fourier": Recipe, "pixel": PixelRecipe}
+_RECIPES: dict[str, type[Recipe] | type[PixelRecipe]] = {"fourier": Recipe, "pixel": PixelRecipe}
 _STARTS = (0.01, 0.1, 0.3, 1.0)  # strengths of the first noise, of which a sleeping channel needs a greater one
 
 
@@ -34,6 +34,10 @@ class Ideal(NamedTuple):
             was left as it was.
         activation: (n,), with a layer: the mean of the channel over space, and over the networks, for each image. One
             of exactly 0 behind a ReLU never woke: its image shows nothing. None without a layer.
+
+    >>> made = tljax.synth.dream(net.scores, net.variables, [0, 1], size=32, steps=2, key=jax.random.key(0))
+    >>> made.images.shape, made.ascent.stopped
+    ((2, 32, 32, 3), [None, None])
     """
 
     images: Float[Array, "n h w 3"]
@@ -47,6 +51,9 @@ def ideal(scores: Any, variables: Any, classes: Sequence[int], **options: Any) -
     Args, Raises: as `dream`, which also returns how each image came about.
     Returns:
         (classes * variants, size, size, 3), float32 in [0, 1].
+
+    >>> tljax.synth.ideal(net.scores, net.variables, [1], size=32, steps=2, key=jax.random.key(0)).shape
+    (1, 32, 32, 3)
     """
     return dream(scores, variables, classes, **options).images
 
@@ -87,6 +94,12 @@ def dream(
     Raises:
         InputError: an unknown method or layer, an index out of range or no integer, a size that is odd or below 32, no
             class, no key, functions that give logits where a layer is asked for, or the other way round.
+
+    >>> made = tljax.synth.dream(
+    ...     net.intermediates, net.variables, [3, 5], layer="block", size=32, steps=2, key=jax.random.key(0)
+    ... )  # of two channels of a layer
+    >>> made.ascent.values.shape
+    (2, 2)
     """
     networks = tuple(scores) if isinstance(scores, Sequence) else (scores,)
     weights = tuple(variables) if isinstance(scores, Sequence) else (variables,)
@@ -130,7 +143,7 @@ def _awake(networks, layer, weights, targets, shown: Callable, noise: Array, str
 
 def _activation(networks, layer, weights, targets: Int[Array, " n"], images) -> Float[Array, " n"]:
     pairs = zip(networks, weights, strict=True)
-    return sum(channel_mean(net(variables, images)[layer], targets) for net, variables in pairs) / len(networks)
+    return jnp.stack([channel_mean(net(variables, images)[layer], targets) for net, variables in pairs]).mean(0)
 
 
 def _by_stages(climb: Callable, objective: FourierObjective, spectrum: fourier.Spectrum, steps: int) -> Ascent:
@@ -144,6 +157,8 @@ def _by_stages(climb: Callable, objective: FourierObjective, spectrum: fourier.S
             at_size = replace(objective, size=2 * round(size * scale / 2))
             ascent = climb(at_size, spectrum, optimiser=optimiser, steps=until - done, resume=ascent)
         done = max(done, until)
+    if ascent is None:
+        raise InputError(f"the recipe's stages are no part of the steps: {recipe.stages}")
     return ascent
 
 

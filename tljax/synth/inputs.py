@@ -6,19 +6,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Int
 
 from tljax.errors import InputError, refuse
 from tljax.models.inputs import refuse_range
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 
-Labels = Int[Array, " b"]
+Labels = Int[Array | np.ndarray, " b"]
 Scores = Callable[[Any, Array], Array]
 Variables = Mapping[str, Any]
 _ROOM = 1e-3  # by which an image may overshoot [0, 1]
 
 
-def check_images(images: Images) -> Images:
+def check_images(images: ImagesLike) -> Images:
     """The images as float32, after a refusal of what is none; traced ones are let through unseen.
 
     Raises:
@@ -33,7 +34,7 @@ def check_images(images: Images) -> Images:
             f"images must be float32 in [0, 1], got {images.dtype}": not jnp.issubdtype(images.dtype, jnp.floating),
         }
     )
-    if not isinstance(images, jax.core.Tracer) and images.size:
+    if not isinstance(images, Tracer) and images.size:
         with jax.ensure_compile_time_eval():  # also where a program that is being traced closes over them
             least, greatest = float(images.min()), float(images.max())
         if not np.isfinite([least, greatest]).all():
@@ -42,7 +43,7 @@ def check_images(images: Images) -> Images:
     return images.astype(jnp.float32)
 
 
-def check_labels(scores: Scores, variables: Variables, images: Images, labels: Labels) -> None:
+def check_labels(scores: Scores, variables: Variables, images: ImagesLike, labels: Labels) -> None:
     """Refuses labels that are not classes of these images; of traced ones only shape and dtype are looked at.
 
     Raises:
@@ -52,7 +53,7 @@ def check_labels(scores: Scores, variables: Variables, images: Images, labels: L
         raise InputError(
             f"labels must be {len(images)} integers, one for each image: got {labels.dtype} of shape {labels.shape}"
         )
-    if isinstance(labels, jax.core.Tracer):
+    if isinstance(labels, Tracer):
         return
     classes = jax.eval_shape(scores, variables, images).shape[-1]
     wrong = [int(label) for label in np.asarray(labels) if not 0 <= label < classes]
@@ -83,7 +84,7 @@ def check_key(key: Array) -> Array:
         InputError: anything else than a key.
     """
     dtype = getattr(key, "dtype", None)
-    if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         return key
     if dtype == jnp.uint32 and key.shape[-1:] == (2,):  # of jax.random.PRNGKey
         return jax.random.wrap_key_data(key)

@@ -21,7 +21,11 @@ _BATCH = 32
 
 
 def default_judges(makers: Sequence[str]) -> list[str]:
-    """The pretrained models whose weights are on this machine, but for the makers."""
+    """The pretrained models whose weights are on this machine, but for the makers.
+
+    >>> "efficientnet_lite0" in tljax.synth.default_judges(makers=["efficientnet_lite0"])
+    False
+    """
     return [name for name in list_models() if name not in makers and cached(get_spec(name))]
 
 
@@ -35,12 +39,20 @@ def uncropped(image: Picture, spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:
         image: uint8 (h, w, 3); of one that is not square, the middle.
     Returns:
         uint8 (s, s, 3), s = `spec.input_size`; the picture itself where it has that size.
+
+    >>> tljax.synth.uncropped(np.zeros((64, 64, 3), np.uint8), net.spec).shape
+    (32, 32, 3)
     """
     return preprocess(image, replace(spec, crop_pct=1.0))
 
 
 def probabilities(net: Network, images: Sequence[Picture]) -> Float[np.ndarray, "n c"]:
-    """The probability of each class for each picture, `uncropped`; (n, classes) float32."""
+    """The probability of each class for each picture, `uncropped`; (n, classes) float32.
+
+    >>> probs = tljax.synth.probabilities(net, photos)
+    >>> probs.shape, np.allclose(probs.sum(1), 1)
+    ((8, 2), True)
+    """
     net, rows = for_inference(net), [np.zeros((0, len(net.spec.classes)), np.float32)]
     for start in range(0, len(images), _BATCH):
         batch = np.stack([uncropped(image, net.spec) for image in images[start : start + _BATCH]])
@@ -49,7 +61,12 @@ def probabilities(net: Network, images: Sequence[Picture]) -> Float[np.ndarray, 
 
 
 def top_class(net: Network, image: Picture) -> tuple[int, float]:
-    """The most likely class of a picture, `uncropped`, and its probability."""
+    """The most likely class of a picture, `uncropped`, and its probability.
+
+    >>> label, prob = tljax.synth.top_class(net, photos[0])
+    >>> label in (0, 1) and prob >= 0.5
+    True
+    """
     (probs,) = probabilities(net, [image])
     return int(probs.argmax()), float(probs.max())
 
@@ -63,6 +80,9 @@ def find_class(name: str | int, own: Sequence[str], other: Sequence[str]) -> int
     Raises:
         InputError: `own` has no such class, or several of that name where no index is given; `other` has it not as
             often as `own`.
+
+    >>> tljax.synth.find_class("dog", ["cat", "dog"], ["bird", "cat", "dog"])
+    2
     """
     index = match_name(name, own)
     name, places = own[index], [i for i, other_name in enumerate(own) if other_name == own[index]]
@@ -95,6 +115,10 @@ def judge(
 
     Raises:
         InputError: a network does not know one of the classes.
+
+    >>> opinions = tljax.synth.judge({"toy": net}, photos[:2], ["cat", "dog"])
+    >>> sorted(opinions[0]["toy"])
+    ['prob', 'rank']
     """
     opinions: list[dict[str, dict[str, float]]] = [{} for _ in images]
     for name, net in track(nets.items(), "judges", len(nets)):
@@ -119,6 +143,10 @@ def judge_ideals(
     Args, Raises: as `judge`; no network is both maker and judge.
     Returns:
         for each picture {class, image, prob: the mean of its makers', judges: {network: {prob, rank}}}.
+
+    >>> judged = tljax.synth.judge_ideals({"maker": net}, {"judge": net}, list(photos[:1]), ["cat"])
+    >>> sorted(judged[0]), list(judged[0]["judges"])
+    (['class', 'image', 'judges', 'prob'], ['judge'])
     """
     opinions = judge({**makers, **judges}, images, classes, table=table, track=track)
     return [

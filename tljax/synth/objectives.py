@@ -5,16 +5,21 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from tljax.errors import InputError
 from tljax.models.statistics import Moments, narrow, with_moments
 from tljax.synth import fourier
+from tljax.synth.eight_bit import ImagesLike
+from tljax.synth.inputs import Labels
 from tljax.synth.recipes import PixelRecipe, Recipe
 from tljax.synth.transforms import random_transform
 
+Logits = Float[Array | np.ndarray, "b n"]
 
-def total_variation(images: Float[Array, "b h w c"]) -> Float[Array, " b"]:
+
+def total_variation(images: ImagesLike) -> Float[Array, " b"]:
     """Anisotropic total variation: the summed absolute difference of neighbouring pixels, per image.
 
     Args:
@@ -22,13 +27,17 @@ def total_variation(images: Float[Array, "b h w c"]) -> Float[Array, " b"]:
     Returns:
         (b,), float32; equal to `tf.image.total_variation`.
     Source: Rudin, Osher and Fatemi, 1992; the lesson weighs it with 0.005.
+
+    >>> stripes = jnp.zeros((1, 2, 4, 1)).at[:, :, ::2].set(1.0)
+    >>> tljax.synth.total_variation(stripes).tolist()  # three steps in each of two rows
+    [6.0]
     """
     rows = jnp.abs(jnp.diff(images, axis=-3)).sum((-3, -2, -1))
     columns = jnp.abs(jnp.diff(images, axis=-2)).sum((-3, -2, -1))
     return rows + columns
 
 
-def cross_entropy(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
+def cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " b"]:
     """The negative log-probability of each label, in nats.
 
     Args:
@@ -36,33 +45,42 @@ def cross_entropy(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Floa
         labels: (b,), indices of classes.
     Returns:
         (b,), >= 0. Written so that the gradient stays exact where the probability rounds to 1: attacks live on it.
+
+    >>> np.allclose(tljax.synth.cross_entropy(jnp.zeros((1, 4)), jnp.array([2])), np.log(4))
+    True
     """
     return jax.nn.softplus(log_odds(logits, labels))
 
 
-def log_odds(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
+def log_odds(logits: Logits, labels: Labels) -> Float[Array, " b"]:
     """The log of the probability of all other classes over that of the label, (b,)."""
     return jax.nn.logsumexp(_others(logits, labels), -1) - own_score(logits, labels)
 
 
-def own_score(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
+def own_score(logits: Logits, labels: Labels) -> Float[Array, " b"]:
     """The logit of each label, (b,)."""
     return jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
 
 
-def margin(logits: Float[Array, "b n"], labels: Int[Array, " b"], *, targeted: bool = False) -> Float[Array, " b"]:
+def margin(logits: Logits, labels: Labels, *, targeted: bool = False) -> Float[Array, " b"]:
     """How far an attack has come: positive exactly when it succeeds.
 
     Args:
         labels: (b,), the true classes, or with `targeted` the classes aimed at.
     Returns:
         (b,): the best other logit minus the label's; with `targeted` its negative.
+
+    >>> logits = jnp.array([[3.0, 1.0, 0.0]])
+    >>> tljax.synth.margin(logits, jnp.array([0])).tolist()  # negative: still seen as class 0
+    [-2.0]
+    >>> tljax.synth.margin(logits, jnp.array([1]), targeted=True).tolist()
+    [-2.0]
     """
     lead = own_score(logits, labels) - _others(logits, labels).max(-1)
     return lead if targeted else -lead
 
 
-def dlr_loss(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
+def dlr_loss(logits: Logits, labels: Labels) -> Float[Array, " b"]:
     """The difference-of-logits ratio: the margin over the gap of first to third, so the scale of logits drops out.
 
     Args:
@@ -73,14 +91,18 @@ def dlr_loss(logits: Float[Array, "b n"], labels: Int[Array, " b"]) -> Float[Arr
     Raises:
         InputError: fewer than three classes.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 6.
+
+    >>> logits = jnp.array([[4.0, 2.0, 0.0]])
+    >>> tljax.synth.dlr_loss(logits, jnp.array([0])).tolist()
+    [-0.5]
+    >>> tljax.synth.dlr_loss(128 * logits, jnp.array([0])).tolist()  # no scale changes it
+    [-0.5]
     """
     top = _top(logits, 3, "dlr_loss")
     return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
-def targeted_dlr_loss(
-    logits: Float[Array, "b n"], labels: Int[Array, " b"], targets: Int[Array, " b"]
-) -> Float[Array, " b"]:
+def targeted_dlr_loss(logits: Logits, labels: Labels, targets: Labels) -> Float[Array, " b"]:
     """The targeted form of `dlr_loss`: it grows as the target overtakes the label.
 
     Args:
@@ -90,6 +112,10 @@ def targeted_dlr_loss(
     Raises:
         InputError: fewer than four classes.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 7.
+
+    >>> logits = jnp.array([[3.0, 1.0, 0.0, -2.0]])
+    >>> tljax.synth.targeted_dlr_loss(logits, jnp.array([0]), jnp.array([1])).tolist()
+    [-0.5]
     """
     top = _top(logits, 4, "targeted_dlr_loss")
     gap = own_score(logits, targets) - own_score(logits, labels)
@@ -108,6 +134,9 @@ def batch_norm_matching(moments: dict[str, Moments]) -> Float[Array, ""]:
     layers; 0 without batch norm.
 
     Source: Yin et al., "Dreaming to distill", 2020 (arXiv 1912.08795).
+
+    >>> float(tljax.synth.batch_norm_matching({}))  # a network without batch norm
+    0.0
     """
     if not moments:
         return jnp.zeros((), jnp.float32)
@@ -118,7 +147,7 @@ def batch_norm_matching(moments: dict[str, Moments]) -> Float[Array, ""]:
     return jnp.sum(share * (scales / (scales + 0.1)) ** 2 * (mean**2 + (deviation - 1) ** 2))
 
 
-def similarity(images: Float[Array, "n h w 3"], variants: int) -> Float[Array, " n"]:
+def similarity(images: ImagesLike, variants: int) -> Float[Array, " n"]:
     """For each image, the mean cosine of its coarse form (an eighth of the size) with those of its fellow variants.
 
     Args:
@@ -126,6 +155,10 @@ def similarity(images: Float[Array, "n h w 3"], variants: int) -> Float[Array, "
         variants: how many images each class has, at least 2.
     Returns:
         (n,), from -1 to 1.
+
+    >>> twins = jnp.concatenate([images[:1], images[:1]])
+    >>> tljax.synth.similarity(twins, variants=2).round(2).tolist()
+    [1.0, 1.0]
     """
     n, size = images.shape[:2]
     coarse = jax.image.resize(images, (n, size // 8, size // 8, 3), "linear").reshape(
@@ -149,6 +182,10 @@ class FourierObjective:
         variants: images of each target.
         size: side of the images, in pixels.
         recipe: the weights.
+
+    >>> objective = tljax.synth.FourierObjective((net.scores,), None, 1, 32, tljax.synth.Recipe())
+    >>> objective.size, objective == tljax.synth.FourierObjective((net.scores,), None, 1, 32, tljax.synth.Recipe())
+    (32, True)
     """
 
     networks: tuple[Callable, ...]
@@ -180,6 +217,10 @@ class PixelObjective:
 
     Attributes:
         networks, layer, recipe: as in `FourierObjective`.
+
+    >>> objective = tljax.synth.PixelObjective((net.scores,), None, tljax.synth.PixelRecipe())
+    >>> objective(jnp.zeros((2, 32, 32, 3)), None, (net.variables,), jnp.array([0, 1]), None).shape
+    (2,)
     """
 
     networks: tuple[Callable, ...]
@@ -203,13 +244,13 @@ class PixelObjective:
         return total
 
 
-def _top(logits: Array, n: int, name: str) -> Array:
+def _top(logits: Logits, n: int, name: str) -> Array:
     if logits.shape[-1] < n:
         raise InputError(f"{name} needs at least {n} classes, and there are {logits.shape[-1]}: take cross_entropy")
     return jax.lax.top_k(logits, n)[0]
 
 
-def _others(logits: Array, labels: Array) -> Array:
+def _others(logits: Logits, labels: Labels) -> Array:
     """The logits, with that of the label at minus infinity."""
     own = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     return jnp.where(own, -jnp.inf, logits)

@@ -2,6 +2,7 @@
 
 import inspect
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from tljax.synth.problem import hidden_gradients
 from tljax.synth.square import square
 
 _ALL = (pgd, fgsm, mi_fgsm, cw_l2, apgd_ce, apgd_dlr, apgd_t, square, fab, auto_attack)
-ATTACKS = {attack.__name__: attack for attack in _ALL}
+ATTACKS: dict[str, Callable[..., Any]] = {attack.__name__: attack for attack in _ALL}
 _SMALLEST = ("cw_l2", "fab")  # which seek the smallest change where no budget is given
 _BUDGETS = {"linf": 4 / 255, "l2": 1.0}
 
@@ -56,6 +57,10 @@ def attack_photo(
 
     Raises:
         InputError: an unknown class, one that the network sees already; see also `choose_budget` and `attacks.pgd`.
+
+    >>> result = tljax.synth.attack_photo(net, photos[0], eps=8 / 255, steps=3, key=jax.random.key(0))
+    >>> result["adversarial"]["linf"] <= 8 / 255
+    True
     """
     norm, eps = choose_budget(method, norm, eps)
     attack, classes, parameters = ATTACKS[method], net.spec.classes, inspect.signature(ATTACKS[method]).parameters
@@ -113,6 +118,9 @@ def choose_budget(method: str, norm: str | None = None, eps: float | None = None
     Raises:
         InputError: an unknown method; cw_l2 with another norm; a budget that is not usable: see
             `eight_bit.check_budget`.
+
+    >>> tljax.synth.choose_budget("cw_l2"), tljax.synth.choose_budget("pgd", eps=0.1)
+    (('l2', None), ('linf', 0.1))
     """
     if method not in ATTACKS:
         raise InputError(f'no attack named "{method}": there are {", ".join(ATTACKS)}')

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
 from tljax.synth import eight_bit
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, check_images, check_labels, image_keys
 from tljax.synth.objectives import log_odds, margin
 from tljax.trees import select
@@ -138,12 +139,16 @@ def fooled(logits: Float[Array, "b n"], labels: Labels) -> Bool[Array, " b"]:
 
 
 class MaskedGradientsWarning(UserWarning):
-    """An attack by gradients failed where there were none."""
+    """An attack by gradients failed where there were none.
+
+    >>> issubclass(tljax.synth.MaskedGradientsWarning, UserWarning)
+    True
+    """
 
 
 def told(images: Images, masked: Bool[Array, " b"]) -> Images:
     """`images`, after a warning where gradients were `masked`; a traced program cannot warn."""
-    if not isinstance(masked, jax.core.Tracer) and masked.any():
+    if not isinstance(masked, Tracer) and masked.any():
         warnings.warn(
             f"{int(masked.sum())} of {len(masked)} images withstood without a gradient other than zero: "
             "the network hides it, so this says nothing of how robust it is; an attack that needs none may do better",
@@ -170,7 +175,7 @@ def signed_log_odds(logits: Float[Array, "b n"], labels: Labels, targeted: bool)
 def make_problem(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array,

@@ -20,6 +20,9 @@ class Recipe:
         transforms: what the image must survive.
         stages: (share of the steps, share of the size) in order; the shares of steps add up to 1.
         usualness: the old name of `batch_norm_matching`, for one more version.
+
+    >>> tljax.synth.Recipe(diversity=8.0).diversity
+    8.0
     """
 
     learning_rate: float = 0.05
@@ -47,6 +50,9 @@ class PixelRecipe:
         total_variation: weight of the summed total variation of the pixels in units of the noise.
         contrast: standard deviation of the starting noise in units of the pixel range; the image is mid-grey plus this
             times the pixels.
+
+    >>> tljax.synth.PixelRecipe(learning_rate=0.5).learning_rate
+    0.5
     """
 
     learning_rate: float = 1.0

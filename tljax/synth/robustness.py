@@ -52,6 +52,11 @@ def robust_accuracy(
 
     Raises:
         InputError: a class that the network does not have; not one photo that can be read.
+
+    >>> source = tljax.data.open_source("photos")
+    >>> result = tljax.synth.robust_accuracy(net, source, [0.0, 8 / 255], method="pgd", steps=2)
+    >>> result["images"], [point["eps"] > 0 for point in result["curve"]]
+    (8, [False, True])
     """
     own = np.array([match_name(name, net.spec.classes) for name in source.classes], np.int32)
     indices = np.flatnonzero(source.labels >= 0)
@@ -66,8 +71,8 @@ def robust_accuracy(
         skipped += [{"file": one.file, "reason": one.reason} for one in batch.skipped]
         count += int(batch.mask.sum())
         keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(batch.index)
-        given = sharding.spread(mesh, (batch.images, np.where(batch.mask, own[batch.labels], 0)))
-        counts, blind = _survivors(net, *given, batch.mask, budgets, method, steps, keys)
+        images, labels = sharding.spread(mesh, (batch.images, np.where(batch.mask, own[batch.labels], 0)))
+        counts, blind = _survivors(net, images, labels, batch.mask, budgets, method, steps, keys)
         right, hidden = right + counts, hidden + blind
     if not count:
         raise InputError(f'no labelled photo in "{source.name}" can be read')

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, image_keys
 from tljax.synth.problem import Best, Problem, make_problem, unmet
 
@@ -19,7 +19,7 @@ _TILES = 5  # along a side, of the first change in L2
 def square(
     scores: Scores,
     variables: Variables,
-    images: Images,
+    images: ImagesLike,
     labels: Labels,
     *,
     eps: float | Array,
@@ -38,6 +38,12 @@ def square(
         scores, variables, images, labels, eps, norm, targeted, quantized: as `attacks.pgd`. No gradient is taken.
     Returns, Raises: as `attacks.pgd`.
     Source: Andriushchenko et al., 2019 (arXiv 1912.00049). The margin is raised, with `targeted` as well.
+
+    >>> attacked = tljax.synth.square(
+    ...     net.scores, net.variables, images[:2], labels[:2], eps=8 / 255, steps=5, key=jax.random.key(0)
+    ... )
+    >>> bool(jnp.abs(attacked - images[:2]).max() <= 8 / 255 + 1e-6)
+    True
     """
     problem = make_problem(
         scores, variables, images, labels, eps=eps, norm=norm, targeted=targeted, quantized=quantized, steps=steps
@@ -103,7 +109,8 @@ def _stripes(key: Array, image: Array, eps: Array) -> Array:
 
 def _flip(key: Array, change: Array, image: Array, eps: Array, *, side: Array) -> Array:
     place_key, sign_key = jax.random.split(key)
-    window = _window(place_key, *image.shape[:2], side)
+    height, width = image.shape[:2]
+    window = _window(place_key, height, width, side)
     return jnp.where(_inside(window, side), eps * _signs(sign_key, image.shape[2:]), change)
 
 

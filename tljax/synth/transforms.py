@@ -25,6 +25,11 @@ class Transforms:
         flip: mirror half of the images.
         noise: greatest standard deviation of added uniform noise, drawn uniformly; in units of the pixel range.
         tint: greatest change of each channel's gain, and of its offset (halved).
+
+    >>> still = tljax.synth.Transforms(shift=0.0, zoom=(1.0, 1.0), rotate=0.0, flip=False, noise=0.0, tint=0.0)
+    >>> moved = tljax.synth.random_transform(jnp.asarray(images), still, key=jax.random.key(0))
+    >>> np.allclose(moved, images, atol=1e-5)
+    True
     """
 
     shift: float = 0.13
@@ -46,6 +51,9 @@ def random_transform(
         images: (n, size, size, c), in [0, 1].
         key: consumed.
         seeds: (n,), what each image's draws hang on beside the key; by default its place in the batch.
+
+    >>> tljax.synth.random_transform(jnp.asarray(images), tljax.synth.Transforms(), key=jax.random.key(0)).shape
+    (8, 32, 32, 3)
     """
     n, size, _, channels = images.shape
     noise_key, own_key = jax.random.split(key)
@@ -78,7 +86,6 @@ def reach(transforms: Transforms) -> float:
     return transforms.zoom[1] * (math.cos(angle) + math.sin(angle))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
 def affine(images: Images, matrix: Float[Array, "n 2 2"], shift: Float[Array, "n 2"], window: int) -> Images:
     """Bilinear resampling: the result at p is the image at matrix @ p + shift, both from the centre; 0 outside.
 
@@ -93,10 +100,10 @@ def affine(images: Images, matrix: Float[Array, "n 2 2"], shift: Float[Array, "n
         shift: (row, column), in pixels.
         window: at least twice the `reach`, and a little more for the rounding.
     """
-    return _affine_forward(images, matrix, shift, window)[0]
+    return _affine(images, matrix, shift, window)
 
 
-def _affine_forward(images, matrix, shift, window):
+def _affine_forward(images: Images, matrix: Array, shift: Array, window: int) -> tuple[Images, tuple[Array, Array]]:
     matrix, shift = _exact(matrix), _exact(shift)
     row, column = _moved(*_grid(images), matrix, shift, *images.shape[1:3])
     top, left = jnp.floor(row), jnp.floor(column)
@@ -127,7 +134,8 @@ def _affine_backward(window, saved, cotangent):
     return _each_channel(resample, cotangent, top, left, window), jnp.zeros_like(matrix), jnp.zeros_like(shift)
 
 
-affine.defvjp(_affine_forward, _affine_backward)
+_affine = jax.custom_vjp(lambda *arguments: _affine_forward(*arguments)[0], nondiff_argnums=(3,))
+_affine.defvjp(_affine_forward, _affine_backward)
 
 
 def _exact(numbers: Array) -> Array:

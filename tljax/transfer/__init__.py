@@ -1,6 +1,32 @@
 """Transfer learning: features, linear probe, fine-tuning, whole runs. Each name is imported when it is first used."""
 
+from typing import TYPE_CHECKING
+
 from tljax.lazy import lazy
+
+if TYPE_CHECKING:
+    from tljax.transfer.augment import augmentation
+    from tljax.transfer.config import FinetuneConfig, TrainConfig
+    from tljax.transfer.export import export_network
+    from tljax.transfer.export_onnx import export_onnx
+    from tljax.transfer.features import Features, extract
+    from tljax.transfer.finetuning import finetune
+    from tljax.transfer.freeze import finetune_rules, label_variables, trainable_labels
+    from tljax.transfer.head import with_probe
+    from tljax.transfer.history import NotFinite
+    from tljax.transfer.hooks import Hooks
+    from tljax.transfer.prediction import Prediction
+    from tljax.transfer.probe import Probe, fit_probe, predict_probs
+    from tljax.transfer.run import chosen_network, evaluate, load_classifier, load_network, load_run
+    from tljax.transfer.train_step import (
+        TrainState,
+        init_state,
+        make_optimizer,
+        make_schedule,
+        make_train_step,
+        state_variables,
+    )
+    from tljax.transfer.training import train
 
 _WHERE = {
     "Features": "features",
@@ -35,5 +61,36 @@ _WHERE = {
     "with_probe": "head",
 }
 
-__all__ = [*_WHERE]
+__all__ = [
+    "Features",
+    "FinetuneConfig",
+    "Hooks",
+    "NotFinite",
+    "Prediction",
+    "Probe",
+    "TrainConfig",
+    "TrainState",
+    "augmentation",
+    "chosen_network",
+    "evaluate",
+    "export_network",
+    "export_onnx",
+    "extract",
+    "finetune",
+    "finetune_rules",
+    "fit_probe",
+    "init_state",
+    "label_variables",
+    "load_classifier",
+    "load_network",
+    "load_run",
+    "make_optimizer",
+    "make_schedule",
+    "make_train_step",
+    "predict_probs",
+    "state_variables",
+    "train",
+    "trainable_labels",
+    "with_probe",
+]
 __getattr__ = lazy(__name__, _WHERE)

@@ -33,6 +33,9 @@ def augmentation(strength: str, *, flip: bool) -> Augment | None:
 
     Raises:
         InputError: another name.
+
+    >>> tljax.transfer.augmentation("none", flip=False) is None
+    True
     """
     if strength == "none":
         return None

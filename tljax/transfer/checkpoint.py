@@ -29,7 +29,7 @@ def save(path: Path, tree: Tree) -> None:
         OSError: the folder cannot be written.
     """
     with _written(path):
-        ocp.save(Path(path).resolve(), tree)
+        ocp.save(str(Path(path).resolve()), tree)
 
 
 def restore(path: Path, abstract: Tree) -> Tree:
@@ -48,7 +48,7 @@ def restore(path: Path, abstract: Tree) -> Tree:
     if odd is not None:  # a pipe or a device, of which the reading may never end
         raise InputError(f'cannot read the checkpoint "{path}": "{odd.name}" is no regular file')
     with _readable(path):
-        return ocp.load(path.resolve(), _placed(abstract))
+        return ocp.load(str(path.resolve()), _placed(abstract))
 
 
 class Checkpoints:
@@ -69,7 +69,9 @@ class Checkpoints:
         policy = policies.AnyPreservationPolicy([policies.LatestN(keep), _Named(best)])
         self._folder = Path(folder).resolve()
         self._checkpointer = ocp.training.Checkpointer(
-            self._folder, preservation_policy=policy, cleanup_tmp_directories=True
+            str(self._folder),
+            preservation_policy=policy,  # pyright: ignore[reportArgumentType]: Orbax' own policies miss its protocol
+            cleanup_tmp_directories=True,
         )
         self._taken: Tree | None = None
         self._writing: Any = None

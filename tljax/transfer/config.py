@@ -33,6 +33,9 @@ class FinetuneConfig:
             validation photos have then chosen it, so what it reaches on them is too good by a little.
         skip_nonfinite: steps that may be passed over because their loss or gradient is not finite. At one more the
             run stops; it can be resumed with a larger number.
+
+    >>> tljax.transfer.FinetuneConfig(epochs=3, lr=1e-3).batch_size
+    32
     """
 
     batch_size: int = 32
@@ -60,9 +63,18 @@ class ProbeConfig:
         init_from: a run of your own, with the same classes or others, whose network takes the place of the pretrained
             one; --model is then that run's.
         mode: "linear_probe" keeps the backbone; "finetune" starts from the probe and trains blocks as well.
-        labels: a table of files and labels, for a folder without class folders. Columns are known by headers such as
-            file, filename, path, image or id; label, class, category, breed or species; split, subset or is_valid.
-        file_column, label_column, split_column: the header of a column of the table, or its number from 1.
+        labels: a table of files and labels, for a folder without class folders.
+        file_column: the header of the table's column of files, or its number from 1; None is one called file, filename,
+            file_name, files, filenames, path, paths, filepath, file_path, filepaths, image_path, img_path, image_file,
+            img_file, image_name, img_name, image, images, img, photo, picture, fname, image_id, img_id, imageid, id,
+            name.
+        label_column: the same of the classes; None is one called label, labels, class, classes, class_name, classname,
+            label_name, category, category_name, target, breed, species, breed_name, tag, kind, type, variety,
+            diagnosis, dx, emotion, cat_name, name, class_id, label_id, category_id, classid, label_idx, class_idx, or
+            columns of 0 and 1.
+        split_column: the same of the splits; None is one called split, subset, set, data_set, dataset, partition,
+            phase, usage, is_valid, is_val, is_validation, is_test, is_testing, is_train, is_training,
+            is_training_image.
         label_regex: takes the class from the name of each file, for a folder without class folders: the named group, or
             the first one; "^(.+)_\\d+\\.jpg$" for Abyssinian_12.jpg. With a "/" in it, from the path below DATA.
         min_photos: classes with fewer training photos are left out.
@@ -106,6 +118,9 @@ class TrainConfig(FinetuneConfig, ProbeConfig):
     Attributes:
         save_every: steps between saved states within an epoch; one is saved after the first step and at each epoch's
             end as well.
+
+    >>> tljax.transfer.TrainConfig(mode="finetune", seed=1).mode
+    'finetune'
     """
 
     save_every: int = 100

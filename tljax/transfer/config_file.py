@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from tljax.models.spec import ModelSpec, get_spec
 from tljax.transfer.config import TrainConfig, with_options
 from tljax.transfer.features import Features
 from tljax.transfer.run_folder import CLASSES, CONFIG
-from tljax.versions import versions
+from tljax.versions import git_commit, versions
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 _FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
@@ -236,20 +235,6 @@ def check_repeated(before: Recorded, now: Mapping[str, Any]) -> None:
             f"the weights of {now['model']} have the SHA-256 {now['weights_sha256'][:12]}…, the run was trained on "
             f"{before.weights_sha256[:12]}…: give --weights or --init-from"
         )
-
-
-def git_commit() -> str | None:
-    """The commit of the checkout that this code runs from, with "-dirty" after it where files differ; else None."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        done = subprocess.run(command, env=plain, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 def read_json(path: str | Path, *, run: str | Path | None = None) -> Any:

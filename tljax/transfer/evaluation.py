@@ -96,6 +96,10 @@ def evaluate(run: str | Path, data: str | Path, **options: Any) -> dict[str, Any
         interval, balanced_accuracy} of the others, None where there are none or all.
     Raises:
         InputError: no RUN; a class that the RUN does not have; no photo that can be read.
+
+    >>> _ = tljax.transfer.train("photos", "pets-run", model="toy", weights="toy.safetensors")
+    >>> tljax.transfer.evaluate("pets-run", "photos")["images"]
+    8
     """
     return measure(run, data, **options).result()
 

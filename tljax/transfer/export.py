@@ -48,6 +48,10 @@ def export_network(net: Network, *, platforms: Sequence[str] = PLATFORMS, croppe
         uint8 (b, h, w, 3) -> float32 (b, classes); `serialize()` gives the bytes, `call` runs it.
     Raises:
         InputError: no platform, or an unknown one.
+
+    >>> exported = tljax.transfer.export_network(net, platforms=["cpu"], cropped=True)
+    >>> exported.call(photos)[0].shape if isinstance(exported.call(photos), tuple) else exported.call(photos).shape
+    (8, 2)
     """
     _check(platforms)
     form = ", ".join(map(str, picture_shape(net.spec, cropped=cropped)))

@@ -39,11 +39,11 @@ class FeatureCache:
     """
 
     def __init__(self, path: Path | None, dim: int):
-        self._path, self._dim = path, dim
+        self._keeps, self._path, self._dim = path is not None, path or Path(), dim
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> "FeatureCache":
-        if self._path is not None:
+        if self._keeps:
             try:
                 self._open()
             except (sqlite3.Error, OSError) as error:
@@ -123,8 +123,7 @@ class FeatureCache:
             self._connection = None
 
     def _whole(self, digest: str, value: object, checksum: object) -> bool:
-        right = isinstance(value, bytes) and len(value) == 4 * self._dim
-        return right and checksum == _checksum(digest, value)
+        return isinstance(value, bytes) and len(value) == 4 * self._dim and checksum == _checksum(digest, value)
 
 
 def cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, devices: int = 1) -> Path | None:
@@ -142,7 +141,11 @@ def cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, d
     decisive = {
         "version": VERSION,
         "versions": [jax.__version__, PIL.__version__, np.__version__],
-        "platform": [jax.default_backend(), jax.devices()[0].device_kind, jax.config.jax_default_matmul_precision],
+        "platform": [
+            jax.default_backend(),
+            jax.devices()[0].device_kind,
+            jax.config.jax_default_matmul_precision,  # pyright: ignore[reportAttributeAccessIssue]: an attribute at run time
+        ],
         "network": [spec.name, spec.family, repr(spec.config), net.dtype, net.folded, net.plain],
         "preprocessing": [spec.input_size, spec.crop_pct, spec.interpolation, spec.crop_mode, spec.white],
         "normalisation": [spec.mean, spec.std, spec.channel_order],
@@ -165,7 +168,7 @@ def variables_digest(variables: Mapping[str, Any], *, digest: Any = None) -> str
     for path, leaf in sorted(trees.flatten(variables).items()):
         leaf = np.ascontiguousarray(leaf)
         digest.update(f"{path} {leaf.dtype.name} {leaf.shape}\n".encode())
-        digest.update(leaf.reshape(-1).view(np.uint8))
+        digest.update(leaf.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -32,6 +32,10 @@ class Features:
     Attributes:
         values: (n, D) float32. index: (n,) their places among the photos given. labels: (n,), -1 where unknown.
         digests: n content hashes. skipped: the photos that could not be read.
+
+    >>> features = tljax.transfer.extract(net, tljax.data.open_source("photos"))
+    >>> features.values.shape, features.labels.tolist()
+    ((8, 8), [0, 0, 0, 0, 1, 1, 1, 1])
     """
 
     values: Float32[np.ndarray, "n d"]
@@ -67,6 +71,11 @@ def extract(
         mesh: the devices that share each batch; None for all of this process.
     Raises:
         InputError: a photo that cannot be read (names the first, and why) unless `skip`; a batch size below 1.
+
+    >>> tljax.transfer.extract(net, photos).values.shape
+    (8, 8)
+    >>> tljax.transfer.extract(net, ["photos/cat", "photos/dog/1.png"]).values.shape
+    (5, 8)
     """
     if batch_size < 1:
         raise InputError(f"batch size {batch_size}: expected at least 1")

@@ -74,6 +74,11 @@ def finetune(
         InputError: a network without a linear head, nothing left to train, labels that are no classes, a photo that
             cannot be read, or options out of range.
         NotFinite: a loss or gradient that is not finite; nothing of that step is in the state that `hooks` saves.
+
+    >>> config = tljax.transfer.FinetuneConfig(epochs=2, batch_size=8, lr=0.01)
+    >>> tuned, history = tljax.transfer.finetune(net, (photos, labels), config=config, key=jax.random.key(0))
+    >>> [line["step"] for line in history if "loss" in line][:2]
+    [1, 2]
     """
     check_config(config)
     if net.spec.head != "linear":
@@ -88,7 +93,8 @@ def finetune(
     order_key, step_key = jax.random.split(key)
     state, lines = hooks.start(state)
     history = History(plan, lines, record=hooks.record, files=train.files, skip_nonfinite=config.skip_nonfinite)
-    best = hooks.restore(state, best_step(lines)) if config.keep == "best" and epochs(lines) else None
+    best_before = best_step(lines) if config.keep == "best" else None
+    best = None if best_before is None else hooks.restore(state, best_before)
     total = plan.steps // plan.epoch_steps
     try:
         for epoch in range(len(epochs(lines)), total):

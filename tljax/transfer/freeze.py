@@ -39,6 +39,9 @@ def finetune_rules(spec: ModelSpec, freeze: Sequence[str] | None = None) -> list
             depth below. None freezes `default_freeze(spec)`, an empty sequence nothing.
     Returns:
         (pattern, label): "frozen", "batch_stats", or a depth: 0 is the head, 1 the block under it, ...
+
+    >>> tljax.transfer.finetune_rules(net.spec, freeze=["params/block/norm/.*"])[0]
+    ('params/block/norm/.*', 'frozen')
     """
     patterns = default_freeze(spec) if freeze is None else tuple(freeze)
     rules: list[tuple[str, Label]] = [(pattern, FROZEN) for pattern in patterns]
@@ -56,6 +59,11 @@ def label_variables(variables: Mapping[str, Any], rules: Sequence[tuple[str, Lab
 
     Raises:
         InputError: a freezing pattern that matches nothing; a leaf without a rule; nothing left to train.
+
+    >>> rules = tljax.transfer.finetune_rules(net.spec, freeze=["params/block/.*"])
+    >>> kinds = tljax.transfer.label_variables(net.variables, rules)["params"]
+    >>> kinds["head"]
+    {'bias': 0, 'kernel': 0}
     """
     flat = trees.flatten(variables)
     used = [
@@ -70,7 +78,13 @@ def label_variables(variables: Mapping[str, Any], rules: Sequence[tuple[str, Lab
 
 
 def trainable_labels(labels: trees.Tree) -> tuple[int, ...]:
-    """The labels in `labels` that stand for a learning-rate group, such as (0, 1), in ascending order."""
+    """The labels in `labels` that stand for a learning-rate group, such as (0, 1), in ascending order.
+
+    >>> rules = tljax.transfer.finetune_rules(net.spec, freeze=["params/block/.*"])
+    >>> kinds = tljax.transfer.label_variables(net.variables, rules)["params"]
+    >>> tljax.transfer.trainable_labels(kinds)
+    (0,)
+    """
     return tuple(sorted({label for label in jax.tree.leaves(labels) if isinstance(label, int)}))
 
 

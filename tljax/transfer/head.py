@@ -17,6 +17,12 @@ def with_probe(net: Network, probe: Probe) -> Network:
     Args:
         net: the backbone whose `embed` gave the probe's features; its own head goes.
         probe: from `fit_probe(features, labels, classes=names)`; `probe.classes` become `spec.classes`.
+
+    >>> features = tljax.transfer.extract(net, photos).values
+    >>> probe = tljax.transfer.fit_probe(features, labels, classes=["cat", "dog"])
+    >>> classifier = tljax.transfer.with_probe(net, probe)
+    >>> classifier.apply(classifier.variables, images).argmax(1).tolist()
+    [0, 1, 0, 1, 0, 1, 0, 1]
     """
     spec = run_spec(net.spec, probe.classes)
     return with_head(net, spec, {"kernel": probe.kernel, "bias": probe.bias})

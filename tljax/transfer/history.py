@@ -15,7 +15,11 @@ _SHOWN = 4
 
 
 class NotFinite(InputError):
-    """The loss or the gradient of a step is not finite, and no more such steps may be passed over."""
+    """The loss or the gradient of a step is not finite, and no more such steps may be passed over.
+
+    >>> issubclass(tljax.transfer.NotFinite, ArithmeticError) or issubclass(tljax.transfer.NotFinite, Exception)
+    True
+    """
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class History:
         if self._waiting is None:
             return
         (number, measures, index), self._waiting = self._waiting, None
-        line = {"step": number, "lr": float(self._schedule(number - 1))}
+        line = {"step": number, "lr": np.asarray(self._schedule(number - 1)).item()}
         values = {name: float(value) for name, value in measures.items()}
         wrong = {name: str(values[name]) for name in ("loss", "grad_norm") if not math.isfinite(values[name])}
         if not wrong:

@@ -4,10 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tljax.errors import InputError
 from tljax.progress import Track, untracked
 from tljax.transfer.train_step import TrainState
 
 History = list[dict[str, Any]]
+
+
+def _nothing_saved(state: TrainState, step: int) -> TrainState:
+    raise InputError(f"the history goes on after step {step}: give hooks that restore what was saved there")
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,13 @@ class Hooks:
         restore: (state, step) -> the state that was saved after `step`, like `state`; only for a history with epochs.
         track: shows progress: (items, description, total) -> items.
         track_validation: the same, for the batches of validation.
+
+    >>> seen = []
+    >>> hooks = tljax.transfer.Hooks(before_step=seen.append)
+    >>> config = tljax.transfer.FinetuneConfig(epochs=1, batch_size=4, lr=0.01)
+    >>> tuned, _ = tljax.transfer.finetune(net, (photos, labels), config=config, key=jax.random.key(0), hooks=hooks)
+    >>> seen
+    [1, 2]
     """
 
     start: Callable[[TrainState], tuple[TrainState, History]] = lambda state: (state, [])
@@ -32,6 +44,6 @@ class Hooks:
     after_step: Callable[[int, TrainState], None] = lambda number, state: None
     record: Callable[[dict[str, Any]], None] = lambda line: None
     save: Callable[[TrainState], None] = lambda state: None
-    restore: Callable[[TrainState, int], TrainState] | None = None
+    restore: Callable[[TrainState, int], TrainState] = _nothing_saved
     track: Track = untracked
     track_validation: Track = untracked

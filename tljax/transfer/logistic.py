@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -18,7 +19,7 @@ def fit_path(
     labels: Int[Array, " n"],
     held_out: Int[Array, " n"],
     weights: Float[Array, " n"],
-    strengths: Float[Array, " p"],
+    strengths: Float[Array | np.ndarray, " p"],
     *,
     count: int,
     folds: int,

@@ -31,6 +31,10 @@ class Prediction:
         label, prob: the most likely class and its probability.
         top: the most likely classes, (name, probability) each, in descending order.
         probs: (classes,) float32, in the order of `spec.classes`.
+
+    >>> first = tljax.predict(net, photos)[0]
+    >>> first.file, first.probs.shape, first.label == first.top[0][0]
+    ('photos[0]', (2,), True)
     """
 
     file: str
@@ -51,6 +55,9 @@ def predict(net: Network, photos: Photos, *, top: int = 5, track: Track | bool =
         track: True shows progress on stderr; or a function that sees the batches, as in `tljax.progress`.
     Raises:
         InputError: no photo, or one that cannot be read (names the first, and why).
+
+    >>> [prediction.file for prediction in tljax.predict(net, "photos/cat", top=1)][:1]
+    ['photos/cat/0.png']
     """
     source = photo_source(photos)
     probs, index, skipped = predict_source(net, source, track=track)
@@ -64,7 +71,8 @@ def ranked(
     """Probabilities as one `Prediction` for each file, with the `top` most likely classes."""
     result = []
     for file, row in zip(files, probs, strict=True):
-        best = tuple((classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top])
+        order: list[int] = np.argsort(-row, kind="stable")[:top].tolist()
+        best = tuple((classes[i], float(row[i])) for i in order)
         result.append(Prediction(file, *best[0], best, row))
     return result
 
@@ -140,6 +148,6 @@ def together(index: Int[np.ndarray, " n"], skipped: list[Skipped], *arrays: np.n
         return index, skipped, *arrays
     rows = [(one.file, one.reason, one.label) for one in skipped]
     skipped = [Skipped(*row) for row in collectives.gather_lists(rows)]
-    index, *arrays = collectives.gather_rows(index, *arrays)
+    index, *whole = collectives.gather_rows(index, *arrays)
     order = np.argsort(index)
-    return index[order], skipped, *(array[order] for array in arrays)
+    return index[order], skipped, *(array[order] for array in whole)

@@ -30,6 +30,11 @@ class Probe(NamedTuple):
         held out by the folds (with weights where balanced; None where no photo could be held out).
     gradient_norm: of the objective at the solution; steps: of the solver there.
     classes: C names; "0", "1", ... where `fit_probe` was told only how many.
+
+    >>> features = tljax.transfer.extract(net, photos).values
+    >>> probe = tljax.transfer.fit_probe(features, labels, classes=["cat", "dog"])
+    >>> probe.kernel.shape, probe.classes
+    ((8, 2), ('cat', 'dog'))
     """
 
     kernel: Float[np.ndarray, "d c"]
@@ -43,8 +48,8 @@ class Probe(NamedTuple):
 
 
 def fit_probe(
-    features: Float[Array, "n d"],
-    labels: Int[Array, " n"],
+    features: Float[Array | np.ndarray, "n d"],
+    labels: Int[Array | np.ndarray, " n"],
     *,
     classes: int | Sequence[str],
     l2: float | None = None,
@@ -74,6 +79,11 @@ def fit_probe(
     Raises:
         InputError: shapes that do not fit, a feature that is not finite, a label out of range, fewer than two
             classes, a class without a photo, l2 not above 0, fewer than 2 folds.
+
+    >>> features = tljax.transfer.extract(net, photos).values
+    >>> probe = tljax.transfer.fit_probe(features, labels, classes=["cat", "dog"])
+    >>> tljax.transfer.predict_probs(probe, features).argmax(1).tolist()
+    [0, 1, 0, 1, 0, 1, 0, 1]
     """
     count = classes if isinstance(classes, int) else len(classes)
     features, labels = _checked(features, labels, count, classes)
@@ -91,7 +101,7 @@ def fit_probe(
     if mesh is None or len(features) < features.shape[1]:  # solved among the photos' own directions: little work
         mesh = sharding.data_mesh(jax.local_devices()[:1])
     photos, padded = _divided(mesh, photos)
-    fitted = fit_path(*photos, np.asarray(strengths, np.float32), count=count, folds=folds, padded=padded)
+    fitted = fit_path(*photos, strengths=np.asarray(strengths, np.float32), count=count, folds=folds, padded=padded)
     fit = sharding.collect(mesh, fitted)
     if not (np.isfinite(fit["kernel"]).all() and np.isfinite(fit["bias"]).all()):
         raise InputError(f"the probe is not finite: features reach {np.abs(features).max():.1e}; scale them down")
@@ -140,8 +150,14 @@ def predict_folds(
     return probs[order], places[order]
 
 
-def predict_probs(probe: Probe, features: Float[Array, "n d"]) -> Float[np.ndarray, "n c"]:
-    """The probability of each class, (n, C) float32; rows sum to 1."""
+def predict_probs(probe: Probe, features: Float[Array | np.ndarray, "n d"]) -> Float[np.ndarray, "n c"]:
+    """The probability of each class, (n, C) float32; rows sum to 1.
+
+    >>> features = tljax.transfer.extract(net, photos).values
+    >>> probe = tljax.transfer.fit_probe(features, labels, classes=["cat", "dog"])
+    >>> np.allclose(tljax.transfer.predict_probs(probe, features).sum(1), 1)
+    True
+    """
     return np.asarray(_probs(probe.kernel, probe.bias, jnp.asarray(features, jnp.float32)))
 
 
@@ -161,7 +177,7 @@ def stratified_folds(labels: Int[np.ndarray, " n"], folds: int, *, seed: int = 0
     return held_out
 
 
-def _divided(mesh: Mesh, photos: tuple) -> tuple[tuple, bool]:
+def _divided(mesh: Mesh, photos: tuple[np.ndarray, ...]) -> tuple[Any, bool]:
     """(features, labels, fold, weights) over the devices, and whether rows of weight 0 were added to divide them."""
     features, missing = photos[0], -len(photos[0]) % mesh.size
     if missing:

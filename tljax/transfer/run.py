@@ -24,6 +24,10 @@ def load_run(run: str | Path) -> Network:
     Raises:
         InputError: no RUN, a damaged one, or one edited by hand (names the key); the backbone's weights are
             missing or are not those that it was trained on.
+
+    >>> _ = tljax.transfer.train("photos", "run", model="toy", weights="toy.safetensors")
+    >>> tljax.load_run("run").spec.classes
+    ('cat', 'dog')
     """
     record = read_run(run)
     run = Path(os.path.expanduser(run))
@@ -94,6 +98,10 @@ def load_network(name: str, *, folded: bool = True) -> Network:
 
     Raises:
         InputError: as `load_run` and `load_pretrained`.
+
+    >>> tljax.transfer.load_network("no_such_network")
+    Traceback (most recent call last):
+    tljax.errors.InputError: no model named "no_such_network": ...
     """
     is_run = name not in list_models() and Path(os.path.expanduser(name)).is_dir()
     net = load_run(name) if is_run else load_pretrained(name)
@@ -105,6 +113,11 @@ def chosen_network(model: str, run: str | None, *, folded: bool = True) -> tuple
 
     Raises:
         InputError: no such RUN; as `load_network`.
+
+    >>> _ = tljax.transfer.train("photos", "own-run", model="toy", weights="toy.safetensors")
+    >>> name, chosen = tljax.transfer.chosen_network("efficientnet_lite0", "own-run")
+    >>> chosen.spec.classes
+    ('cat', 'dog')
     """
     name = model if run is None else run
     if run is not None and not Path(os.path.expanduser(run)).is_dir():

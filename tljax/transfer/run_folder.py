@@ -9,6 +9,7 @@ import contextlib
 import csv
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -143,7 +144,7 @@ def _alone(partial: Path) -> Iterator[None]:
     Raises:
         InputError: another process holds it.
     """
-    if fcntl is None:
+    if fcntl is None or sys.platform == "win32":
         yield
         return
     handle = os.open(partial, os.O_RDONLY)

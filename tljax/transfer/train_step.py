@@ -27,6 +27,9 @@ class TrainState(NamedTuple):
         opt_state: of the optimiser, for `params`.
         step: int32 (), the number of steps made.
         skipped: int32 (), how many of them were passed over because their loss or gradient was not finite.
+
+    >>> tljax.transfer.TrainState._fields
+    ('params', 'batch_stats', 'opt_state', 'step', 'skipped')
     """
 
     params: Tree
@@ -37,7 +40,12 @@ class TrainState(NamedTuple):
 
 
 def make_schedule(peak: float, *, steps: int, warmup: int) -> optax.Schedule:
-    """Learning rate over `steps`: linear from 0 to `peak` in `warmup` steps, then a cosine to 0."""
+    """Learning rate over `steps`: linear from 0 to `peak` in `warmup` steps, then a cosine to 0.
+
+    >>> schedule = tljax.transfer.make_schedule(0.1, steps=10, warmup=2)
+    >>> float(schedule(0)) < float(schedule(2)) > float(schedule(9))
+    True
+    """
     warmup = min(warmup, max(steps - 1, 0))
     return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(steps, 1), 0.0)
 
@@ -64,6 +72,13 @@ def make_optimizer(
         weight_decay: on leaves called `kernel` only, so not on norms and biases.
         clip: largest global norm of the gradient.
     Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); layer-wise rates, Howard and Ruder 2018 (1801.06146).
+
+    >>> rules = tljax.transfer.finetune_rules(net.spec, freeze=["params/block/.*"])
+    >>> kinds = tljax.transfer.label_variables(net.variables, rules)["params"]
+    >>> optimizer = tljax.transfer.make_optimizer(kinds, lr=0.01, steps=10)
+    >>> state, frozen = tljax.transfer.init_state(net.variables, kinds, optimizer)
+    >>> int(state.step)
+    0
     """
     groups = {
         _group(depth): optax.adamw(
@@ -92,6 +107,13 @@ def init_state(
             buffers a step gives away.
         labels: of `variables["params"]`.
         optimizer: made for the trainable part of `labels`.
+
+    >>> rules = tljax.transfer.finetune_rules(net.spec, freeze=["params/block/.*"])
+    >>> kinds = tljax.transfer.label_variables(net.variables, rules)["params"]
+    >>> optimizer = tljax.transfer.make_optimizer(kinds, lr=0.01, steps=10)
+    >>> state, frozen = tljax.transfer.init_state(net.variables, kinds, optimizer)
+    >>> len(jax.tree.leaves(state.params)), len(jax.tree.leaves(frozen))  # the head trains
+    (2, 3)
     """
     chosen, frozen = trees.partition(variables["params"], labels, trainable_labels(labels))
     params = jax.tree.map(jnp.array, chosen)
@@ -101,7 +123,15 @@ def init_state(
 
 
 def state_variables(state: TrainState, frozen: Tree) -> dict[str, Tree]:
-    """The inverse of `init_state`: {"params": ..., "batch_stats": ...}."""
+    """The inverse of `init_state`: {"params": ..., "batch_stats": ...}.
+
+    >>> rules = tljax.transfer.finetune_rules(net.spec, freeze=["params/block/.*"])
+    >>> kinds = tljax.transfer.label_variables(net.variables, rules)["params"]
+    >>> optimizer = tljax.transfer.make_optimizer(kinds, lr=0.01, steps=10)
+    >>> variables = tljax.transfer.state_variables(*tljax.transfer.init_state(net.variables, kinds, optimizer))
+    >>> jax.tree.all(jax.tree.map(jnp.array_equal, variables, net.variables))
+    True
+    """
     return {"params": trees.combine(state.params, frozen), "batch_stats": state.batch_stats}
 
 
@@ -112,7 +142,7 @@ def make_train_step(
     size: int,
     setting: Augment | None = None,
     label_smoothing: float = 0.1,
-    class_weights: Float[Array, " c"] | None = None,
+    class_weights: Float[Array | np.ndarray, " c"] | None = None,
     update_stats: Collection[str] = (),
     skip_nonfinite: int = 0,
     mesh: Mesh | None = None,
@@ -138,6 +168,16 @@ def make_train_step(
         whose mask is False has no part in the loss. `key` is the run's: the step folds its number in, so that
         a resumed run draws what an unbroken one draws. Metrics: "loss", "accuracy" (of the augmented pictures),
         "grad_norm": float32 ().
+
+    >>> rules = tljax.transfer.finetune_rules(net.spec, freeze=["params/block/.*"])
+    >>> kinds = tljax.transfer.label_variables(net.variables, rules)["params"]
+    >>> optimizer = tljax.transfer.make_optimizer(kinds, lr=0.01, steps=10)
+    >>> state, frozen = tljax.transfer.init_state(net.variables, kinds, optimizer)
+    >>> step = tljax.transfer.make_train_step(net.apply_train, optimizer, size=32)
+    >>> batch = {"images": photos, "labels": labels, "mask": np.ones(8, bool)}
+    >>> state, metrics = step(state, frozen, batch, key=jax.random.key(0))
+    >>> int(state.step), sorted(metrics)
+    (1, ['accuracy', 'grad_norm', 'loss'])
     """
 
     def loss_and_more(params, frozen, stats, images, batch, key):
@@ -168,8 +208,8 @@ def make_train_step(
         finite = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
         passed = ~finite & (state.skipped < skip_nonfinite)
         moved = (optax.apply_updates(state.params, updates), stats, opt_state)
-        kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state[:3])
-        return TrainState(*kept, state.step + (finite | passed), state.skipped + passed), metrics
+        params, stats, opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state[:3])
+        return TrainState(params, stats, opt_state, state.step + (finite | passed), state.skipped + passed), metrics
 
     return _compiled(step, mesh)
 
@@ -216,7 +256,7 @@ def _compiled(step: Callable, mesh: Mesh | None) -> Callable:
 
 def _group(label: int | str) -> str:
     """What a learning-rate group is called in the optimiser's state."""
-    return label if label == FROZEN else f"depth{label}"
+    return FROZEN if label == FROZEN else f"depth{label}"
 
 
 def _kernels(params: Tree) -> Tree:

@@ -83,6 +83,10 @@ def train(
         InputError: bad options or data; an `out` that exists or cannot be written; a loss that is not finite.
         OSError: the disk filled up.
         Preempted: SIGTERM or SIGINT came (to the main thread), what there is to save is saved, and stderr says so.
+
+    >>> result = tljax.transfer.train("photos", "run", model="toy", weights="toy.safetensors")
+    >>> result["classes"], result["train_images"] + result["val_images"]
+    (['cat', 'dog'], 8)
     """
     began = time.monotonic()
     before = None if repeat is None else read_recorded(repeat)

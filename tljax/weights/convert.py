@@ -55,7 +55,7 @@ def _match(source: Mapping[str, np.ndarray], rules: list[_Compiled], wanted: dic
     converted, misfits = {}, []
     for name, array in source.items():
         rule, match = _first(rules, name)
-        if rule is None:
+        if rule is None or match is None:
             misfits.append(("", f"{name[:80]} {array.shape} has no place"))
             continue
         if rule.target is None:

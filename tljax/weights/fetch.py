@@ -88,7 +88,11 @@ def cached(spec: ModelSpec) -> bool:
 
 
 def weights_digest(path: str | Path) -> str:
-    """The SHA-256 of a weight file, as 64 hexadecimal digits."""
+    """The SHA-256 of a weight file, as 64 hexadecimal digits.
+
+    >>> len(tljax.weights.weights_digest("toy.safetensors"))
+    64
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -163,13 +167,13 @@ def _download(url: str, part: Path) -> None:
     download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=_TIMEOUT)
     for left in reversed(range(_TRIES)):
         try:
-            return download(url, str(part), None)
+            download(url, str(part), None)
+            return
         except OSError as error:
             wait = _wait(error)
             if not left or not wait <= _LONGEST_WAIT:
                 raise
             time.sleep(wait)
-    return None
 
 
 def _wait(error: OSError) -> float:

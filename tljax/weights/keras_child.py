@@ -7,6 +7,7 @@ end. So `keras_file` starts this script, with limits on memory, time and what it
 
 import contextlib
 import itertools
+import math
 import os
 import sys
 
@@ -42,6 +43,8 @@ def _refuse(reason: str) -> int:
 
 
 def _limit(size: int) -> None:
+    if sys.platform == "win32":
+        return
     with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has them
         import resource
 
@@ -100,7 +103,7 @@ def _bytes(dataset) -> int:
         raise Refusal("holds weights of something other than numbers")
     if dataset.external or dataset.is_virtual:
         raise Refusal("keeps its weights in other files")
-    return max(dataset.nbytes, dataset.size * 4)
+    return max(dataset.nbytes, math.prod(dataset.shape) * 4)
 
 
 def _read(dataset):

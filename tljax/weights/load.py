@@ -25,6 +25,10 @@ def load_pretrained(name: str, weights: str | Path | None = None) -> Network:
         the network; its variables are float32 jax arrays.
     Raises:
         InputError: an unknown name; weights that are missing, unreadable, hostile or of another architecture.
+
+    >>> loaded = tljax.load_pretrained("toy", weights="toy.safetensors")
+    >>> loaded.spec.classes
+    ('cat', 'dog')
     """
     spec = get_spec(name)
     path = fetch(spec) if weights is None else Path(weights).expanduser()

@@ -44,13 +44,13 @@ class _DType:
 
 
 class _Array:
-    state: tuple | None = None
+    state: tuple[Any, ...] = (None,) * 5
 
-    def set_state(self, state: tuple) -> None:
+    def set_state(self, state: tuple[Any, ...]) -> None:
         self.state = state
 
     def array(self) -> np.ndarray:
-        _version, shape, kind, column_major, raw = self.state or (None,) * 5
+        _version, shape, kind, column_major, raw = self.state
         require(
             isinstance(kind, _DType) and isinstance(shape, tuple) and isinstance(raw, bytes),
             "is damaged: an array has no data",

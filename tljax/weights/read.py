@@ -40,6 +40,10 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         arrays by the file's own names, possibly read-only. Floats of any width are float32, the rest is as stored.
     Raises:
         InputError: no such file; another kind of file; a damaged, truncated or hostile one.
+
+    >>> arrays = tljax.weights.read_weights("toy.safetensors")
+    >>> arrays["conv.weight"].shape
+    (8, 3, 3, 3)
     """
     path = Path(path).expanduser()
     try:

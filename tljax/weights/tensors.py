@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tljax.weights.pickles import require
+from tljax.weights.pickles import Unreadable, require
 
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
 DTYPES = {
@@ -44,7 +44,8 @@ class Storage:
         data = self.data
         if self.base is not None:
             data = self.base.elements()[self.offset : self.offset + self.size]
-        require(data is not None and len(data) == self.size, "is damaged: a tensor's storage is missing")
+        if data is None or len(data) != self.size:
+            raise Unreadable("is damaged: a tensor's storage is missing")
         return data
 
 

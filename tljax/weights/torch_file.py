@@ -34,16 +34,16 @@ def read_zip(path: Path) -> dict[str, np.ndarray]:
 
 def _read_archive(archive: zipfile.ZipFile, file_size: int) -> dict[str, np.ndarray]:
     records = {info.filename: info for info in archive.infolist()}
-    main = next((name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")), None)
-    require(main is not None, "is a zip archive without data.pkl: no torch file")
+    main = next((name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")), "")
+    require(main, "is a zip archive without data.pkl: no torch file")
     folder = main.removesuffix("data.pkl")
     require(folder + "constants.pkl" not in records, "is a TorchScript program; save the model's state_dict() instead")
     left = file_size
 
     def record(name: str) -> bytes:
         nonlocal left
-        info = records.get(folder + name)
-        require(info is not None, f"is damaged: its record {name[:80]!r} is missing")
+        require(folder + name in records, f"is damaged: its record {name[:80]!r} is missing")
+        info = records[folder + name]
         require(
             info.compress_type == zipfile.ZIP_STORED and info.file_size == info.compress_size,
             "has compressed records, which torch never writes",

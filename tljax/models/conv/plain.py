@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-Pads = tuple[tuple[int, int], tuple[int, int]]
+Pads = tuple[tuple[int, int], ...]
+"""Zeros before and after, along each axis."""
 
 
 def general(
@@ -65,7 +66,7 @@ def pad(x: Float[Array, "b h w c"], pads: Pads, value: float = 0.0) -> Float[Arr
     return lax.optimization_barrier(lax.pad(x, jnp.array(value, x.dtype), edges))
 
 
-def shifts(x: Float[Array, "b h w c"], size: tuple[int, int], stride: int) -> list[Float[Array, "b y x c"]]:
+def shifts(x: Float[Array, "b h w c"], size: Sequence[int], stride: int) -> list[Float[Array, "b y x c"]]:
     """For each tap of a filter of `size`, row by row, the pixels that it meets; no pads."""
     b, *lengths, c = x.shape
     reach = [(n - k) // stride * stride + 1 for n, k in zip(lengths, size, strict=True)]
@@ -90,7 +91,7 @@ class Turned(NamedTuple):
 
 
 def turned(
-    size: tuple[int, int], stride: int, pads: Pads, lengths: tuple[int, int], results: tuple[int, int]
+    size: Sequence[int], stride: int, pads: Pads, lengths: Sequence[int], results: Sequence[int]
 ) -> list[Turned]:
     """Rows and columns of a filter of `size`, for images of `lengths` that gave `results`."""
     axes = []
@@ -101,7 +102,7 @@ def turned(
     return axes
 
 
-def weave(phases: Float[Array, "b y x s s c"], lengths: tuple[int, int]) -> Float[Array, "b h w c"]:
+def weave(phases: Float[Array, "b y x s s c"], lengths: Sequence[int]) -> Float[Array, "b h w c"]:
     """One map of every `s`-th row and column from each of the first."""
     b, y, x, stride, _, c = phases.shape
     return phases.swapaxes(2, 3).reshape(b, y * stride, x * stride, c)[:, : lengths[0], : lengths[1]]

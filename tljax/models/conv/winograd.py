@@ -3,6 +3,7 @@
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2015 (arXiv 1509.09308).
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ _TRANSFORMS = {
 
 
 def winograd(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c o"], pads: Pads, tile: int, *, turned: bool = False
+    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 i j"], pads: Pads, tile: int, *, turned: bool = False
 ) -> Float[Array, "b y x o"]:
     """The correlation of stride 1, computed for `tile` x `tile` results at once: F(2x2, 3x3) or F(4x4, 3x3).
 
@@ -103,6 +104,8 @@ def _strided(x: Array, axis: int, tile: int, count: int) -> list[Array]:
 def _combined(matrix: Sequence[Sequence[float]], arrays: Sequence[Array]) -> list[Array]:
     """For each line of the matrix, the sum of the arrays weighed by it."""
     return [
-        sum(a if weight == 1 else weight * a for weight, a in zip(line, arrays, strict=True) if weight)
+        functools.reduce(
+            jnp.add, (a if weight == 1 else weight * a for weight, a in zip(line, arrays, strict=True) if weight)
+        )
         for line in matrix
     ]

@@ -25,12 +25,13 @@ class VGG(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], tap: Taps) -> Outputs:
         """Normalised images, (b, h, w, 3), at least 32 pixels on a side -> `Outputs`."""
+        last = x
         for block, widths in enumerate(self.config, start=1):
             for i, width in enumerate(widths, start=1):
                 name = f"conv{block}_{i}"
                 x = tap(name, nn.relu(Conv(width, 3, padding=1, execution=self.execution, name=name)(x)))
-            embed = spatial_mean(x)
-            x = ops.max_pool(x, 2, 2)
+            last, x = x, ops.max_pool(x, 2, 2)
+        embed = spatial_mean(last)
         if self.head == "linear":
             logits = Head(self.classes, name="head")(dropout(embed, 0.5, self.execution))
         else:
