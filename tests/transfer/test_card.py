@@ -49,6 +49,7 @@ def test_where_the_accuracy_comes_from():
     assert "3 of them are copies" in text
     assert "# &lt;pets>" in text
     assert "/home/me" not in text
+    assert ModelCard(text).data.eval_results is None  # which would say that it was measured on a validation split
 
 
 def test_the_card_beside_an_export(capsys, trained, tmp_path):

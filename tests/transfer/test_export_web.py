@@ -79,7 +79,7 @@ def test_twenty_photos_are_called_what_predict_calls_them(served, tmp_path, samp
         )
     assert len(expected) == len(photos) == 20
     assert {file: label for file, label, *_ in cards} == {file: one.label for file, one in expected.items()}
-    assert max(abs(prob - expected[file].prob) for file, _, prob, _ in cards) < 0.05
+    assert max(abs(prob - expected[file].prob) for file, _, prob, _ in cards) < 1e-3
     assert {button for *_, button in cards} == {"Show what speaks for it"}
     assert all(url.startswith((served, "data:", "blob:")) for url in tab.requests)
     assert len(tab.requests) > 5

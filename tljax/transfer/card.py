@@ -118,7 +118,7 @@ def _metadata(
     known = {"license": licence} if licence in _HUB_LICENCES else {"license": "other", "license_name": "see-below"}
     kind, _, place = spec.source.partition(":")
     results = None
-    if record is not None and measured.get("val_accuracy") is not None:
+    if record is not None and measured.get("val_accuracy") is not None and measured.get("val_images"):
         data = _data(record)
         results = [
             EvalResult(

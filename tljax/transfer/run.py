@@ -54,8 +54,9 @@ def load_classifier(name: str | Path) -> Network | OnnxFile:
         InputError: as `load_run` and `read_onnx`.
     """
     name = os.path.expanduser(name)
-    is_file = Path(name).suffix.lower() == ".onnx" and not Path(name).is_dir()
-    return read_onnx(name) if is_file else load_run(name)
+    path = Path(os.path.expanduser(name))
+    is_file = path.suffix.lower() == ".onnx" and not path.is_dir()
+    return read_onnx(path) if is_file else load_run(name)
 
 
 def load_backbone(model: str, weights: str | Path | None, *, expected: str = "") -> tuple[Network, str]:
