@@ -66,7 +66,7 @@ def test_fab_finds_the_least_change(classes, norm):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_square_needs_scores_only(norm):
     variables, labels = setting(3)
-    eps = {"linf": 2, "l2": 4}[norm] * least_budgets(variables, labels, norm)  # six pixels a side are few squares
+    eps = {"linf": 2, "l2": 6}[norm] * least_budgets(variables, labels, norm)  # six pixels a side are few squares
     settings = {"norm": norm, "eps": eps, "steps": 400, "key": KEY, "quantized": False}
 
     def rounded(variables, images):
@@ -79,6 +79,15 @@ def test_square_needs_scores_only(norm):
     change = np.asarray(found, np.float64) - IMAGES
     size = np.abs(change).max((1, 2, 3)) if norm == "linf" else l2(change, 0 * change)
     assert (size <= eps * (1 + 1e-4)).all()
+
+
+def test_square_goes_on_from_where_it_is_and_not_from_the_better_original():
+    """The first stripes are mostly worse than the original."""
+    variables, labels = setting(2)
+    eps = np.full(len(IMAGES), 0.25)
+    for seed in range(4):
+        found = synth.square(linear, variables, IMAGES, labels, eps=eps, steps=300, key=jax.random.key(seed))
+        assert succeeded(variables, labels, found).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -103,10 +112,10 @@ def test_auto_attack_wins_where_gradients_are_masked_and_costs_nothing_where_not
     def coarse(variables, images):
         return linear(variables, jnp.round(images * 100) / 100)
 
-    result = synth.auto_attack(coarse, variables, IMAGES, labels, eps=0.2, steps=4, key=KEY)
+    result = synth.auto_attack(coarse, variables, IMAGES, labels, eps=0.4, steps=4, key=KEY)
     assert result.success.all()
     assert int(result.gradients[0]) == 0
-    assert (np.asarray(result.gradients[1:]) == 4 + 2 * 4 * 2).all()
+    assert set(np.asarray(result.gradients[1:]).tolist()) <= {4, 4 + 8, 4 + 8 + 8}  # a random start may win
     assert (np.asarray(result.images[0]) == IMAGES[0]).all()
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, image_keys
 from tljax.synth.problem import Best, Problem, make_problem, unmet
+from tljax.trees import select
 
 _FIRST_SHARE = 0.8  # of the pixels that the first square covers
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries of 10,000 after which the share is halved
@@ -68,23 +69,25 @@ def _search(problem: Problem, keys: Array, *, steps: int) -> Images:
         largest -= 1 - largest % 2
     sides = jnp.asarray(np.clip(sides, 1, largest))
 
-    def visit(best: Best, change: Images) -> Best:
+    def visit(best: Best, change: Images) -> tuple[Best, Float[Array, " b"]]:
         x = problem.rounded(problem.project(problem.images + change))
         _, (_, margin) = problem.objective(x)
-        return best.meet(x, margin)
+        return best.meet(x, margin), margin
 
     def step(state):
-        number, change, best = state
+        number, change, reached, best = state
         own = jax.vmap(jax.random.fold_in, (0, None))(keys, number + 1)
         new = jax.vmap(partial(propose, side=sides[number]))(own, change, problem.images, problem.eps)
-        met = visit(best, new)
-        better = (met.margin > best.margin)[:, None, None, None]
-        return number + 1, jnp.where(better, new, change), met
+        best, margin = visit(best, new)
+        change, reached = select(margin > reached, (new, margin), (change, reached))
+        return number + 1, change, reached, best
 
     first = jax.vmap(start)(jax.vmap(jax.random.fold_in, (0, None))(keys, 0), problem.images, problem.eps)
-    state = jnp.int32(0), first, visit(visit(unmet(problem), 0 * first), first)
-    state = jax.lax.while_loop(lambda s: (s[0] < steps) & (s[2].margin <= 0).any(), step, state)
-    return state[2].images
+    best, reached = visit(visit(unmet(problem), 0 * first)[0], first)
+    reached = jnp.where(jnp.isfinite(reached), reached, -jnp.inf)  # of the change alone: the original may be nearer
+    state = jnp.int32(0), first, reached, best
+    state = jax.lax.while_loop(lambda s: (s[0] < steps) & (s[3].margin <= 0).any(), step, state)
+    return state[3].images
 
 
 def _signs(key: Array, shape: tuple[int, ...]) -> Array:
