@@ -54,6 +54,10 @@ def load_classifier(name: str | Path) -> Network | OnnxFile:
 
     Raises:
         InputError: as `load_run` and `read_onnx`.
+
+    >>> _ = tljax.transfer.train("photos", "some-run", model="toy", weights="toy.safetensors")
+    >>> tljax.transfer.load_classifier("some-run").spec.classes
+    ('cat', 'dog')
     """
     is_file = Path(name).suffix.lower() == ".onnx" and not Path(name).is_dir()
     return read_onnx(name) if is_file else load_run(name)
@@ -90,7 +94,12 @@ def evaluate(
     own = np.array([_match(name, net.spec.classes) for name in source.classes], np.int64)
     indices = source.splits.get("test", source.splits.get("val", np.arange(len(source.labels))))
     source = source.subset(indices[source.labels[indices] >= 0])
-    probs, index, skipped = predict_source(net, source, batch_size=batch_size, track=track)
+    probs, index, skipped = predict_source(
+        net,  # pyright: ignore[reportArgumentType]: of a network it asks only what an ONNX file has as well
+        source,
+        batch_size=batch_size,
+        track=track,
+    )
     if not len(index):
         raise InputError(
             f'no photo in "{data}" can be read: {skipped[0].reason}' if skipped else f'no labelled photo in "{data}"'
