@@ -253,7 +253,7 @@ class Lab:
 
     def trainable(self, freeze: Sequence[str] | None) -> int:
         """How many parameters fine-tuning changes."""
-        spec = run_spec(self.net.spec, self.source.classes, self.net.spec.input_size)
+        spec = run_spec(self.net.spec, self.source.classes)
         variables = abstract_variables(spec)
         labels = label_variables(variables, finetune_rules(spec, freeze))
         chosen, _ = trees.partition(variables["params"], labels["params"], trainable_labels(labels))

@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("tljax", deadline=None)  # a busy machine is no failure
+settings.load_profile("tljax")
 
 if os.environ.get("TLJAX_TYPECHECK"):  # shapes, dtypes and types, of every call of tljax
     from jaxtyping import install_import_hook

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tljax import files
 from tljax.errors import InputError
 from tljax.files import check_out, read_regular, replacing, write_json, write_text
 
@@ -112,6 +113,37 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path):
     assert check_out(tmp_path, overwrite=True, marker="old") == tmp_path
     (tmp_path / "report.html").touch()
     assert check_out(tmp_path, overwrite=True) == tmp_path
+
+
+def test_what_is_compiled_for_long_is_told_once(capfd, monkeypatch):
+    import jax
+
+    begins, ends = "/jax/compilation_cache/compile_requests_use_cache", "/jax/core/compile/backend_compile_duration"
+    timers = []
+    monkeypatch.setattr(files.threading, "Timer", lambda seconds, tell: timers.append(Later(tell)) or timers[-1])
+    jax.monitoring.clear_event_listeners()
+    files._tell_of_compiling.cache_clear()
+    files.keep_compiled()
+    jax.monitoring.record_event(begins)
+    jax.monitoring.record_event_duration_secs(ends, 0.1)
+    assert [timer.cancelled for timer in timers] == [True]
+    jax.monitoring.record_event(begins)
+    for timer in timers[1:] * 2:
+        timer.tell()
+    assert capfd.readouterr().err.count("compiling, which is kept in") == 1
+
+
+class Later:
+    """A timer that rings when it is told to."""
+
+    def __init__(self, tell):
+        self.tell, self.cancelled = tell, False
+
+    def start(self):
+        pass
+
+    def cancel(self):
+        self.cancelled = True
 
 
 def test_compiled_programs_are_kept_in_the_cache_folder(tmp_path):

@@ -31,8 +31,18 @@ MACHINERY = (
     *(
         f"tljax.transfer.{name}"
         for name in (
-            *("checkpoint", "config_file", "metrics_log", "pipeline", "preemption", "resume", "run", "run_folder"),
-            "training",
+            *(
+                "checkpoint",
+                "config_file",
+                "evaluation",
+                "inputs",
+                "metrics_log",
+                "pipeline",
+                "preemption",
+                "resume",
+                "run",
+            ),
+            *("run_folder", "training"),
         )
     ),
     *("orbax", "signal", "threading"),

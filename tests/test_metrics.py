@@ -121,6 +121,19 @@ def test_what_does_not_fit_is_refused(probs, labels, message):
         metrics.summarise(probs, labels, ("a", "b"))
 
 
+@pytest.mark.parametrize(
+    ("hits", "count", "low", "high"),
+    [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (197, 200, 0.9569, 0.9949)],
+)
+def test_wilsons_interval_is_scipys(hits, count, low, high):
+    from scipy.stats import binomtest
+
+    assert metrics.wilson(hits, count) == pytest.approx((low, high), abs=1e-4)
+    assert metrics.wilson(hits, count) == pytest.approx(
+        tuple(binomtest(hits, count).proportion_ci(method="wilson")), abs=1e-6
+    )
+
+
 def test_a_prediction_out_of_range_is_refused():
     with pytest.raises(InputError, match="predicted class 5"):
         metrics.confusion(np.array([5]), np.array([0]), 2)

@@ -1,6 +1,7 @@
 """What a user can mend: one clear line that names the thing, what was expected, and the way out."""
 
 import difflib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,20 +33,35 @@ def nearest(name: str, names: Sequence[str], n: int = 3) -> list[str]:
     return list(dict.fromkeys([*sorted(holding, key=len), *spelled]))[:n]
 
 
+def find_name(name: str, names: Sequence[str], *, what: str = "class") -> int | None:
+    """The index of `name` in `names`, None where it is not there.
+
+    An exact name wins; then one that is written in another Unicode form; then one in which case and underscores differ.
+
+    Raises:
+        InputError: one name that stands for several entries (lists their indices).
+    """
+    for form in (str, composed, _plain):
+        found = [i for i, other in enumerate(names) if form(other) == form(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(f'{i} "{names[i]}"' for i in found)
+            raise InputError(f'"{name}" names {len(found)} entries: {listed}; give the {what} by index')
+    return None
+
+
 def match_name(name: str | int, names: Sequence[str], *, what: str = "class") -> int:
-    """The index of `name` in `names`, given by name (case and underscores do not matter) or by index.
+    """The index of `name` in `names`, given by name (as `find_name`) or by index.
 
     Raises:
         InputError: an index out of range; an unknown name (suggests the nearest three); one name that
             stands for several entries (lists their indices).
     """
     text = str(name).strip()
-    matches = [i for i, other in enumerate(names) if _plain(other) == _plain(text)]
-    if len(matches) == 1:
-        return matches[0]
-    if len(matches) > 1:
-        listed = ", ".join(f'{i} "{names[i]}"' for i in matches)
-        raise InputError(f'"{name}" names {len(matches)} entries: {listed}; give the {what} by index')
+    found = find_name(text, names, what=what)
+    if found is not None:
+        return found
     if text.lstrip("-").isdigit():
         index = int(text)
         if 0 <= index < len(names):
@@ -56,5 +72,10 @@ def match_name(name: str | int, names: Sequence[str], *, what: str = "class") ->
     raise InputError(f'no {what} named "{name}"{hint}')
 
 
+def composed(name: str) -> str:
+    """The normal form NFC: that of most systems, where others (macOS, old archives) write NFD."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").lower().split())
+    return " ".join(composed(name).replace("_", " ").casefold().split())

@@ -4,8 +4,11 @@ import contextlib
 import json
 import os
 import stat
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,36 @@ def keep_compiled() -> None:
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]: at run time it is
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    _tell_of_compiling()
+
+
+@cache
+def _tell_of_compiling() -> None:
+    """Has a line written to stderr, once in a process, when something is compiled for more than a second."""
+    import jax
+
+    told = threading.Event()
+    waiting: list[threading.Timer] = []
+
+    def tell() -> None:
+        if not told.is_set():
+            told.set()
+            where = jax.config.jax_compilation_cache_dir
+            print(f'compiling, which is kept in "{where}" for the next time', file=sys.stderr, flush=True)
+
+    def begins(event: str, **_: Any) -> None:
+        if event == "/jax/compilation_cache/compile_requests_use_cache" and not told.is_set():
+            timer = threading.Timer(1.0, tell)
+            timer.daemon = True
+            timer.start()
+            waiting.append(timer)
+
+    def ends(event: str, _: float, **__: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration" and waiting:
+            waiting.pop().cancel()
+
+    jax.monitoring.register_event_listener(begins)
+    jax.monitoring.register_event_duration_secs_listener(ends)
 
 
 @contextlib.contextmanager
@@ -79,7 +112,7 @@ def check_out(path: str | os.PathLike, *, overwrite: bool, suffix: str = "", mar
         InputError: it exists and may not be replaced, it is a folder of something else, it has another suffix, or its
             folder is not writable or full.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     foreign = overwrite and path.is_dir() and any(path.iterdir()) and not (path / marker).is_file()
     refuse(
         {

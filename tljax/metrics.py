@@ -1,6 +1,5 @@
 """How good predictions are (accuracy, F1, confusion, calibration) and how sure that is, in NumPy on the host."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -133,8 +132,9 @@ def summarise(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], cl
         labels: (n,) true classes, 0..c-1.
         classes: c names.
     Returns:
-        accuracy, balanced_accuracy, macro_f1, ece, log_loss (floats); per_class_accuracy {name: float, or
-        None without a true photo}; confusion (rows true, columns predicted); classes; images (count).
+        accuracy, interval (of it, 95 %: [low, high]), balanced_accuracy, macro_f1, ece, log_loss (floats);
+        per_class_accuracy {name: float, or None without a true photo}; confusion (rows true, columns predicted);
+        classes; images (count).
     Raises:
         InputError: no photo, shapes that do not fit, or a label outside the classes.
     """
@@ -148,6 +148,7 @@ def summarise(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], cl
     shares = per_class_accuracy(matrix)
     return {
         "accuracy": accuracy(predicted, labels),
+        "interval": list(wilson(int((predicted == labels).sum()), len(labels))),
         "balanced_accuracy": balanced_accuracy(matrix),
         "macro_f1": macro_f1(matrix),
         "ece": ece(probs, labels),
@@ -161,6 +162,18 @@ def summarise(probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], cl
     }
 
 
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share, `hits` of `count`; never beyond [0, 1], and right for few photos as well.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    z = 1.959964
+    share = hits / count
+    centre, scale = (share + z * z / (2 * count)), 1 + z * z / count
+    half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(float((centre - half) / scale), 0.0), min(float((centre + half) / scale), 1.0)
+
+
 def interval(values: Sequence[float]) -> Interval:
     """The mean of the values of several seeds and its 95 % interval by Student's t.
 
@@ -172,16 +185,6 @@ def interval(values: Sequence[float]) -> Interval:
     count = len(values)
     half = stdtrit(count - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(count) if count > 1 else np.nan
     return Interval(float(np.mean(values)), float(half))
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` photos, such as an accuracy: (low, high) in [0, 1].
-
-    Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
-    """
-    z2 = 1.959964**2
-    centre, half = share + z2 / (2 * count), math.sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2)))
-    return max((centre - half) / (1 + z2 / count), 0.0), min((centre + half) / (1 + z2 / count), 1.0)
 
 
 def _same_length(predicted, labels) -> tuple[np.ndarray, np.ndarray]:

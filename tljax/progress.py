@@ -1,18 +1,40 @@
 """Progress of long loops, on stderr: a bar on a terminal, now and then a plain line elsewhere, or nothing."""
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 Track = Callable[..., Iterable]
+Function = TypeVar("Function", bound=Callable)
 
 
 def untracked(items: Iterable, description: str = "", total: int | None = None) -> Iterable:
     """The items, untouched: a `Track` that shows nothing."""
     return items
+
+
+def shows_progress(function: Function) -> Function:
+    """The function, whose argument `track` may also be True: for progress on stderr, as the commands show it."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, track: Track | bool = untracked, **options: Any) -> Any:
+        if track is not True:
+            return function(*args, track=track or untracked, **options)
+        with tracking() as shown:
+            return function(*args, track=shown, **options)
+
+    return wrapped
+
+
+def say(track: Track, *lines: str) -> None:
+    """Writes lines to stderr, where progress is shown at all."""
+    if track is not untracked:
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager

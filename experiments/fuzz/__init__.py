@@ -10,6 +10,6 @@ it, in a process whose memory and time are watched. ONNX files need tljax[onnx];
 is limited and not counted.
 "Refused" is an `InputError`, which is one line; any other error counts as unclear.
 
-Expected: 20,000 inputs, thousands refused, none of the five failures. Linux only. Time: two minutes on one CPU core;
+Expected: 20,000 inputs, thousands refused, none of the five failures. Linux only. Time: five minutes on one CPU core;
 the small preset takes two seconds. An input that failed is kept under OUT/failures.
 """

@@ -1,5 +1,6 @@
 """`python -m experiments.fuzz`: see the package's own text."""
 
+import math
 import re
 import tempfile
 import time
@@ -37,7 +38,7 @@ def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Sect
     tallies = {}
     with tempfile.TemporaryDirectory() as scratch:
         for kind in config.kinds:
-            count = max(round(config.inputs * SHARES[kind] / whole), 1)
+            count = math.ceil(config.inputs * SHARES[kind] / whole)
             tallies[kind] = Tally()
             for outcome in track(processes.outcomes(kind, count, config, Path(scratch)), kind, count):
                 note(tallies[kind], kind, *outcome, config, folder)

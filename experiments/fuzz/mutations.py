@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
@@ -25,7 +26,8 @@ from experiments.fuzz.photos import photo
 from experiments.fuzz.torch_files import pack_tar, write_numpy, write_stream, write_tar, write_zip
 
 WEIGHTS = ("zip", "stream", "tar", "numpy", "safetensors")
-IMAGES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+IMAGES += ("HEIF",) if find_spec("pillow_heif") else ()
 EXTREMES = (0, 1, 3, 127, 255, 65_535, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**64 - 1)
 
 
@@ -57,12 +59,26 @@ def seeds(kind: str) -> tuple[bytes, ...]:
         return (path.read_bytes(),)
 
 
+_OPTIONS = {
+    "JPEG": [{}, {"progressive": True}],
+    "WEBP": [{}, {"lossless": True}],
+    "TIFF": [{"compression": name} for name in (None, "jpeg", "tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd")],
+    "JPEG2000": [{}, {"no_jp2": True}, {"tile_size": (16, 16), "irreversible": True, "quality_layers": [40, 10]}],
+    "HEIF": [{}, {"quality": -1}],
+}
+
+
 def _pictures(kind: str) -> list[bytes]:
     colour = Image.fromarray(photo("green", 1, (40, 56)))
-    options = {"JPEG": [{}, {"progressive": True}], "WEBP": [{}, {"lossless": True}]}.get(kind, [{}])
-    made = [_encoded(colour, kind, **option) for option in options]
-    if kind in ("PNG", "TIFF", "WEBP"):
+    made = [_encoded(colour, kind, **option) for option in _OPTIONS.get(kind, [{}])]
+    if kind in ("PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "HEIF"):
         made.append(_encoded(colour.convert("RGBA"), kind))
+    if kind in ("PNG", "TIFF", "JPEG2000", "PPM"):
+        made.append(_encoded(Image.fromarray(np.asarray(colour)[..., 0].astype(np.uint16) * 257), kind))
+    if kind in ("TIFF", "PPM"):
+        made.append(_encoded(colour.convert("1"), kind))
+    if kind == "PPM":
+        made += [b"P3 2 2 # words\n15\n" + b"1 2 15 " * 4, b"P5 2 1 4095\n\x0f\xff\0\0"]
     if kind in ("PNG", "BMP", "GIF"):
         made.append(_encoded(colour.quantize(16), kind))
     if kind in ("GIF", "WEBP"):
@@ -75,6 +91,10 @@ def _pictures(kind: str) -> list[bytes]:
 
 
 def _encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    if kind == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
@@ -366,7 +386,45 @@ def _webp(data: bytes, random: Random, canary: Path) -> bytes:
 
 
 def _tiff(data: bytes, random: Random, canary: Path) -> bytes:
-    return data[:8] + spoilt(data[8:], random)
+    """One to three entries of the directory with another tag, type, count or value."""
+    at = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[at : at + 2], "little")
+    changed = bytearray(data)
+    for _ in range(random.choice((1, 1, 2, 3))):
+        entry = at + 2 + 12 * random.randrange(max(count, 1))
+        edit = random.randrange(5)
+        if edit == 0:
+            changed[entry + 4 : entry + 8] = struct.pack("<I", random.choice(EXTREMES) % 2**32)
+        elif edit == 1:
+            changed[entry + 2 : entry + 4] = struct.pack("<H", random.randrange(20))
+        elif edit == 2:
+            changed[entry : entry + 2] = struct.pack("<H", random.choice((256, 257, 258, 259, 262, 273, 277, 278, 322)))
+        else:
+            number = random.choice((*_SIDES, *EXTREMES, 2, 5, 6, 7, 32_773, 34_712, 50_000)) % 2**32
+            changed[entry + 8 : entry + 12] = struct.pack("<I", number)
+    return bytes(changed)
+
+
+def _ppm(data: bytes, random: Random, canary: Path) -> bytes:
+    numbers = [random.choice((*_SIDES, *EXTREMES, "-1", "x")) for _ in range(3)]
+    comment = random.choice((b"", b"#" * 9, b"#\n" * 300_000))
+    kind = random.choice((data[:2], b"P1", b"P2", b"P3", b"P4", b"P6", b"Pf", b"P9"))
+    lines = b" ".join(str(number).encode() for number in numbers[: random.choice((1, 2, 3, 3))])
+    return kind + b" " + comment + lines + b"\n" + random.choice((data[12:], comment, b"1 " * 1_000_000))
+
+
+def _boxes(data: bytes, random: Random, canary: Path) -> bytes:
+    """Sides, offsets and sizes in the boxes of an ISO file, or in what they hold, that are lies."""
+    changed = bytearray(data)
+    names = (b"ispe", b"iloc", b"ipma", b"iref", b"pixi", b"hvcC", b"av1C", b"mdat", b"infe", b"jp2h", b"ihdr", b"jp2c")
+    names += (b"\xff\x51", b"\xff\x52", b"\xff\x90", b"irot", b"colr")  # sizes, styles and tiles of JPEG 2000
+    found = [at for name in names for at in [changed.find(name)] if at >= 0]
+    for _ in range(random.choice((1, 1, 2, 4))):
+        at = random.choice(found) + random.choice((-4, 4, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 32))
+        width = random.choice((1, 2, 4))
+        number = random.choice((*_SIDES, *EXTREMES)) % 2 ** (8 * width)
+        changed[max(at, 0) : max(at, 0) + width] = number.to_bytes(width, "big")
+    return bytes(changed)
 
 
 STRUCTURED: dict[str, Callable[[bytes, Random, Path], bytes]] = {
@@ -382,4 +440,8 @@ STRUCTURED: dict[str, Callable[[bytes, Random, Path], bytes]] = {
     "BMP": _bmp,
     "WEBP": _webp,
     "TIFF": _tiff,
+    "PPM": _ppm,
+    "AVIF": _boxes,
+    "JPEG2000": _boxes,
+    "HEIF": _boxes,
 }

@@ -5,7 +5,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-_FACTS = {"input_size": 8, "crop_pct": 0.875, "interpolation": "bilinear", "resized_inside": True}
+_FACTS = {
+    "input_size": 8,
+    "crop_pct": 0.875,
+    "interpolation": "bilinear",
+    "crop_mode": "center",
+    "mean": [0.5, 0.5, 0.5],
+    "white": None,
+    "resized_inside": True,
+}
 
 
 def small_model() -> bytes:

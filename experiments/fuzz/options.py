@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from experiments.fuzz.mutations import IMAGES, WEIGHTS
 
-SHARES = {**dict.fromkeys(WEIGHTS, 0.1), **dict.fromkeys(IMAGES, 0.075), "run": 0.05, "onnx": 0.02}
+SHARES = {**dict.fromkeys(WEIGHTS, 0.1), **dict.fromkeys(IMAGES, 0.05), "AVIF": 0.01, "run": 0.05, "onnx": 0.02}
 FAILURES = ("crash", "hang", "memory", "executed", "unclear")
 
 

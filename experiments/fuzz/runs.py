@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,7 +26,7 @@ def make_run(folder: Path, *, mode: str = "linear_probe", image_size: int = 64) 
     from tljax.weights.load import load_pretrained
 
     folder.mkdir(parents=True)
-    spec = run_spec(get_spec(MODEL), CLASSES, image_size)
+    spec = replace(run_spec(get_spec(MODEL), CLASSES), input_size=image_size)
     random = np.random.default_rng(0)
     kernel = random.normal(0, 1e-3, (spec.feature_dim, len(CLASSES))).astype(np.float32)
     head = {"kernel": kernel, "bias": np.zeros(len(CLASSES), np.float32)}

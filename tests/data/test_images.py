@@ -10,11 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from tests.photos import photo
 from tljax.data import images
-from tljax.data.images import MAX_PIXELS, DecodeError, decode, preprocess
+from tljax.data.images import MAX_PIXELS, DecodeError, decode, preprocess, widest
 from tljax.errors import InputError
 from tljax.models.spec import get_spec
 
@@ -272,3 +274,172 @@ def test_a_large_picture_is_converted_in_bands(mode, monkeypatch):
     monkeypatch.setattr(images, "_BAND", 70 * 11 + 3)
     np.testing.assert_array_equal(decode(data), whole)
     assert whole.shape == (70, 90, 3)
+
+
+def variants(picture):
+    """Every new format, lossless or nearly so."""
+    tiff = [{"compression": name} for name in (None, "tiff_lzw", "tiff_adobe_deflate", "packbits")]
+    made = {f"TIFF {option}": (encode(picture, "TIFF", **option), 0) for option in tiff}
+    made |= {"PPM": (encode(picture, "PPM"), 0), "JPEG 2000": (encode(picture, "JPEG2000"), 0)}
+    made |= {"raw codestream": (encode(picture, "JPEG2000", no_jp2=True), 0)}
+    return made | {"AVIF": (encode(picture, "AVIF", quality=100, subsampling="4:4:4"), 4)}
+
+
+def test_formats_of_scanners_and_phones():
+    image = photo("purple", 3, (37, 53))
+    for name, (data, off) in variants(Image.fromarray(image)).items():
+        assert np.abs(decode(data, short_side=8).astype(int) - image).max() <= off, name
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF", "JPEG2000"])
+def test_transparency_and_grey_in_every_format(kind):
+    over = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
+    assert decode(encode(over, kind)).min() >= 250
+    grey = decode(encode(Image.new("L", (32, 32), 77), kind))
+    assert np.abs(grey.astype(int) - 77).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_orientation_in_every_format(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(encode(quadrants(32, 64), "PNG", exif=exif)))))
+    options = {"quality": 95} if kind == "AVIF" else {}
+    data = encode(Image.fromarray(quadrants(32, 64)), kind, exif=exif, **options)
+    assert decode(data).shape == expected.shape
+    assert np.abs(decode(data).astype(int) - expected).mean() < 8
+
+
+def test_heic():
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    image = photo("green", 1, (64, 96))
+    data = encode(image, "HEIF", quality=-1, chroma=444)
+    assert np.abs(decode(data, short_side=16).astype(int) - image).mean() < 2
+    with pytest.raises(DecodeError, match="HEIC"):
+        decode(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_heic_is_upright(orientation):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(quadrants(64, 128))
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(encode(stored, "PNG", exif=exif))))
+    stored.info["exif"] = exif.tobytes()  # from there it becomes a property of the picture, as phones write it
+    image = decode(encode(stored, "HEIF", quality=95))
+    assert image.shape == np.asarray(expected).shape
+    assert np.abs(image.astype(int) - expected).mean() < 8
+
+
+def test_avif_without_its_reader_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(images.features, "check", lambda name: False)
+    with pytest.raises(DecodeError, match="Pillow's own wheel"):
+        decode(encode(Image.new("RGB", (8, 8)), "AVIF"))
+
+
+def test_heic_without_its_reader_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(DecodeError, match=r'pip install "tljax\[heic\]"'):
+        decode(b"\0\0\0\x18ftypheic" + bytes(40))
+
+
+@given(
+    kind=st.sampled_from([b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"]),
+    shape=st.tuples(st.integers(1, 5), st.integers(1, 17)),
+    top=st.sampled_from([1, 9, 255, 256, 1000, 4095, 65535]),
+    space=st.sampled_from([b" ", b"\n", b"\t#words 1 2\n", b"\r\n"]),
+)
+@example(kind=b"P5", shape=(1, 2), top=4095, space=b"\n# 12 bits\n")
+def test_netpbm(kind, shape, top, space):
+    top = 1 if kind in (b"P1", b"P4") else top
+    channels = 3 if kind in (b"P3", b"P6") else 1
+    samples = np.random.default_rng(0).integers(0, top + 1, (*shape, channels))
+    head = [kind, b"%d" % shape[1], b"%d" % shape[0], *([] if kind in (b"P1", b"P4") else [b"%d" % top])]
+    body = {
+        b"P4": lambda: np.packbits(samples[..., 0].astype(np.uint8), axis=1).tobytes(),
+        b"P5": lambda: samples.astype(np.uint8 if top < 256 else ">u2").tobytes(),
+    }
+    body[b"P6"] = body[b"P5"]
+    words = lambda: b" ".join(b"%d" % value for value in samples.ravel())  # noqa: E731
+    data = space.join(head) + b"\n" + body.get(kind, words)()
+    expected = 255 * (1 - samples) if top == 1 and channels == 1 and kind in (b"P1", b"P4") else samples * 255 / top
+    image = decode(data)
+    assert np.abs(image - expected).max() <= 0.5
+    if kind not in (b"P1", b"P2", b"P3"):
+        with pytest.raises(DecodeError, match="truncated PPM"):
+            decode(data[:-1])
+
+
+@given(st.integers(8, 70), st.integers(8, 70), st.booleans(), st.sampled_from([0, 1, 2]))
+@example(64, 64, True, 0)
+@example(11, 61, True, 1)
+@example(8, 8, False, 0)
+def test_a_jpeg_without_its_end_marker_is_whole_and_one_cut_short_is_not(height, width, progressive, subsampling):
+    whole = encode(photo("red", 1, (height, width)), "JPEG", progressive=progressive, subsampling=subsampling)
+    for cut in (1, 2):
+        np.testing.assert_array_equal(decode(whole[:-cut]), decode(whole))
+    scan = whole.index(b"\xff\xda")
+    for share in (0.1, 0.5, 0.8):
+        with pytest.raises(DecodeError, match="truncated"):
+            decode(whole[: scan + int((len(whole) - scan) * share)])
+
+
+@pytest.mark.parametrize("cut", [6, 12, 40, 200])
+def test_a_jpeg_that_lacks_a_few_bytes_more_is_refused(cut):
+    whole = encode(photo("red", 1, 200), "JPEG", quality=90)
+    with pytest.raises(DecodeError, match="truncated JPEG"):
+        decode(whole[:-cut])
+
+
+def test_white_is_what_the_caller_says():
+    levels = np.array([[0, 100, 2048, 4095, 60000]], np.uint16)
+    for kind in ("PNG", "TIFF"):
+        data = encode(Image.fromarray(levels), kind)
+        assert decode(data, white=4095)[0, :, 0].tolist() == [0, 6, 128, 255, 255]
+        assert widest(data) == (60000, 0)
+    assert widest(encode(photo("red", 1), "PNG")) == widest(b"nothing") == (0, 0)
+
+
+def test_avif_is_read_in_a_process_of_its_own(monkeypatch):
+    data = encode(Image.new("RGB", (1200, 1200)), "AVIF")
+    assert decode(data).shape == (1200, 1200, 3)
+    with pytest.raises(DecodeError, match="truncated or damaged AVIF"):
+        decode(data[:-30])
+    monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)
+    with pytest.raises(DecodeError, match="more than the 500,000 pixels"):
+        decode(data)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG2000", "PPM"])
+def test_large_pictures_of_the_other_formats_are_refused_by_their_headers(kind, monkeypatch):
+    data = encode(photo("red", 1, 64), kind)
+    monkeypatch.setattr(images, "MAX_PIXELS", 4000)
+    with pytest.raises(DecodeError, match="64 x 64 pixels: more than"):
+        decode(data)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("shape", [(500, 333), (60, 180), (224, 224), (1, 1), (3, 700)])
+def test_the_other_crop_modes_show_all_of_a_photo(interpolation, shape):
+    spec = replace(get_spec("resnet18"), interpolation=interpolation)
+    image, size = photo("yellow", 3, shape), spec.input_size
+    method = Image.Resampling[interpolation.upper()]
+    rows = Image.fromarray(image).resize((size, shape[0]), method)
+    squashed = np.asarray(rows.resize((size, size), method))
+    assert np.abs(preprocess(image, replace(spec, crop_mode="squash")).astype(int) - squashed).max() <= 1
+    seen = preprocess(image, replace(spec, crop_mode="border")).copy()
+    height, width = (max(round(size * side / max(shape)), 1) for side in shape)
+    top, left = (size - height) // 2, (size - width) // 2
+    rows = Image.fromarray(image).resize((width, shape[0]), method)
+    inner = np.asarray(rows.resize((width, height), method))
+    assert np.abs(seen[top : top + height, left : left + width].astype(int) - inner).max() <= 1
+    seen[top : top + height, left : left + width] = 0
+    outside = seen.reshape(-1, 3)[seen.reshape(-1, 3).any(-1)]
+    assert len(outside) == size * size - height * width
+    assert (outside == [124, 116, 104]).all()
+    with pytest.raises(InputError, match="expected center, border, squash"):
+        preprocess(image, replace(spec, crop_mode="fit"))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.photos import make_photos, photo
-from tljax.data.images import decode, preprocess
+from tljax.data.images import FORMATS, decode, preprocess
 from tljax.data.loader import Skipped, batches, digests
 from tljax.data.source import Source
 from tljax.data.sources import open_source
@@ -63,7 +63,7 @@ def test_trouble_is_listed_with_its_reason_and_takes_no_row(tmp_path):
     assert {(os.path.basename(s.file), s.reason, s.label) for s in skipped} == {
         ("empty.jpg", "empty file", 1),
         ("short.jpg", "truncated JPEG", 1),
-        ("text.jpg", "not a picture in a format that is read: JPEG, PNG, WebP, GIF, BMP", 1),
+        ("text.jpg", f"not a picture in a format that is read: {', '.join(FORMATS)}", 1),
         ("gone.jpg", "no such file", 1),
     }
     assert [int(batch.mask.sum()) for batch in seen] == [5, 5, 0]  # the last reports text.jpg

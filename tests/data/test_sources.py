@@ -144,7 +144,7 @@ def test_table_with_semicolons_and_found_inside_the_folder(tmp_path):
     [
         (f'file,label\n"{"a" * 200_000}",b\n', "no table of comma-separated values: field larger"),
         ("", 'a column "file" and a column "label"; it has: nothing'),
-        ("photo,breed\na,b\n", "it has: photo, breed"),
+        ("foto,soort,x\na,b,c\n", "it has: foto, soort, x"),
         ("file,label\nx/x_000.jpg,\n", "line 2: a file and its label"),
         ("file,label\nx/x_000.jpg,a\nx/x_000.jpg,b\n", "line 3: .* another label"),
         ("file,label,split\nx/x_000.jpg,a,maybe\n", 'split "maybe" is not train, val or test'),

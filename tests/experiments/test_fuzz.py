@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
 from experiments import run
@@ -18,6 +19,7 @@ from experiments.fuzz.__main__ import EXPERIMENT
 from experiments.fuzz.mutations import IMAGES, WEIGHTS, hostile, seeds
 from experiments.fuzz.options import FAILURES, Config
 from tljax.errors import InputError
+from tljax.transfer.onnx_file import read_onnx
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is watched through /proc")
 
@@ -85,6 +87,14 @@ def test_the_same_number_gives_the_same_file(kind):
     made = [hostile(kind, Random(f"0 {kind} {i}"), Path("/canary")) for i in (1, 2, 1)]
     assert made[0] == made[2] != made[1]
     assert made[0] not in seeds(kind)
+
+
+def test_the_onnx_file_that_is_mutated_is_a_good_one(tmp_path):
+    """Else all would be refused for the same reason, whatever else is wrong with them."""
+    pytest.importorskip("onnxruntime", reason="the package onnxruntime is not installed: pip install 'tljax[onnx]'")
+    (tmp_path / "good.onnx").write_bytes(seeds("onnx")[0])
+    (probs,) = read_onnx(tmp_path / "good.onnx").probabilities([np.full((4, 5, 3), 128, np.uint8)])
+    assert probs.sum() == pytest.approx(1)
 
 
 def test_forged_pickles_do_run_in_pythons_own_unpickler(tmp_path):

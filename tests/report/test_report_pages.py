@@ -27,6 +27,9 @@ RUN = {
     "wrong": [
         {"image": PHOTO, "file": "pets/Dog/b\udce9.jpg", "true": CLASSES[1], "predicted": CLASSES[0], "prob": 0.7}
     ],
+    "sheet": [{"image": PHOTO, "file": "pets/Cat/9.jpg", "class": CLASSES[0]}],
+    "unsure": [{"image": PHOTO, "file": "pets/Cat/8.jpg", "true": CLASSES[0], "predicted": CLASSES[0], "prob": 0.6}],
+    "folds": None,
     "l2": 0.01,
     "l2_path": [{"l2": l2, "val_accuracy": 0.9, "val_loss": 0.3} for l2 in (1e-4, 0.01, 1.0)],
     "curve": None,
@@ -53,6 +56,7 @@ def test_run_page_shows_every_part(tmp_path):
     for part in (
         "<title>pets &amp; co</title>", "efficientnet_lite0 · linear probe · photos/pets", "75.0 %", "12 s",
         "Cat &lt;1&gt;, 70.0 %", "really Dog &quot;2&quot; · b\ufffd.jpg", "stem", "6 × 6, 32 of 40 channels",
+        "A photo of Cat &lt;1&gt;: 9.jpg", "really Cat &lt;1&gt; · 8.jpg", "least certain",
         "Cat/666.jpg", "empty file", "Cat/1.jpg = Cat/7.jpg", "Dog/2.jpg = Dog/3.jpg",
     ):  # fmt: skip
         assert part in text
@@ -65,6 +69,10 @@ def test_run_page_counts_from_probabilities():
     assert tiles["Balanced"] == "83.3 %"
     assert tiles["Calibration"] == "32.5 %"  # (0.7 + 3 * 0.2) / 4
     assert tiles["Training photos"] == "30"
+    notes = {label: note for label, _, note in of_kind(sections, Numbers)[0].numbers}
+    assert notes["Accuracy"] == "validation photos; 95 % interval 30.1 % to 95.4 %"
+    (by_folds, *_) = of_kind(run_page.sections({**RUN, "folds": 5, "tuned": True}), Numbers)[0].numbers
+    assert by_folds[2].startswith("photos of 5 folds held out, before fine-tuning; 95 % interval")
     mistakes = of_kind(sections, Table)[0]
     assert mistakes.rows == [('Dog "2"', "Cat <1>", 1, "50.0 %")]
 

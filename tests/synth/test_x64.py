@@ -20,7 +20,8 @@ labels, key = curved(variables, images).argmax(-1), jax.random.key(0)
 made = {}
 for name, attack in ATTACKS.items():
     for norm in ("l2",) if name in ("cw_l2",) else ("linf", "l2"):
-        made[name + norm] = attack(curved, variables, images, labels, eps=0.1, norm=norm, steps=4, key=key)
+        found = attack(curved, variables, images, labels, eps=0.1, norm=norm, steps=3, key=key)
+        made[name + norm] = getattr(found, "images", found)
 for method in ("fourier", "pixel"):
     options = {"key": key, "steps": 3, "size": 32, "method": method}
     made[method] = synth.ideal(colours, {"scale": jnp.float32(20)}, [1, 0], variants=2, **options)

@@ -40,6 +40,17 @@ def test_the_card_of_a_run(trained):
     assert str(trained.parent) not in text
 
 
+def test_where_the_accuracy_comes_from():
+    spec, record = tljax.get_spec("resnet18"), {"mode": "finetune", "data": "/home/me/pets"}
+    measured = {"train_images": 60, "val_images": 0, "val_accuracy": 0.9, "folds": 5, "copies": 3}
+    text = model_card(spec, name="<pets>", record=record, measured=measured)
+    assert "By 5 folds of these photos, each held out once, before fine-tuning, 90.0 % are right" in text
+    assert "(95 % interval 79.9 to 95.3 %)" in text
+    assert "3 of them are copies" in text
+    assert "# &lt;pets>" in text
+    assert "/home/me" not in text
+
+
 def test_the_card_beside_an_export(capsys, trained, tmp_path):
     code, out, _ = run(capsys, "export", trained, "--out", tmp_path / "pets.jax", "--platforms", "cpu", "--json")
     assert code == 0
@@ -62,6 +73,6 @@ def test_no_run_has_no_card(tmp_path):
 
 
 def test_wilsons_interval():
-    assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Newcombe, 1998
-    assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
-    assert wilson(1.0, 20) == pytest.approx((0.8389, 1.0), abs=1e-4)
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Newcombe, 1998
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson(20, 20) == pytest.approx((0.8389, 1.0), abs=1e-4)

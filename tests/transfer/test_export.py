@@ -18,6 +18,7 @@ from tljax.data.images import preprocess
 from tljax.errors import InputError
 from tljax.models.spec import get_spec
 from tljax.transfer.export import _later, export_network, readable, resized
+from tljax.transfer.head import seen_as
 from tljax.transfer.run import load_run
 from tljax.transfer.training import train
 
@@ -118,10 +119,12 @@ def test_any_number_of_cropped_pictures(capsys, runs, tmp_path):
     assert (card["input"], card["output"]) == ("uint8[b,64,64,3]", "float32[b,2]")
 
 
+@pytest.mark.parametrize("crop_mode", ["center", "border", "squash"])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("shape", [(500, 333), (257, 301), (40, 61), (1, 1), (3, 700)])
-def test_the_resize_is_pillows(interpolation, shape):
+def test_the_resize_is_pillows(interpolation, shape, crop_mode):
     spec = get_spec("resnet18" if interpolation == "bilinear" else "efficientnet_lite0")
+    spec = seen_as(spec, image_size=spec.input_size, crop_mode=crop_mode, white=None)
     image = photo("yellow", 3, shape)
     with jax.enable_x64(True):
         seen = jax.jit(resized, static_argnums=1)(image[None], spec)

@@ -3,6 +3,7 @@
 import base64
 import functools
 import http.server
+import itertools
 import json
 import threading
 
@@ -16,9 +17,11 @@ from tests.chromium import CHROMIUM, browser
 from tests.photos import photo
 from tests.test_cli import refused, run
 from tljax.cli import main
-from tljax.data.images import preprocess
+from tljax.data.framing import CROP_MODES, preprocess
 from tljax.errors import InputError
 from tljax.transfer import export_web
+from tljax.transfer.export import preprocessing
+from tljax.transfer.head import seen_as
 
 pytest.importorskip("onnx", reason="the package onnx is not installed: pip install 'tljax[onnx]'")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
@@ -26,7 +29,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: a
 RESIZE = """(async () => {
   const { preprocess } = await import("./page.js");
   const numbers = Uint8Array.from(atob("%s"), (c) => c.charCodeAt(0)), [height, width] = [%d, %d];
-  const facts = { resize_size: %d, input_size: %d, interpolation: "%s" };
+  const facts = %s;
   const rowsOf = (top, rows) => numbers.subarray(4 * width * top, 4 * width * (top + rows));
   return btoa(Array.from(preprocess(width, height, rowsOf, facts), (x) => String.fromCharCode(x)).join(""));
 })()"""
@@ -129,13 +132,13 @@ def test_no_camera(served, tmp_path):
 def test_the_resize_is_pillows(served, tmp_path):
     with browser(tmp_path) as tab:
         opened(tab, served)
-        for name in ("efficientnet_lite0", "resnet18"):
-            spec = tljax.get_spec(name)
+        for name, mode in itertools.product(("efficientnet_lite0", "resnet18"), CROP_MODES):
+            spec = seen_as(tljax.get_spec(name), image_size=224, crop_mode=mode, white=None)
             for shape in [(1, 1), (40, 61), (257, 301), (500, 333), (3, 700), (224, 224), (701, 2)]:
                 image = photo("yellow", 3, shape)
                 rgba = np.concatenate([image, np.full((*shape, 1), 255, np.uint8)], -1)
-                facts = (*shape, spec.resize_size, spec.input_size, spec.interpolation)
-                script = RESIZE % (base64.b64encode(rgba.tobytes()).decode(), *facts)
+                facts = json.dumps(preprocessing(spec, cropped=True))
+                script = RESIZE % (base64.b64encode(rgba.tobytes()).decode(), *shape, facts)
                 seen = np.frombuffer(base64.b64decode(tab.run(script)), np.uint8)
                 np.testing.assert_array_equal(seen.reshape(preprocess(image, spec).shape), preprocess(image, spec))
 

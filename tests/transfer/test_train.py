@@ -19,10 +19,11 @@ from tljax.errors import InputError
 from tljax.transfer import finetuning
 from tljax.transfer.config import TrainConfig, make_config
 from tljax.transfer.config_file import config_from_file
+from tljax.transfer.evaluation import evaluate
 from tljax.transfer.finetuning import make_plan
 from tljax.transfer.history import NotFinite
 from tljax.transfer.pipeline import tiny_defaults
-from tljax.transfer.run import evaluate, load_run
+from tljax.transfer.run import load_run
 from tljax.transfer.training import train
 from tljax.weights.load import load_pretrained
 
@@ -69,6 +70,7 @@ def test_a_probe_writes_a_run_and_says_what_it_found(probed):
         "report.html",
         "README.md",
         "checkpoint",
+        "trained_on.txt",
     }
     assert "broken.jpg" in (out / "skipped.csv").read_text()
     assert not out.with_name("probe.partial").exists()

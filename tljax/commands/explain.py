@@ -39,7 +39,8 @@ class Explain(Command):
 
         _, net = tljax.transfer.chosen_network(self.model, self.run)
         photo = tljax.data.read_photo(self.image, net.spec)
-        c = tljax.synth.top_class(net, photo)[0] if self.class_ is None else match_name(self.class_, net.spec.classes)
+        (probs,) = tljax.synth.probabilities(net, [photo])
+        c = int(probs.argmax()) if self.class_ is None else match_name(self.class_, net.spec.classes)
         name, heat = net.spec.classes[c], tljax.synth.heat_map(net, photo, c, self.method)
         with replacing(out, folder=True) as folder:
             names = explanation_page.save_explanation(folder, photo, heat, name, self.method)
@@ -47,12 +48,15 @@ class Explain(Command):
         return {
             **nothing,
             "files": [str(out / name) for name in names],
+            "file": self.image,
             "class": name,
+            "prob": float(probs[c]),
             "method": self.method,
             "report": str(out / "report.html"),
         }
 
     def text(self, result: dict[str, Any]) -> str:
-        """The class and the files."""
+        """The photo, the class with its probability, and the files."""
         note = [result["note"]] if "note" in result else []
-        return "\n".join([f"{result['class']} ({result['method']}):", *note, *result["files"], result["report"]])
+        said = f"{result['file']}: {result['class']} {100 * result['prob']:.1f} %, by {result['method']}"
+        return "\n".join([said, *note, *result["files"], result["report"]])

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ class Naming(Command):
     """A command that names what is in photos."""
 
     csv: str | None = None
-    """Write a table as well: file, then name and probability of the most likely classes."""
+    """Write a table as well: file, name and probability of the most likely classes, why a file was skipped."""
     overwrite: bool = False
     """Replace an existing --csv file."""
 
@@ -78,7 +79,7 @@ class Naming(Command):
         keep_compiled()
         result = named(load(), source, track, index=index)
         if out is not None:
-            write_table(out, result["images"])
+            write_table(out, result)
         return result
 
     def text(self, result: dict[str, Any]) -> str:
@@ -187,8 +188,14 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def skipped_lines(skipped: Iterable[dict[str, str]]) -> list[str]:
-    """A line for each file that could not be read."""
-    return [f"skipped {row['file']}: {row['reason']}" for row in skipped]
+    """A line for each photo that could not be read, and one for all files that by their names are none."""
+    from tljax.data.tree import may_be_photo
+
+    skipped = list(skipped)
+    beside = Counter(Path(row["file"]).suffix.lower() for row in skipped if not may_be_photo(row["file"]))
+    counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(beside.items()))
+    lines = [f"skipped {row['file']}: {row['reason']}" for row in skipped if may_be_photo(row["file"])]
+    return [*lines, *([f"skipped {beside.total()} files that are no photos: {counts}"] if beside else [])]
 
 
 def skipped_rows(skipped: Iterable[Any]) -> list[dict[str, str]]:
@@ -203,11 +210,15 @@ def none_left(skipped: Sequence[Any]) -> str:
     return f'none of the {len(skipped)} photos can be read; the first, "{skipped[0].file}": {skipped[0].reason}'
 
 
-def write_table(out: Path, images: Iterable[dict[str, Any]]) -> None:
-    """Predictions as CSV: file, name1, prob1, name2, prob2, ..."""
-    rows = [[row["file"], *(cell for entry in row["top"] for cell in (entry["name"], entry["prob"]))] for row in images]
-    pairs = max((len(row) - 1) // 2 for row in rows)
+def write_table(out: Path, result: dict[str, Any]) -> None:
+    """What `named` returns as CSV: file, name1, prob1, name2, prob2, ..., skipped (why)."""
+    rows = [
+        [row["file"], *(cell for e in row["top"] for cell in (e["name"], e["prob"])), ""] for row in result["images"]
+    ]
+    columns = len(rows[0]) - 2
+    rows += [[row["file"], *[""] * columns, row["reason"]] for row in result["skipped"]]
     with replacing(out) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", *(f"{what}{i + 1}" for i in range(pairs) for what in ("name", "prob"))])
+        pairs = (f"{what}{i + 1}" for i in range(columns // 2) for what in ("name", "prob"))
+        writer.writerow(["file", *pairs, "skipped"])
         writer.writerows(rows)

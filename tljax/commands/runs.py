@@ -4,14 +4,18 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import tyro
 
 import tljax
+from tljax import metrics
 from tljax.commands import Classifier, Command, Images, Labels, SharedCommand
 from tljax.commands.photos import Naming, skipped_lines, table
-from tljax.files import keep_compiled
+from tljax.files import check_out, keep_compiled
 from tljax.progress import Track
 from tljax.transfer.config import TrainConfig
+
+_MISTAKES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +32,11 @@ class Train(SharedCommand):
     """
 
     data: tyro.conf.Positional[str | None] = None
-    """A folder DATA/CLASS/*, or DATA/{train,val,test}/CLASS/*; a folder with --labels F.csv; digits; textures;
-    tfds:NAME. With --config RUN/config.json it may be left out: the data of that run."""
+    """A folder DATA/CLASS/*, or DATA/{train,val,test}/CLASS/*; a folder with --labels F.csv or --label-regex; digits;
+    textures; tfds:NAME. With --config RUN/config.json it may be left out: the data of that run."""
     out: str
-    """The folder for the run: config.json, classes.json, metrics.jsonl, skipped.csv, report.html, README.md, and a
-    checkpoint."""
+    """The folder for the run: config.json, classes.json, metrics.jsonl, skipped.csv, trained_on.txt, report.html,
+    README.md, and a checkpoint."""
     options: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     config: str | None = None
     """The config.json of a run to repeat (or a JSON file of options); what is given here as well wins."""
@@ -66,8 +70,8 @@ class Train(SharedCommand):
                     dry_run=self.dry_run,
                     track=track,
                 )
-        except Preempted:
-            if not self.json:
+        except Preempted as stopped:
+            if not self.json or stopped.code:
                 raise
             result = {"out": self.out, "interrupted": True}
         return result if first else None
@@ -76,37 +80,102 @@ class Train(SharedCommand):
         """What was trained, how good it is, and where the report is."""
         lines = [f"{len(result['classes'])} classes, {result['train_images']} + {result['val_images']} photos"]
         if result.get("val_accuracy") is not None:
-            lines += [
-                f"accuracy on the {result['val_images']} photos kept aside: {100 * result['val_accuracy']:.1f} % "
-                f"(mean of the classes {100 * result['val_balanced_accuracy']:.1f} %, "
-                f"calibration error {100 * result['val_ece']:.1f} %)",
-                f"{result['seconds']:.1f} s; report: {result['out']}/report.html",
-            ]
+            lines += [*_accuracy_lines(result), f"{result['seconds']:.1f} s; report: {result['out']}/report.html"]
         return "\n".join([*lines, *skipped_lines(result["skipped"])])
+
+
+def _accuracy_lines(result: dict[str, Any]) -> list[str]:
+    """How good a run is, and what in its photos makes that doubtful."""
+    where = f"on the {result['val_images']} photos kept aside"
+    if result.get("folds"):
+        tuned = ", before fine-tuning" if result["mode"] == "finetune" else ""
+        where = f"by {result['folds']} folds of the training photos, each held out once{tuned}"
+    lines = [
+        f"accuracy {where}: {100 * result['val_accuracy']:.1f} %{_interval(result)} "
+        f"(mean of the classes {100 * result['val_balanced_accuracy']:.1f} %, "
+        f"calibration error {100 * result['val_ece']:.1f} %)"
+    ]
+    if copies := result.get("copies"):
+        alone = result["accuracy_without_copies"]
+        without = "" if alone is None else f"; on the others {100 * alone:.1f} %"
+        lines.append(
+            f"{copies} of these photos {'is a copy' if copies == 1 else 'are copies'} of training photos{without}"
+        )
+    if conflicts := result.get("conflicts"):
+        (one, other), *more = conflicts
+        rest = f" (and {len(more)} more)" if more else ""
+        lines.append(f'the same photo is in two classes: "{one}" and "{other}"{rest}')
+    return lines
+
+
+def _interval(measured: dict[str, Any]) -> str:
+    """The 95 % interval of an accuracy, where it is known."""
+    if not measured.get("interval"):
+        return ""
+    low, high = measured["interval"]
+    return f", 95 % interval {100 * low:.1f} to {100 * high:.1f}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Command):
-    """Measures a trained run on other photos, whose folders carry the names of its classes."""
+    """Measures a trained run on other photos, whose folders carry the names of its classes.
+
+    On the photos that the run was trained on, those that it did not see are measured apart.
+
+    Example: tljax evaluate run other-photos --csv wrong-first.csv
+    """
 
     run_dir: Classifier
     data: tyro.conf.Positional[str]
     """Labelled photos, laid out as for `train`; upper and lower case do not matter."""
     labels: Labels = None
+    label_regex: str | None = None
+    """These four as for `train`; on the photos that the run was trained on they need not be given."""
+    file_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    csv: str | None = None
+    """Write a table as well: file, true, predicted, probability, why it was skipped; the surest mistakes first."""
+    overwrite: bool = False
+    """Replace an existing --csv file."""
 
     def execute(self, track: Track) -> dict[str, Any]:
+        out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)
         keep_compiled()
-        return tljax.transfer.evaluate(self.run_dir, self.data, labels=self.labels, track=track)
+        from tljax.transfer.evaluation import measure
+
+        names = ("labels", "label_regex", "file_column", "label_column", "split_column")
+        options = {name: getattr(self, name) for name in names}
+        measured = measure(self.run_dir, self.data, track=track, **options)
+        if out is not None:
+            measured.write(out)
+        return measured.result()
 
     def text(self, result: dict[str, Any]) -> str:
         """Accuracy, the same for each class, and the most frequent mistakes."""
         rows = [("class", "accuracy")]
         rows += [(name, "-" if a is None else f"{100 * a:.1f} %") for name, a in result["per_class_accuracy"].items()]
         head = (
-            f"accuracy {100 * result['accuracy']:.1f} % on {result['images']} photos "
+            f"accuracy {100 * result['accuracy']:.1f} % on {result['images']} photos{_interval(result)} "
             f"(mean of the classes {100 * result['balanced_accuracy']:.1f} %, macro F1 {result['macro_f1']:.3f})"
         )
-        return "\n".join([head, "", table(rows), *skipped_lines(result["skipped"])])
+        wrong = metrics.top_confusions(np.array(result["confusion"]), result["classes"], limit=_MISTAKES)
+        mistakes = [("true", "taken for", "photos", "of its class")]
+        mistakes += [(true, taken, str(count), f"{100 * share:.1f} %") for true, taken, count, share in wrong]
+        shown = ["", "most frequent mistakes", table(mistakes)] if wrong else []
+        return "\n".join([head, *_seen_lines(result), "", table(rows), *shown, *skipped_lines(result["skipped"])])
+
+
+def _seen_lines(result: dict[str, Any]) -> list[str]:
+    """Whether the run was trained on the photos that it is measured on, and how good it is on the others."""
+    if not (count := result["trained_on"]):
+        return []
+    if not (unseen := result["unseen"]):
+        return ["the run was trained on all of these photos: this does not say how good it is on others"]
+    return [
+        f"the run was trained on {count} of these photos; on the {unseen['images']} others: "
+        f"accuracy {100 * unseen['accuracy']:.1f} %{_interval(unseen)}"
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,75 +1,47 @@
-"""Photos in folders: class folders, train/val/test folders of class folders, a table of labels, loose files."""
+"""Photos in folders: class folders, train/val/test folders of class folders, labels in file names, loose files."""
 
-import csv
 import os
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from tljax.data.layout import class_folders, find_splits, split_of, without_annotations
 from tljax.data.source import Source, file_source, printable
-from tljax.errors import InputError
+from tljax.data.tree import Folder, may_be_photo, natural, quoted, read_tree
+from tljax.errors import InputError, composed, find_name, nearest
 
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-_JUNK = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}
-_FILE_COLUMNS = ("file", "filename", "file_name", "path", "image", "image_path")
-_LABEL_COLUMNS = ("label", "class", "class_name", "category", "name")
-_SPLIT_COLUMNS = ("split", "subset", "set")
-
-_Row = tuple[str, str, str]  # key relative to the root, class, split ("" where none is given)
+Row = tuple[str, str, str]  # key relative to DATA, class, split ("" where none is given)
+_BY_NAME = r'names such as Abyssinian_12.jpg with --label-regex "^(.+)_\d+\.jpg$"'
 
 
-def folder_source(folder: str) -> Source:
+def folder_source(folder: str, *, label_regex: str | None = None, min_classes: int = 2) -> Source:
     """The photos of `folder/<class>/*`, or of `folder/{train,val,test}/<class>/*` with those splits as given.
 
-    Every file below a class folder counts, whatever it is called; hidden files and folders, and what systems
-    leave behind (Thumbs.db, desktop.ini, __MACOSX), do not. Classes are in natural order, case apart.
+    Splits are known by the usual forms of their names (training_set, valid, seg_test, images/train; see
+    `layout.split_of`). Every file below a class folder counts, whatever it is called; hidden files and folders, what
+    systems leave behind (Thumbs.db, desktop.ini, __MACOSX), folders that tljax wrote, and folders of annotations do
+    not. Classes are in natural order, case apart, their names in the normal form NFC. What was guessed or left out is
+    in the source's `notes`.
 
+    Args:
+        label_regex: takes the class from each file's name instead, or from its path relative to `folder` if the
+            expression has a "/": the named group, or the first one. Files that it does not match are left out.
+        min_classes: with 1, empty class folders are left out.
     Raises:
-        InputError: no such folder; no class folder; an empty one; a class that only val or test has.
+        InputError: no such folder; no class folder; an empty one; folders that are no classes (they look like splits,
+            or hold equally named folders, or are photos and their masks); a class that only val has; a bad expression.
     """
-    _check_folder(folder)
-    parts = _split_folders(folder)
-    rows = list(_class_rows(folder, "", "")) if not parts else []
-    for part, split in parts.items():
-        rows += _class_rows(folder, part, split)
+    check_folder(folder)
+    tree, own = read_tree(folder)
+    notes = [f"left out, as tljax wrote it: {quoted(own)}"] if own else []
+    by_name = label_regex is not None
+    rows, said = _named_rows(tree, label_regex) if by_name else _class_rows(folder, tree, min_classes)
     if not rows:
-        raise InputError(f'no class folders in "{printable(folder)}": expected DATA/<class>/*, or --labels F.csv')
-    return _source(folder, _same_case(rows) if parts else rows)
-
-
-def table_source(folder: str, table: str) -> Source:
-    """The photos that a CSV file lists, by path relative to `folder`.
-
-    The first line names the columns: one of file, filename, path, image; one of label, class, category, name;
-    and, where the split is given, split (train, val, test). A listed file that is missing stays in the source:
-    reading it fails, and the loader reports it.
-
-    Raises:
-        InputError: no such folder or table, unknown columns, a row without a label, a file with two labels,
-            or none of the files there.
-    """
-    _check_folder(folder)
-    labelled: dict[str, tuple[str, str]] = {}
-    for line, key, label, split in _checked_rows(_find_table(folder, table)):
-        if not key or not label:
-            raise InputError(f'"{printable(table)}", line {line}: a file and its label are needed')
-        if labelled.setdefault(key, (label, split)) != (label, split):
-            raise InputError(f'"{printable(table)}", line {line}: "{printable(key)}" was listed with another label')
-    if not any(os.path.exists(os.path.join(folder, key)) for key in labelled):
         raise InputError(
-            f'none of the {len(labelled)} files that "{printable(table)}" lists is in "{printable(folder)}"'
+            f'no class folders in "{printable(folder)}": expected DATA/<class>/*, or --labels F.csv, or {_BY_NAME}'
         )
-    return _source(folder, [(key, *rest) for key, rest in labelled.items()])
+    return row_source(folder, rows, [*notes, *said])
 
 
 def loose_source(paths: Sequence[str]) -> Source:
@@ -80,7 +52,7 @@ def loose_source(paths: Sequence[str]) -> Source:
     """
     found: list[str] = []
     for path in paths:
-        inside = [os.path.join(path, key) for key in _files_below(path)] if os.path.isdir(path) else [path]
+        inside = [os.path.join(path, key) for key in read_tree(path)[0].files()] if os.path.isdir(path) else [path]
         if not inside:
             raise InputError(f'no files in "{printable(path)}"')
         if not os.path.lexists(inside[0]):
@@ -90,18 +62,24 @@ def loose_source(paths: Sequence[str]) -> Source:
     return file_source("photos", (), tuple(found), labels, {}, tuple(found))
 
 
-def _source(folder: str, rows: Sequence[_Row]) -> Source:
-    classes = sorted({row[1] for row in rows}, key=_natural)
+def row_source(folder: str, rows: Sequence[Row], notes: Sequence[str]) -> Source:
+    """The source of files in `folder` with their classes and splits."""
+    classes = sorted({row[1] for row in rows}, key=natural)
     number = {name: i for i, name in enumerate(classes)}
     labels = np.asarray([number[row[1]] for row in rows], np.int32)
     given = np.asarray([row[2] for row in rows])
     splits = {name: np.flatnonzero(given == name) for name in ("train", "val", "test") if name in given}
     keys = tuple(row[0].replace(os.sep, "/") for row in rows)
     paths = tuple(os.path.abspath(os.path.join(folder, key)) for key in keys)
-    return file_source(folder, tuple(classes), paths, labels, splits, keys)
+    return file_source(folder, tuple(classes), paths, labels, splits, keys, notes)
 
 
-def _check_folder(folder: str) -> None:
+def check_folder(folder: str) -> None:
+    """Refuses what is no folder.
+
+    Raises:
+        InputError: `folder` is not there, or a file.
+    """
     if os.path.isdir(folder):
         return
     name = printable(folder)
@@ -110,115 +88,96 @@ def _check_folder(folder: str) -> None:
     raise InputError(f'no folder "{name}": expected a folder DATA/<class>/*, digits, textures or tfds:NAME')
 
 
-def _split_folders(folder: str) -> dict[str, str]:
-    """The train/val/test folders, by name; {} where `folder` holds the classes itself."""
-    parts = {name: _SPLITS[name.lower()] for name in _folders(folder) if name.lower() in _SPLITS}
-    trains = [name for name, split in parts.items() if split == "train"]
-    alone = len(parts) == len(_folders(folder)) or len(set(parts.values())) > 1
-    nested = all(_folders(os.path.join(folder, name)) for name in trains)
-    return parts if trains and alone and nested else {}
-
-
-def _class_rows(folder: str, part: str, split: str) -> Iterator[_Row]:
-    for name in _folders(os.path.join(folder, part)):
-        inside = list(_files_below(os.path.join(folder, part, name)))
-        if not inside and split in ("", "train"):
-            where = printable(os.path.join(folder, part, name))
-            raise InputError(f'no photos in the class folder "{where}": add some or remove the folder')
-        for key in inside:
-            yield os.path.join(part, name, key), name, split
-
-
-def _same_case(rows: Sequence[_Row]) -> list[_Row]:
-    """Class folders of val and test under the names that train has."""
-    names = {row[1] for row in rows if row[2] == "train"}
-    by_lower = {name.lower(): name for name in names}
-    for key, name, split in rows:
-        if name.lower() not in by_lower:
-            raise InputError(f'class "{printable(name)}" is in {split} but not in train: "{printable(key)}"')
-    return [(key, name if name in names else by_lower[name.lower()], split) for key, name, split in rows]
-
-
-def _find_table(folder: str, table: str) -> str:
-    for path in (table, os.path.join(folder, table)):
-        if os.path.isfile(path):
-            return path
-    raise InputError(f'no table of labels "{printable(table)}"')
-
-
-def _checked_rows(path: str) -> list[tuple[int, str, str, str]]:
-    try:
-        return list(_table_rows(path))
-    except (csv.Error, OSError) as error:
-        raise InputError(f'"{printable(path)}" is no table of comma-separated values: {error}') from error
-
-
-def _table_rows(path: str) -> Iterator[tuple[int, str, str, str]]:
-    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        head = file.readline()
-        file.seek(0)
-        rows = csv.reader(file, delimiter=max(",;\t", key=head.count))
-        header = [name.strip().lower() for name in next(rows, [])]
-        columns = [_column(header, names) for names in (_FILE_COLUMNS, _LABEL_COLUMNS, _SPLIT_COLUMNS)]
-        if columns[0] is None or columns[1] is None:
-            raise InputError(
-                f'"{printable(path)}" needs a header with a column "file" and a column "label"; '
-                f"it has: {printable(', '.join(header)) or 'nothing'}"
-            )
-        for row in rows:
-            key, label, split = (row[c].strip() if c is not None and c < len(row) else "" for c in columns)
-            if any(row):
-                yield rows.line_num, key, label, _split_name(split, path, rows.line_num)
-
-
-def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
-    return next((header.index(name) for name in names if name in header), None)
-
-
-def _split_name(name: str, path: str, line: int) -> str:
-    if name and name.lower() not in _SPLITS:
-        raise InputError(f'"{printable(path)}", line {line}: split "{printable(name)}" is not train, val or test')
-    return _SPLITS.get(name.lower(), "")
-
-
-def _natural(name: str) -> tuple:
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
-def _wanted(name: str) -> bool:
-    return not name.startswith(".") and name.lower() not in _JUNK
-
-
-def _entries(folder: str) -> list[os.DirEntry]:
-    """What `folder` holds and is wanted, in natural order."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if _wanted(e.name)), key=lambda e: _natural(e.name))
-    except OSError as error:
-        raise InputError(f'cannot list the folder "{printable(folder)}": {error.strerror}') from error
-
-
-def _folders(folder: str) -> list[str]:
-    return [entry.name for entry in _entries(folder) if entry.is_dir()]
-
-
-def _files_below(folder: str, above: frozenset[str] | None = None) -> Iterator[str]:
-    """Paths relative to `folder` of the files at any depth, sorted; a link back upwards is not followed."""
-    real = Path(os.path.realpath(folder))
-    above = frozenset(map(str, real.parents)) if above is None else above
-    if str(real) in above:
-        return
-    for entry in _entries(folder):
-        if entry.is_dir():
-            for key in _files_below(entry.path, above | {str(real)}):
-                yield os.path.join(entry.name, key)
-        elif entry.is_file() or entry.is_symlink():
-            yield entry.name
-
-
 def wrapped(folder: str) -> str | None:
-    """The folder probably meant where the only class folder of `folder` itself holds several folders."""
-    names = _folders(folder) if os.path.isdir(folder) else []
-    inner = os.path.join(folder, names[0]) if len(names) == 1 else ""
-    return inner if inner and len(_folders(inner)) > 1 else None
+    """The folder probably meant where `folder` wraps the one that holds several folders."""
+    inner = read_tree(folder)[0] if os.path.isdir(folder) else Folder("")
+    while len(inner.folders) == 1:
+        inner = inner.folders[0]
+    return os.path.join(folder, inner.path) if inner.path and inner.folders else None
+
+
+def _class_rows(folder: str, tree: Folder, min_classes: int) -> tuple[list[Row], list[str]]:
+    parts, notes = find_splits(tree)
+    rows: list[Row] = []
+    for split, where in parts or [("", tree)]:
+        needed = split in ("", "train")
+        classes, said = class_folders(where, least=min_classes if needed else 0)
+        notes += said
+        empty = [one.path for one in classes if next(one.files(), None) is None]
+        if empty and needed and min_classes > 1:
+            name = printable(os.path.join(folder, empty[0]))
+            raise InputError(f'no photos in the class folder "{name}": add some or remove the folder')
+        notes += [f"left out, as they are empty: {quoted(empty)}"] if empty and needed else []
+        notes += [f'"{where.path}" is not used: it holds no class folders'] if split and not classes else []
+        names = [composed(one.name) for one in classes]
+        twins = [one.path for one, name in zip(classes, names, strict=True) if names.count(name) > 1]
+        notes += [f"one class, as their names differ in Unicode form only: {quoted(twins)}"] if twins else []
+        rows += [(key, name, split) for one, name in zip(classes, names, strict=True) for key in one.files()]
+    return _same_names(rows, notes) if parts else (rows, notes)
+
+
+def _same_names(rows: list[Row], notes: list[str]) -> tuple[list[Row], list[str]]:
+    """Classes of val and test under the names that train has; photos without any of them are left out."""
+    trained = sorted({row[1] for row in rows if row[2] == "train"})
+    same: dict[tuple[str, str], str | None] = {}
+    for _, name, split in rows:
+        if (split, name) not in same:
+            found = find_name(name, trained)
+            same[split, name] = None if found is None else trained[found]
+    for split in ("val", "test"):
+        names = [name for of, name in same if of == split]
+        unknown = [name for name in names if same[split, name] is None]
+        if unknown and unknown == names and (split == "test" or len(names) == 1):
+            notes = [*notes, f"{split} is not used: train has no class {quoted(unknown)}"]
+        elif unknown:
+            key = next(key for key, name, of in rows if (of, name) == (split, unknown[0]))
+            guess = nearest(unknown[0], trained, n=1)
+            hint = f'; did you mean "{printable(guess[0])}"?' if guess else ""
+            raise InputError(
+                f'class "{printable(unknown[0])}" is in {split} but not in train: "{printable(key)}"{hint}'
+            )
+    return [(key, same[split, name], split) for key, name, split in rows if same[split, name] is not None], notes
+
+
+def _named_rows(tree: Folder, label_regex: str) -> tuple[list[Row], list[str]]:
+    """The photos whose names an expression matches, with the class that it finds."""
+    try:
+        pattern = re.compile(label_regex)
+    except re.error as error:
+        raise InputError(f'--label-regex "{label_regex}" is no regular expression: {error}') from None
+    if not pattern.groups:
+        raise InputError(f'--label-regex "{label_regex}" has no group: put what is the class into (...)')
+    group = min(pattern.groupindex.values(), default=1)
+    keys, notes = [], []
+    for key in _photos(tree, notes):
+        name = key.replace(os.sep, "/")
+        keys.append((key, pattern.search(composed(name if "/" in label_regex else os.path.basename(name)))))
+    rows = [(key, found[group], _split_above(key)) for key, found in keys if found and found[group]]
+    missed = [key for key, found in keys if not (found and found[group])]
+    if not rows:
+        first = f', such as "{printable(missed[0])}"' if missed else ""
+        raise InputError(f'--label-regex "{label_regex}" matches none of {len(keys)} files{first}; {_BY_NAME}')
+    notes += [f"left out, as --label-regex does not match: {quoted(missed)}"] if missed else []
+    given = {row[2] for row in rows}
+    if "train" not in given or len(given) < 2:
+        return [(key, label, "") for key, label, _ in rows], notes
+    count = ", ".join(f"{sum(row[2] == name for row in rows)} in {name or 'none'}" for name in sorted(given))
+    return rows, [*notes, f"splits by the names of folders: {count}"]
+
+
+def _photos(folder: Folder, notes: list[str]) -> Iterator[str]:
+    """The files that may be photos, without folders of annotations, which are noted."""
+    kept, beside = without_annotations(folder.folders)
+    if beside:
+        notes.append(f"not used, as annotations: {quoted([one.path for one in beside])}")
+    for entry in folder.entries:
+        if not isinstance(entry, Folder):
+            yield from [os.path.join(folder.path, entry)] if may_be_photo(entry) else []
+        elif entry in kept:
+            yield from _photos(entry, notes)
+
+
+def _split_above(key: str) -> str:
+    """The split that the folders above a file name, "" where none does."""
+    found = (split_of(name) for name in os.path.dirname(key).split(os.sep))
+    return next((split[0] for split in found if split), "")

@@ -1,26 +1,41 @@
-"""A picture's bytes become pixels: any JPEG, PNG, WebP, GIF or BMP, told by content, upright, 8-bit RGB."""
+"""A picture's bytes become pixels: any of `FORMATS`, told by content, upright, 8-bit RGB."""
 
 import io
-import math
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, features
 
+from tljax.data import avif_child, jpeg_end, netpbm
+from tljax.data.formats import FORMATS, kind_of, webp_size
+from tljax.data.framing import bands, preprocess
 from tljax.errors import InputError
 from tljax.models.spec import ModelSpec
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-MAX_PIXELS = 100_000_000
-"""A larger picture is refused by its header, before its pixels take memory; so is a WebP or a progressive JPEG of more
-than half as many, whose decoders take twice the memory. No picture then takes 1 GB."""
+__all__ = [
+    *("FORMATS", "MAX_PIXELS", "WHITE", "DecodeError", "decode", "pixels", "preprocess", "read_photo", "sides"),
+    "widest",
+]
 
+WHITE = 65_535
+"""The 16-bit sample that is white, unless all pictures of a data set are darker; see `sixteen_bit`."""
+
+MAX_PIXELS = 100_000_000
+"""A larger picture is refused by its header, before its pixels take memory; so is one of more than half as many (a
+progressive JPEG, WebP, TIFF, AVIF and HEIC), or a quarter (JPEG 2000), where the decoder takes more memory for each.
+No picture then takes 1 GB."""
+
+_SHARES = {"WebP": 2, "TIFF": 2, "AVIF": 2, "HEIC": 2, "JPEG 2000": 4}
+_BY_PILLOW = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000")
+_AVIF_SECONDS = 60
 _MAX_SCANS = 100
 _BAND = 4_000_000
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS = 0x0112, 0x0102  # tags of EXIF and TIFF
 _UPRIGHT = {
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],
@@ -30,15 +45,6 @@ _UPRIGHT = {
     7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
     8: lambda image: np.rot90(image),
 }
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF8": "GIF",
-    b"RIFF": "WebP",
-    b"BM": "BMP",
-}
-_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
 # Pillow warns about odd metadata, which nobody can act on here. The filter is set once, for Pillow's modules
 # only: `warnings.catch_warnings` is not safe in the threads that decode.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -48,73 +54,51 @@ class DecodeError(InputError):
     """A picture that cannot be decoded; the message is the reason, in one line."""
 
 
-def decode(data: bytes, *, short_side: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
+def decode(data: bytes, *, short_side: int | None = None, white: int = WHITE) -> UInt8[np.ndarray, "h w 3"]:
     """The upright RGB pixels of an encoded picture, whatever its file name says.
 
-    EXIF orientation is applied, CMYK and greyscale become RGB, transparency is laid on white, 16-bit samples
-    are divided by 257, of several frames the first is taken. Safe to call from several threads.
+    EXIF orientation is applied, CMYK and greyscale become RGB, transparency is laid on white, of several frames the
+    first is taken. A JPEG that lacks only its end marker is whole. Safe to call from several threads. The decoder of
+    AVIF may take any memory on a hostile file, so it runs in a process of its own.
 
     Args:
         data: a whole file.
         short_side: what the picture will be resized to: a JPEG is then decoded at 1/2, 1/4 or 1/8 of its size,
             as long as its short side keeps twice as many pixels. That is faster, and once resized within half
             a level of the full decode on average (with once as many pixels: within 3 levels).
+        white: the 16-bit sample that becomes 255; larger ones do too. (Of colours in 16 bits, the upper 8 are taken.)
     Returns:
         uint8 (h, w, 3), 0 to 255.
     Raises:
         DecodeError: empty, truncated, damaged, not a picture in one of `FORMATS`, more than `MAX_PIXELS`, a JPEG of
-            more than 100 scans (each one costs a pass over all pixels).
+            more than 100 scans (each one costs a pass over all pixels), HEIC without `pillow-heif`.
     """
     if not data:
         raise DecodeError("empty file")
+    kind = kind_of(data)
     try:
-        _check_size(*_webp_size(data), MAX_PIXELS // 2)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            progressive = "progressive" in picture.info
-            _check_size(*picture.size, MAX_PIXELS // 2 if progressive else MAX_PIXELS)
-            if progressive and data.count(b"\xff\xda") > _MAX_SCANS:
-                raise DecodeError(f"a JPEG of more than {_MAX_SCANS} scans")
-            if short_side is not None:
+        if kind == "PPM":
+            return netpbm.decode(data, white=white, most=MAX_PIXELS)
+        with _opened(data, kind) as picture:
+            if short_side is not None and kind == "JPEG":
                 picture.draft(None, (2 * short_side, 2 * short_side))
-            return pixels(picture)
+            return pixels(picture, white=white)
     except DecodeError:
         raise
     except Image.DecompressionBombError:
         raise DecodeError(f"more than the {MAX_PIXELS:,} pixels that are read") from None
     except Exception as error:  # Pillow's plugins raise almost anything on a damaged file
-        raise DecodeError(_reason(data, error)) from error
+        reason = _reason(kind, error)
+        mended = jpeg_end.ended(data) if reason == "truncated JPEG" else None
+        if mended is None:
+            raise DecodeError(reason) from error
+    return decode(mended, short_side=short_side, white=white)
 
 
-def pixels(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+def pixels(picture: Image.Image, *, white: int = WHITE) -> UInt8[np.ndarray, "h w 3"]:
     """The upright RGB pixels of a PIL image, 0 to 255; see `decode`."""
     picture.load()
-    return _UPRIGHT.get(_orientation(picture), lambda image: image)(_pixels(picture))
-
-
-def preprocess(image: UInt8[np.ndarray, "h w 3"], spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:
-    """What a network sees of a picture: short side resized to `spec.resize_size`, then the central crop.
-
-    Equal to Pillow's antialiased 8-bit resize, rows first, followed by the crop, with torchvision's rounding of
-    both (long side down, offset to the nearest); but only the pixels of the crop are computed, so that a
-    picture of 1 x 12,000 costs no more than another.
-
-    Args:
-        image: uint8 (h, w, 3), any size from 1 x 1.
-        spec: gives `resize_size`, `input_size` and `interpolation`.
-    Returns:
-        uint8 (s, s, 3), s = `spec.input_size`.
-    """
-    height, width = image.shape[:2]
-    short, size = min(height, width), spec.input_size
-    x_from, x_to = _crop_bounds(width, int(spec.resize_size * width / short), size)
-    y_from, y_to = _crop_bounds(height, int(spec.resize_size * height / short), size)
-    reach = 3 * max((y_to - y_from) / size, 1)  # of the filter, in rows
-    first, last = max(int(y_from - reach), 0), min(math.ceil(y_to + reach), height)
-    filter_ = _RESAMPLING[spec.interpolation]
-    # Two passes: given both sides at once, Pillow chooses the order of its own, and with it the rounding.
-    rows = Image.fromarray(image[first:last])
-    rows = rows.resize((size, last - first), filter_, box=(x_from, 0, x_to, last - first))
-    return np.asarray(rows.resize((size, size), filter_, box=(0, y_from - first, size, y_to - first)))
+    return _UPRIGHT.get(_orientation(picture), lambda image: image)(_pixels(picture, white))
 
 
 def read_photo(path: str | os.PathLike, spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:
@@ -126,18 +110,93 @@ def read_photo(path: str | os.PathLike, spec: ModelSpec) -> UInt8[np.ndarray, "s
     >>> tljax.data.read_photo("photos/cat/0.png", net.spec).shape
     (32, 32, 3)
     """
+    path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise InputError(f'no photo "{path}"')
     try:
-        return preprocess(decode(Path(path).read_bytes()), spec)
+        return preprocess(decode(Path(path).read_bytes(), white=spec.white or WHITE), spec)
     except DecodeError as error:
         raise InputError(f'"{path}": {error}') from None
 
 
-def _crop_bounds(side: int, resized: int, size: int) -> tuple[float, float]:
-    """Where a central crop of `size` from a `side` resized to `resized` starts and ends, in source pixels."""
-    start = round((resized - size) / 2)
-    return start * side / resized, min((start + size) * side / resized, side)
+def widest(data: bytes) -> tuple[int, int]:
+    """The largest sample of a picture of 16 bits, (grey, colour); 0 of any other, and of what cannot be decoded.
+
+    Of colours only the upper 8 bits are read, so that theirs is a multiple of 256.
+    """
+    kind = kind_of(data)
+    try:
+        if kind == "PPM":
+            return netpbm.widest(data), 0
+        with _opened(data, kind) as picture:
+            if picture.mode.startswith("I"):
+                return int(np.asarray(picture).max()), 0
+            if (kind == "PNG" and data[24] == 16) or (kind == "TIFF" and 16 in picture.tag_v2.get(_BITS, ())):
+                return 0, 256 * max(top for _, top in picture.convert("RGB").getextrema())
+    except Exception:  # the loader says why
+        pass
+    return 0, 0
+
+
+def sides(data: bytes) -> tuple[int, int]:
+    """Height and width of an encoded picture as it is stored, by its header where the format allows.
+
+    Raises:
+        DecodeError: as `decode`, as far as the header tells.
+    """
+    kind = kind_of(data)
+    if kind == "PPM":
+        return decode(data).shape[:2]
+    try:
+        with _opened(data, kind) as picture:
+            return picture.height, picture.width
+    except DecodeError:
+        raise
+    except Exception as error:  # as in `decode`
+        raise DecodeError(_reason(kind, error)) from error
+
+
+def _opened(data: bytes, kind: str | None) -> Image.Image:
+    """A picture whose header was checked, and whose pixels are not decoded yet (of AVIF, they are)."""
+    if kind == "AVIF":
+        data = _without_avif(data)
+    share = _SHARES.get(kind, 1)
+    _check_size(*webp_size(data), MAX_PIXELS // share)
+    picture = _heic(data) if kind == "HEIC" else Image.open(io.BytesIO(data), formats=_BY_PILLOW)
+    progressive = kind == "JPEG" and "progressive" in picture.info
+    _check_size(*picture.size, MAX_PIXELS // (2 if progressive else share))
+    if progressive and data.count(b"\xff\xda") > _MAX_SCANS:
+        raise DecodeError(f"a JPEG of more than {_MAX_SCANS} scans")
+    return picture
+
+
+def _heic(data: bytes) -> Image.Image:
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise DecodeError('HEIC is read by pillow-heif: pip install "tljax[heic]"') from None
+    return HeifImageFile(io.BytesIO(data))
+
+
+def _without_avif(data: bytes) -> bytes:
+    """An AVIF as PNG, by a child process.
+
+    Raises:
+        DecodeError: it cannot be decoded, in the time and memory that the child has.
+    """
+    if not features.check("avif"):
+        raise DecodeError("AVIF is not read by this build of Pillow: install Pillow's own wheel, 11.3 or newer")
+    most = MAX_PIXELS // _SHARES["AVIF"]
+    command = [sys.executable, "-P", avif_child.__file__, str(most)]
+    try:
+        child = subprocess.run(command, input=data, capture_output=True, timeout=_AVIF_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise DecodeError(f"damaged AVIF: after {_AVIF_SECONDS} s there was no end to reading it") from None
+    if child.returncode == avif_child.TOO_LARGE:
+        raise DecodeError(f"an AVIF of more than the {most:,} pixels that are read")
+    if child.returncode:
+        raise DecodeError("truncated or damaged AVIF")
+    return child.stdout
 
 
 def _check_size(width: int, height: int, most: int) -> None:
@@ -145,38 +204,22 @@ def _check_size(width: int, height: int, most: int) -> None:
         raise DecodeError(f"{width} x {height} pixels: more than the {most:,} that are read")
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a WebP, (0, 0) of anything else: Pillow takes the memory when it opens one.
-
-    Source: RFC 9649, sections 2.5 to 2.7.
-    """
-    head = data[12:30]
-    if data[:4] != b"RIFF" or len(head) < 18:
-        return 0, 0
-    if head.startswith(b"VP8X"):
-        return 1 + int.from_bytes(head[12:15], "little"), 1 + int.from_bytes(head[15:18], "little")
-    if head.startswith(b"VP8L"):
-        packed = int.from_bytes(head[9:13], "little")
-        return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
-    return int.from_bytes(head[14:16], "little") & 0x3FFF, int.from_bytes(head[16:18], "little") & 0x3FFF
-
-
-def _pixels(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+def _pixels(picture: Image.Image, white: int) -> UInt8[np.ndarray, "h w 3"]:
     """The pixels as RGB, band by band: a large picture takes little more memory than its pixels."""
     width, height = picture.size
     if width * height <= _BAND:
-        return np.asarray(_rgb(picture))
+        return np.asarray(_rgb(picture, white))
     pixels = np.empty((height, width, 3), np.uint8)
-    rows = max(_BAND // width, 1)
-    for top in range(0, height, rows):
-        pixels[top : top + rows] = np.asarray(_rgb(picture.crop((0, top, width, min(top + rows, height)))))
+    for band in bands(picture, _BAND):
+        pixels[band[1] : band[3]] = _rgb(picture.crop(band), white)
     return pixels
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
+def _rgb(picture: Image.Image, white: int) -> Image.Image:
+    if picture.mode == "F":
+        raise DecodeError("samples that are no whole numbers: none of them is known to be white")
     if picture.mode.startswith("I"):
-        wide = np.asarray(picture).astype(np.uint32)
-        return Image.fromarray(((wide.clip(0, 65535) + 128) // 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(netpbm.to_eight_bits(np.asarray(picture), white)).convert("RGB")
     if picture.has_transparency_data:
         over = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
@@ -190,10 +233,9 @@ def _orientation(picture: Image.Image) -> int:
         return 1
 
 
-def _reason(data: bytes, error: Exception) -> str:
-    kind = next((name for start, name in _SIGNATURES.items() if data.startswith(start)), None)
+def _reason(kind: str | None, error: Exception) -> str:
     if kind is None:
-        return "not a picture in a format that is read: JPEG, PNG, WebP, GIF, BMP"
+        return f"not a picture in a format that is read: {', '.join(FORMATS)}"
     if isinstance(error, MemoryError):
         return f"{kind} too large for the memory"
     if isinstance(error, Image.UnidentifiedImageError):

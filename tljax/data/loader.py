@@ -125,7 +125,7 @@ def digests(source: Source, indices: Iterable[int], *, threads: int | None = Non
 def _seen(source: Source, spec: ModelSpec, i: int) -> np.ndarray | str:
     """What the network sees of a picture, or why it cannot be read."""
     try:
-        return preprocess(source.picture(i, short_side=spec.resize_size), spec)
+        return preprocess(source.picture(i, short_side=spec.resize_size, white=spec.white), spec)
     except DecodeError as error:
         return str(error)
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from tljax.data.images import decode
+from tljax.data.images import WHITE, decode
 from tljax.errors import InputError
 from tljax.files import read_regular
 
@@ -29,6 +29,9 @@ class Source:
         read: index -> the bytes of a file, or uint8 (h, w, 3); raises OSError or `DecodeError`.
         splits: the split that came with the data, name ("train", "val", "test") -> indices; {} where none.
         keys: names that stay the same wherever the data lies: what `splits.split` draws by.
+        notes: what was guessed or left out in finding the pictures, a line each, to be told to the user.
+        white: the 16-bit grey sample that is white: 65,535, or less where all files are narrower; None where no file
+            has 16 bits.
 
     >>> source = tljax.data.open_source("photos")
     >>> source.classes, source.labels.tolist(), source.picture(0).shape
@@ -44,15 +47,19 @@ class Source:
     read: Callable[[int], bytes | np.ndarray]
     splits: Mapping[str, np.ndarray] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    white: int | None = None
 
-    def picture(self, i: int, *, short_side: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
-        """The pixels of a picture, decoded where it is a file; see `images.decode` for `short_side`.
+    def picture(self, i: int, *, short_side: int | None = None, white: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
+        """The pixels of a picture, decoded where it is a file; see `images.decode`. By default `white` is the set's.
 
         Raises:
             DecodeError: it is no picture.  OSError: the file cannot be read.
         """
         data = self.read(i)
-        return decode(data, short_side=short_side) if isinstance(data, bytes) else data
+        if not isinstance(data, bytes):
+            return data
+        return decode(data, short_side=short_side, white=white or self.white or WHITE)
 
     def subset(self, indices: Sequence[int] | Int[np.ndarray, " m"]) -> "Source":
         """The pictures at `indices`, in that order, as a set of its own; it brings no split.
@@ -94,8 +101,12 @@ def file_source(
     labels: Int32[np.ndarray, " n"],
     splits: Mapping[str, np.ndarray],
     keys: tuple[str, ...],
+    notes: Sequence[str] = (),
 ) -> Source:
     """A `Source` of files on disk; arguments as its attributes, `paths` as the system has them."""
     files = tuple(map(printable, paths))
     names = tuple(map(printable, classes))
-    return Source(printable(name), names, files, labels, lambda i: read_regular(paths[i], most=MAX_BYTES), splits, keys)
+    said = tuple(map(printable, notes))
+    return Source(
+        printable(name), names, files, labels, lambda i: read_regular(paths[i], most=MAX_BYTES), splits, keys, said
+    )

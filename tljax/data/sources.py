@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from tljax.data import folders
+from tljax.data import folders, sixteen_bit, splits, tables
 from tljax.data.images import pixels
 from tljax.data.source import Source, printable
 from tljax.errors import InputError
@@ -22,25 +22,42 @@ Photos = Photo | Sequence[Photo] | UInt8[np.ndarray, "b h w 3"] | Source
 
 
 def open_source(
-    data: str | os.PathLike, *, labels_csv: str | os.PathLike | None = None, min_classes: int = 2
+    data: str | os.PathLike,
+    *,
+    labels_csv: str | os.PathLike | None = None,
+    label_regex: str | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    min_classes: int = 2,
+    min_photos: int = 1,
 ) -> Source:
-    """The labelled pictures that `data` names.
+    """The labelled pictures that `data` names; its `notes` say what was guessed or left out.
 
     Args:
         data: a folder (see `folders.folder_source`), "digits", "textures", "tfds:NAME" or "tfds:NAME:SPLIT"; a
             folder of one of these names is given as "./digits".
-        labels_csv: a table of files and labels, for a folder without class folders.
+        labels_csv: a table of files and labels, for a folder without class folders (see `tables.table_source`).
+        label_regex: takes the classes from the names of a folder's files (see `folders.folder_source`).
+        file_column, label_column, split_column: of the table, where its headers do not tell.
         min_classes: fewer are refused; 1 to evaluate on photos of a single class.
+        min_photos: classes with fewer training photos are left out.
     Raises:
         InputError: nothing there, or not laid out as expected; too few classes; TFDS not installed or not
-            prepared.
+            prepared; options that do not belong together.
 
     >>> tljax.data.open_source("photos").classes
     ('cat', 'dog')
     """
-    name = os.fspath(data)
+    name = os.path.expanduser(os.fspath(data))
+    columns = {"file_column": file_column, "label_column": label_column, "split_column": split_column}
+    bundled_or_tfds = name in ("digits", "textures") or name.startswith("tfds:")
+    if label_regex is not None and (labels_csv is not None or bundled_or_tfds):
+        raise InputError("--label-regex is for a folder of photos: give it without --labels")
+    if labels_csv is None and (lost := next((key for key, column in columns.items() if column is not None), None)):
+        raise InputError(f"--{lost.replace('_', '-')} is for a table: give it with --labels F.csv")
     if labels_csv is not None:
-        source = folders.table_source(name, os.fspath(labels_csv))
+        source = tables.table_source(name, os.fspath(labels_csv), **columns)
     elif name in ("digits", "textures"):
         from tljax.data import bundled
 
@@ -50,7 +67,9 @@ def open_source(
 
         source = tfds.tfds_source(name)
     else:
-        source = folders.folder_source(name)
+        source = folders.folder_source(name, label_regex=label_regex, min_classes=min_classes)
+    source = sixteen_bit.with_white(source)
+    source = splits.without_small(source, min_photos)
     if len(source.classes) < min_classes:
         raise InputError(_too_few(name, source, min_classes))
     return source
@@ -65,7 +84,7 @@ def image_source(paths: Sequence[str | os.PathLike]) -> Source:
     >>> len(tljax.data.image_source(["photos/cat", "photos/dog/1.png"]).files)
     5
     """
-    names = [os.fspath(path) for path in paths]
+    names = [os.path.expanduser(os.fspath(path)) for path in paths]
     if not names:
         raise InputError("no picture given: name files or folders")
     return folders.loose_source(names)
@@ -91,7 +110,7 @@ def photo_source(photos: Photos) -> Source:
     several: Any = [photos] if one else photos
     for photo in several:
         if isinstance(photo, str | os.PathLike):
-            inside = folders.loose_source([os.fspath(photo)])
+            inside = folders.loose_source([os.path.expanduser(os.fspath(photo))])
             files += inside.files
             readers += [partial(inside.read, i) for i in range(len(inside.files))]
         else:
@@ -148,6 +167,8 @@ def _pixels_or_bytes(photo: Any, name: str) -> bytes | UInt8[np.ndarray, "h w 3"
 
 
 def _too_few(name: str, source: Source, wanted: int) -> str:
+    if not source.classes:
+        return f'"{printable(name)}" has no class left: {"; ".join(source.notes)}'
     only = ", ".join(f'"{c}"' for c in source.classes)
     inner = folders.wrapped(name)
     hint = f': did you mean "{printable(inner)}"?' if inner else f": at least {wanted} are needed"

@@ -1,7 +1,8 @@
 """Which photos train and which validate: as given, or drawn by name so that nothing else changes the draw."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tljax.errors import InputError
 
 
 def split(
-    source: Source, *, val_fraction: float = 0.2, seed: int = 0, skip: Collection[int] = ()
+    source: Source, *, val_fraction: float = 0.2, seed: int = 0, skip: Collection[int] | Mapping[int, str] = ()
 ) -> dict[str, np.ndarray]:
     """Indices of the training and validation photos, and of the test photos where data has all three.
 
@@ -20,32 +21,58 @@ def split(
     order of a listing and the photos of other classes play no part.
 
     Args:
-        val_fraction: of each class, rounded, at least one photo and never all; in (0, 1).
+        val_fraction: of each class, rounded, at least one photo and never all; in (0, 1). With 0 all photos train where
+            the data brings no split, and there is no "val".
         seed: another one gives another draw.
-        skip: indices left out, such as photos known to be unreadable.
+        skip: indices left out, such as photos known to be unreadable; perhaps with the reason of each.
     Returns:
-        {"train": ..., "val": ...[, "test": ...]}, int64, ascending, without unlabelled photos.
+        {"train": ...[, "val": ...][, "test": ...]}, int64, ascending, without unlabelled photos.
     Raises:
-        InputError: a class with a single photo, or without a training photo; `val_fraction` out of range.
+        InputError: classes with a single photo, or without a training photo (names all, and for each the first file
+            that was left out and why); `val_fraction` out of range.
 
     >>> parts = tljax.data.split(tljax.data.open_source("photos"), val_fraction=0.5)
     >>> {name: len(indices) for name, indices in parts.items()}
     {'train': 4, 'val': 4}
     """
-    if not 0 < val_fraction < 1:
-        raise InputError(f"val_fraction must lie between 0 and 1, it is {val_fraction}")
+    if not 0 <= val_fraction < 1:
+        raise InputError(f"val_fraction must be 0 or lie between 0 and 1, it is {val_fraction}")
+    reasons = skip if isinstance(skip, Mapping) else dict.fromkeys(skip, "")
     usable = source.labels >= 0
     usable[list(skip)] = False
     given = {name: where[usable[where]] for name, where in source.splits.items()}
     given = {name: where for name, where in given.items() if len(where)}
     if "val" not in given and "test" in given:
         given["val"] = given.pop("test")
-    if "train" in given and "val" in given:
-        _check_train(source, given["train"])
-        return given
+    fixed = "train" in given and "val" in given
     pool = given.get("train", np.flatnonzero(usable))
+    _check_counts(source, pool, reasons, least=1 if fixed or not val_fraction else 2, given="train" in given)
+    if fixed:
+        return given
+    if not val_fraction:
+        return given | {"train": pool}
     chosen = np.fromiter(_draw(source, pool, val_fraction, seed), np.int64)
     return {"train": np.setdiff1d(pool, chosen), "val": np.sort(chosen)}
+
+
+def without_small(source: Source, min_photos: int) -> Source:
+    """`source` without the classes of fewer than `min_photos` training photos, whose photos count as unlabelled.
+
+    Raises:
+        InputError: `min_photos` below 1.
+    """
+    if min_photos < 1:
+        raise InputError(f"--min-photos must be at least 1, it is {min_photos}")
+    pool = source.labels[source.splits.get("train", slice(None))]
+    counts = np.bincount(pool[pool >= 0], minlength=len(source.classes))
+    small = [f'"{name}" ({n})' for name, n in zip(source.classes, counts, strict=True) if n < min_photos]
+    if min_photos == 1 or not small:
+        return source
+    kept = np.flatnonzero(counts >= min_photos)
+    labels = np.where(np.isin(source.labels, kept), np.searchsorted(kept, source.labels), -1).astype(np.int32)
+    note = f"left out, as they have fewer than {min_photos} photos: {_first(small)}"
+    classes = tuple(source.classes[i] for i in kept)
+    return replace(source, classes=classes, labels=labels, notes=(*source.notes, note))
 
 
 def duplicates(source: Source, digests: Mapping[int, str], split: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
@@ -63,12 +90,16 @@ def duplicates(source: Source, digests: Mapping[int, str], split: Mapping[str, n
     return [(source.files[a], source.files[b]) for a, b in pairs]
 
 
+def conflicts(source: Source, digests: Mapping[int, str]) -> list[tuple[str, str]]:
+    """Pairs of identical files of which the second is of another class than the first; arguments as of `duplicates`."""
+    first: dict[str, int] = {}
+    pairs = [(first.setdefault(digest, i), i) for i, digest in sorted(digests.items()) if digest]
+    return [(source.files[a], source.files[b]) for a, b in pairs if source.labels[a] != source.labels[b]]
+
+
 def _draw(source: Source, pool: np.ndarray, fraction: float, seed: int) -> Iterator[int]:
     for label, name in enumerate(source.classes):
         members = pool[source.labels[pool] == label]
-        if len(members) < 2:
-            count = "a single photo" if len(members) else "no photo"
-            raise InputError(f'class "{name}" has {count}: at least 2 are needed, to train and to validate')
         ranked = sorted(members.tolist(), key=lambda i: _rank(seed, name, source.keys[i]))
         yield from ranked[: min(max(round(fraction * len(ranked)), 1), len(ranked) - 1)]
 
@@ -78,7 +109,27 @@ def _rank(seed: int, name: str, key: str) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
-def _check_train(source: Source, train: np.ndarray) -> None:
-    missing = np.setdiff1d(np.arange(len(source.classes)), source.labels[train])
-    if len(missing):
-        raise InputError(f'class "{source.classes[missing[0]]}" has no photo in train')
+def _check_counts(source: Source, pool: np.ndarray, reasons: Mapping[int, str], *, least: int, given: bool) -> None:
+    """Refuses classes with fewer than `least` photos in `pool`, all at once."""
+    counts = np.bincount(source.labels[pool], minlength=len(source.classes))
+    short = np.flatnonzero(counts < least)
+    if not len(short):
+        return
+    said = []
+    for count, words in ((0, "no photo"), (1, "a single photo")):
+        found = [f'"{source.classes[label]}"' for label in short if counts[label] == count]
+        if found:
+            has = f"class {found[0]} has" if len(found) == 1 else f"classes {_first(found)} have"
+            said.append(f"{has} {words}" + (" in train" if given else ""))
+    lost = {int(source.labels[i]): i for i in sorted(reasons, reverse=True)}
+    unread = [
+        f'"{source.files[lost[label]]}": {reasons[lost[label]] or "left out"}' for label in short if label in lost
+    ]
+    why = f" ({_first(unread, '; ')})" if unread else ""
+    need = "2 are needed, to train and to validate" if least == 2 else "1 is needed"
+    raise InputError(f"{' and '.join(said)}: at least {need}{why}; --min-photos {least} leaves such classes out")
+
+
+def _first(words: Sequence[str], between: str = ", ", most: int = 12) -> str:
+    more = [f"and {len(words) - most} more"] if len(words) > most else []
+    return between.join([*words[:most], *more])

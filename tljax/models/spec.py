@@ -32,6 +32,8 @@ class ModelSpec:
             understands, is hashable. Where there is batch norm, `config.eps` is its epsilon.
         input_size, crop_pct, interpolation: a photo's short side is resized to `resize_size` (antialiased),
             then the central `input_size` square is cut out.
+        crop_mode: "center" for that; "border" or "squash" to see all of a photo (see `tljax.data.framing`).
+        white: the 16-bit grey sample that is white; None: what the photos of a data set tell (see `Source.white`).
         mean, std: per RGB channel, for images in [0, 1]; applied inside `apply`.
         channel_order: the order that the first convolution expects, "rgb" or "bgr".
         classes: their names, in the order of the logits; by default ImageNet's.
@@ -58,6 +60,8 @@ class ModelSpec:
     input_size: int = 224
     crop_pct: float = 0.875
     interpolation: str = "bilinear"
+    crop_mode: str = "center"
+    white: int | None = None
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     channel_order: str = "rgb"

@@ -33,7 +33,7 @@ def accuracy_vs_l2(path: Sequence[dict[str, float]], chosen: float | None = None
     below.plot(places, [point["val_loss"] for point in path], color=ORANGE, marker="o")
     share_axis(above.yaxis)
     above.set_title("Accuracy on held-out folds")
-    below.set(title="Loss, nats", xlabel="L2 strength")
+    below.set(title="Loss", xlabel="L2 strength")
     below.set_xticks(places, [f"{float(format(point['l2'], '.1g')):g}".replace("e-0", "e-") for point in path])
     if len(path) > 8:
         below.tick_params(axis="x", labelrotation=45)

@@ -16,6 +16,8 @@ from tljax.report.mosaic import mosaic
 from tljax.report.page import Section, write_page
 from tljax.report.text import dotted, duration, number, percent, shorten, tiles
 
+_MISTAKEN = "The photos that it got wrong while being most certain. Some may be mislabelled."
+_UNSURE = "It got all of them right; of these photos it was the least certain."
 _MODES = {"linear_probe": "linear probe", "finetune": "fine-tuned"}
 
 
@@ -37,7 +39,10 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
         record: classes (C names); title, model, mode, data; seconds; train_images, val_images (counts);
             probs (n, C) and labels (n,) of the validation photos; l2 (the strength taken), l2_path: {l2,
             val_accuracy, val_loss} each; curve: {step, loss, accuracy, val_accuracy} each;
-            wrong: {image (uint8), file, true, predicted, prob} each, the surest mistake first;
+            folds: how many held out what is measured, where all photos train; tuned: whether it went on from there;
+            sheet: {image (uint8), file, class} each: a few training photos;
+            wrong: {image (uint8), file, true, predicted, prob} each, the surest mistake first; unsure: the same of
+            photos that are right, the least sure first;
             photo (uint8) and feature_maps: (layer, (h, w, c) floats) each;
             skipped: (file, reason) each; duplicates: groups of equal files, or one line of text each.
     """
@@ -46,11 +51,13 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
     known = (probs, labels) if probs is not None and labels is not None and len(labels) > 0 else None
     measures = metrics.summarise(*known, classes) if known else {}
     reliability = metrics.reliability(*known) if known else None
-    wrong, maps = record.get("wrong"), record.get("feature_maps")
+    wrong, unsure, maps = record.get("wrong"), record.get("unsure"), record.get("feature_maps")
     built = [
         Section("At a glance", [Numbers(_numbers(record, measures)), *_glance(record, reliability)]),
+        Section("Your photos", _sheet(record["sheet"]) if record.get("sheet") else []),
         Section("Where it goes wrong", _mistakes(measures, classes) if known else []),
-        Section("Surest mistakes", _wrong(wrong) if wrong else []),
+        Section("Surest mistakes", _judged(_MISTAKEN, wrong) if wrong else []),
+        Section("Least sure", _judged(_UNSURE, unsure) if unsure else []),
         Section("What the network sees", _feature_maps(record.get("photo"), maps) if maps else []),
         Section("Photos left out", _left_out(record.get("skipped"), record.get("duplicates"))),
     ]
@@ -69,10 +76,14 @@ def cost_tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _numbers(record: Mapping[str, Any], measures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    low, high = measures.get("interval") or (None, None)
+    sure = f"; 95 % interval {percent(low)} to {percent(high)}" if measures else ""
+    tuned = ", before fine-tuning" if record.get("tuned") else ""
+    where = f"photos of {record['folds']} folds held out{tuned}" if record.get("folds") else "validation photos"
     measured = tiles(
-        ("Accuracy", measures.get("accuracy"), percent, "validation photos"),
+        ("Accuracy", measures.get("accuracy"), percent, f"{where}{sure}"),
         ("Balanced", measures.get("balanced_accuracy"), percent, "mean of classes"),
-        ("Calibration", measures.get("ece"), percent, "expected error"),
+        ("Calibration", measures.get("ece"), percent, "how far its own percentages are off"),
     )
     return measured + cost_tiles(record)
 
@@ -83,7 +94,9 @@ def _glance(record: Mapping[str, Any], reliability: metrics.Reliability | None) 
             record.get("l2_path"),
             partial(figures.accuracy_vs_l2, chosen=record.get("l2")),
             "Accuracy and loss on held-out training folds against the L2 strength",
-            "The strength is chosen inside the training photos; validation photos play no part.",
+            "The L2 strength holds the classifier back: the stronger, the simpler it stays. It is chosen by folds: "
+            "parts of the training photos, each held out once; validation photos play no part. The loss is 0 where it "
+            "is sure and right, and grows the surer it is of something wrong.",
         ),
         (record.get("curve"), figures.learning_curve, "Accuracy and training loss against the training step", ""),
         (
@@ -110,7 +123,18 @@ def _mistakes(measures: Mapping[str, Any], classes: Sequence[str]) -> list[Block
     return [Row([figure, Card(listed)])] if len(classes) <= 12 else [figure, *listed]
 
 
-def _wrong(wrong: Sequence[Mapping[str, Any]]) -> list[Block]:
+def _sheet(sheet: Sequence[Mapping[str, Any]]) -> list[Block]:
+    pictures = [
+        Picture(photo["image"], f"A photo of {photo['class']}: {Path(photo['file']).name}", photo["class"])
+        for photo in sheet
+    ]
+    return [
+        Text("Some of the training photos, with their labels, as the network sees them."),
+        Pictures(pictures, "small"),
+    ]
+
+
+def _judged(text: str, photos: Sequence[Mapping[str, Any]]) -> list[Block]:
     pictures = [
         Picture(
             photo["image"],
@@ -118,12 +142,9 @@ def _wrong(wrong: Sequence[Mapping[str, Any]]) -> list[Block]:
             f"{photo['predicted']}, {percent(photo['prob'])}",
             f"really {photo['true']} · {shorten(Path(photo['file']).name, 40)}",
         )
-        for photo in wrong
+        for photo in photos
     ]
-    return [
-        Text("The validation photos that it got wrong while being most certain. Some may be mislabelled."),
-        Pictures(pictures),
-    ]
+    return [Text(text), Pictures(pictures)]
 
 
 def _feature_maps(photo: np.ndarray | None, maps: Sequence[tuple[str, np.ndarray]]) -> list[Block]:

@@ -41,8 +41,8 @@ def write_ideal(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     steps = f"{number(record['steps'])} steps" if record.get("steps") else ""
     time = duration(record["seconds"]) if record.get("seconds") is not None else ""
     subtitle = dotted(record.get("model"), record.get("method"), steps, time)
-    judged = any(image.get("judges") for image in record["images"])
-    title = "Judged by others" if judged else "Not judged by others"
+    unjudged = "What excites it" if any("activation" in image for image in record["images"]) else "Not judged by others"
+    title = "Judged by others" if any(image.get("judges") for image in record["images"]) else unjudged
     return write_page(path, "Ideal images", [Section(title, ideal_blocks(record["images"]))], subtitle=subtitle)
 
 

@@ -13,6 +13,7 @@ from tljax.data.loader import batches
 from tljax.data.source import Source
 from tljax.distributed import sharding
 from tljax.errors import InputError, match_name
+from tljax.metrics import wilson
 from tljax.models.network import Network
 from tljax.progress import Track, untracked
 from tljax.synth.auto_attack import AttackResult
@@ -76,18 +77,10 @@ def robust_accuracy(
     if not count:
         raise InputError(f'no labelled photo in "{source.name}" can be read')
     curve = [
-        {"eps": float(eps), "accuracy": float(n / count), "interval": wilson(int(n), count)}
+        {"eps": float(eps), "accuracy": float(n / count), "interval": list(wilson(int(n), count))}
         for eps, n in zip(budgets, right, strict=True)
     ]
     return {"curve": curve, "images": count, "skipped": skipped, "masked_gradients": hidden}
-
-
-def wilson(successes: int, count: int) -> list[float]:
-    """The 95 % interval of a share: [low, high]. Source: Wilson, 1927."""
-    z, share = 1.959964, successes / count
-    middle, half = share + z * z / (2 * count), z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    low, high = ((middle + sign * half) / (1 + z * z / count) for sign in (-1, 1))
-    return [max(float(low), 0.0), min(float(high), 1.0)]
 
 
 def _survivors(

@@ -7,6 +7,7 @@ from tljax.lazy import lazy
 if TYPE_CHECKING:
     from tljax.transfer.augment import augmentation
     from tljax.transfer.config import FinetuneConfig, TrainConfig
+    from tljax.transfer.evaluation import evaluate
     from tljax.transfer.export import export_network
     from tljax.transfer.features import Features, extract
     from tljax.transfer.finetuning import finetune
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tljax.transfer.onnx_export import export_onnx
     from tljax.transfer.prediction import Prediction
     from tljax.transfer.probe import Probe, fit_probe, predict_probs
-    from tljax.transfer.run import chosen_network, evaluate, load_classifier, load_network, load_run
+    from tljax.transfer.run import chosen_network, load_classifier, load_network, load_run
     from tljax.transfer.train_step import (
         TrainState,
         init_state,
@@ -39,7 +40,7 @@ _WHERE = {
     "TrainState": "train_step",
     "augmentation": "augment",
     "chosen_network": "run",
-    "evaluate": "run",
+    "evaluate": "evaluation",
     "export_network": "export",
     "export_onnx": "onnx_export",
     "extract": "features",

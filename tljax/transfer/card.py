@@ -10,7 +10,7 @@ from tljax import __version__
 from tljax.metrics import wilson
 from tljax.models.spec import ModelSpec, get_spec
 from tljax.transfer.config_file import read_classes, read_run
-from tljax.transfer.head import run_spec
+from tljax.transfer.head import run_spec, seen_as
 from tljax.transfer.metrics_log import read_log
 from tljax.transfer.run_folder import LOG
 
@@ -38,7 +38,8 @@ def run_card(run: str | Path, *, name: str = "") -> str:
         InputError: no RUN, or a damaged one.
     """
     record, name = read_run(run), name or Path(run).absolute().name
-    spec = run_spec(get_spec(record["model"]), read_classes(run), record["image_size"])
+    seen = {key: record[key] for key in ("image_size", "crop_mode", "white")}
+    spec = run_spec(seen_as(get_spec(record["model"]), **seen), read_classes(run))
     finals = [line["final"] for line in read_log(Path(run) / LOG) if isinstance(line.get("final"), dict)]
     return model_card(spec, name=name, record=record, measured=finals[-1] if finals else {})
 
@@ -68,8 +69,13 @@ def model_card(
 
 
 def _what(spec: ModelSpec, record: Mapping[str, Any] | None) -> str:
-    photos = f"Photos are resized to {spec.resize_size} pixels on the short side and the central {spec.input_size} x "
-    photos += f"{spec.input_size} are looked at."
+    size = spec.input_size
+    photos = {
+        "center": f"Photos are resized to {spec.resize_size} pixels on the short side, and the central {size} x {size} "
+        "are looked at.",
+        "border": f"Photos are looked at whole, within a border, at {size} x {size} pixels.",
+        "squash": f"Photos are looked at whole, squashed to {size} x {size} pixels.",
+    }[spec.crop_mode]
     if record is None:
         return f"The pretrained network `{spec.name}`: an image classifier of {len(spec.classes)} classes. {photos}"
     ways = {"linear_probe": "A linear classifier on the frozen features of", "finetune": "A fine-tuned"}
@@ -81,13 +87,17 @@ def _how_good(spec: ModelSpec, record: Mapping[str, Any] | None, measured: Mappi
         known = "not known" if spec.top1 is None else f"{spec.top1:.1f} %, as its authors published"
         return f"## Data and accuracy\n\nTrained on ImageNet (ILSVRC 2012). Top-1 accuracy there: {known}."
     lines = [f"Data: {_quoted(_data(record))}, {measured.get('train_images', '?')} photos to train on."]
-    accuracy, images = measured.get("val_accuracy"), measured.get("val_images")
+    accuracy, folds = measured.get("val_accuracy"), measured.get("folds")
+    images = measured.get("train_images" if folds else "val_images")
     if accuracy is not None and images:
-        low, high = wilson(accuracy, images)
-        lines.append(
-            f"On {images} other photos of the same origin {100 * accuracy:.1f} % are right (95 % interval "
-            f"{100 * low:.1f} to {100 * high:.1f} %)."
-        )
+        low, high = wilson(round(accuracy * images), images)
+        where = f"On {images} other photos of the same origin"
+        if folds:
+            tuned = ", before fine-tuning" if record["mode"] == "finetune" else ""
+            where = f"By {folds} folds of these photos, each held out once{tuned},"
+        lines.append(f"{where} {100 * accuracy:.1f} % are right (95 % interval {100 * low:.1f} to {100 * high:.1f} %).")
+    if measured.get("copies"):
+        lines.append(f"{measured['copies']} of them are copies of photos to train on, which makes this too good.")
     if measured.get("val_ece") is not None:
         lines.append(
             f"Its probabilities are off by {100 * measured['val_ece']:.1f} % on average (expected calibration error)."

@@ -60,22 +60,47 @@ class ProbeConfig:
     Attributes:
         model: a name from `list_models`.
         weights: a file; None is the model's own source.
+        init_from: a run of your own, with the same classes or others, whose network takes the place of the pretrained
+            one; --model is then that run's.
         mode: "linear_probe" keeps the backbone; "finetune" starts from the probe and trains blocks as well.
         labels: a table of files and labels, for a folder without class folders.
+        file_column: the header of the table's column of files, or its number from 1; None is one called file, filename,
+            file_name, files, filenames, path, paths, filepath, file_path, filepaths, image_path, img_path, image_file,
+            img_file, image_name, img_name, image, images, img, photo, picture, fname, image_id, img_id, imageid, id,
+            name.
+        label_column: the same of the classes; None is one called label, labels, class, classes, class_name, classname,
+            label_name, category, category_name, target, breed, species, breed_name, tag, kind, type, variety,
+            diagnosis, dx, emotion, cat_name, name, class_id, label_id, category_id, classid, label_idx, class_idx, or
+            columns of 0 and 1.
+        split_column: the same of the splits; None is one called split, subset, set, data_set, dataset, partition,
+            phase, usage, is_valid, is_val, is_validation, is_test, is_testing, is_train, is_training,
+            is_training_image.
+        label_regex: takes the class from the name of each file, for a folder without class folders: the named group, or
+            the first one; "^(.+)_\\d+\\.jpg$" for Abyssinian_12.jpg. With a "/" in it, from the path below DATA.
+        min_photos: classes with fewer training photos are left out.
         seed: of the split, the folds, the order of photos, augmentation and dropout.
-        val_fraction: share of each class that validates, where the data brings no split.
+        val_fraction: share of each class that validates, where the data brings no split. With 0 all photos train, and
+            the accuracy is that of folds, each of which is held out once.
         l2: strength of the probe's penalty; None chooses it by folds inside the training photos.
         balanced: every class weighs the same in the loss.
         batch_size: photos at once.
         dtype: of activations and products.
         image_size: side in pixels that the network sees; None is the model's own, or for fine-tuning on tiny
             pictures (short side of at most 64 pixels) 96, where enlarging them further only costs time.
+        crop_mode: what the network sees of a photo that is no square: the "center", all of it with a "border", or all
+            of it, to which it may "squash" it; None is center, or what the run of `init_from` sees.
     """
 
     model: str = "efficientnet_lite0"
     weights: str | None = None
+    init_from: str | None = None
     mode: Literal["linear_probe", "finetune"] = "linear_probe"
     labels: str | None = None
+    file_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    label_regex: str | None = None
+    min_photos: int = 1
     seed: int = 0
     val_fraction: float = 0.2
     l2: float | None = None
@@ -83,6 +108,7 @@ class ProbeConfig:
     batch_size: int = 32
     dtype: Literal["float32", "bfloat16"] = "float32"
     image_size: int | None = None
+    crop_mode: Literal["center", "border", "squash"] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +116,8 @@ class TrainConfig(FinetuneConfig, ProbeConfig):
     """Options of `train`; those that `ProbeConfig` does not have go with `mode="finetune"` only.
 
     Attributes:
-        save_every: steps between saved states within an epoch; one is saved at each epoch's end as well.
+        save_every: steps between saved states within an epoch; one is saved after the first step and at each epoch's
+            end as well.
 
     >>> tljax.transfer.TrainConfig(mode="finetune", seed=1).mode
     'finetune'
@@ -106,7 +133,8 @@ _NAMES = tuple(field.name for field in fields(TrainConfig))
 _PROBE = {field.name for field in fields(ProbeConfig)}
 _RANGES = {
     "seed": (0, 2**31 - 1),
-    "val_fraction": (0.001, 0.999),
+    "val_fraction": (0.0, 0.999),
+    "min_photos": (1, 1_000_000),
     "l2": (1e-9, 1e9),
     "batch_size": (1, 65536),
     "image_size": (32, 4096),

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 import jax
 
 from tljax import __version__
+from tljax.data.framing import CROP_MODES
+from tljax.data.images import WHITE
 from tljax.data.source import Source
 from tljax.errors import InputError
 from tljax.files import read_regular
@@ -20,7 +21,7 @@ from tljax.models.spec import ModelSpec, get_spec
 from tljax.transfer.config import TrainConfig, with_options
 from tljax.transfer.features import Features
 from tljax.transfer.run_folder import CLASSES, CONFIG
-from tljax.versions import versions
+from tljax.versions import git_commit, versions
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 _FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
@@ -36,7 +37,14 @@ _NEEDED = {
     "weights_file": str | None,
     "weights_sha256": str,
 }
-_CHOICES = {"mode": ("linear_probe", "finetune"), "dtype": ("float32", "bfloat16")}
+_LATER = {"crop_mode": str, "white": int | None, "checkpoint": str}
+"""Keys that the first runs did not have."""
+_CHOICES = {
+    "mode": ("linear_probe", "finetune"),
+    "dtype": ("float32", "bfloat16"),
+    "crop_mode": CROP_MODES,
+    "checkpoint": ("head", "network"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,9 @@ def describe(
         "mode": config.mode,
         "dtype": config.dtype,
         "image_size": spec.input_size,
+        "crop_mode": spec.crop_mode,
+        "white": spec.white,
+        "checkpoint": "network" if config.mode == "finetune" or config.init_from is not None else "head",
         "weights_file": _absolute(config.weights),
         "weights_sha256": weights_sha256,
         "data": data,
@@ -90,13 +101,14 @@ def describe(
 def recorded_options(config: TrainConfig) -> dict[str, Any]:
     """The options as config.json has them: paths are absolute, so that they hold wherever a command is given."""
     options = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
-    return options | {"weights": _absolute(config.weights), "labels": config.labels and os.path.abspath(config.labels)}
+    paths = {name: _absolute(options[name]) for name in ("weights", "init_from", "labels")}
+    return options | paths | {"labels": paths["labels"] and os.path.normpath(paths["labels"])}
 
 
 def recorded_data(data: str, config: TrainConfig) -> str:
     """What config.json says of the data: the name of a bundled set, or an absolute path."""
     named = data in ("digits", "textures") or data.startswith("tfds:")
-    return data if named and config.labels is None else os.path.abspath(data)
+    return data if named and config.labels is None else os.path.abspath(os.path.expanduser(data))
 
 
 def read_recorded(path: str | Path) -> Recorded:
@@ -130,11 +142,13 @@ def read_run(run: str | Path) -> dict[str, Any]:
     Raises:
         InputError: no RUN, no JSON, or a wrong entry; names the key.
     """
-    path = Path(run) / CONFIG
+    path = Path(os.path.expanduser(run)) / CONFIG
     record = read_json(path, run=run)
     if not isinstance(record, dict):
         raise InputError(f'"{path}" must hold an object with the keys {", ".join(_NEEDED)}')
-    for key, kind in _NEEDED.items():
+    whole = record.get("mode") == "finetune"
+    record = {"crop_mode": "center", "white": None, "checkpoint": "network" if whole else "head"} | record
+    for key, kind in (_NEEDED | _LATER).items():
         if key not in record:
             raise InputError(f'"{path}": the key "{key}" is missing')
         if not isinstance(record[key], kind) or isinstance(record[key], bool):
@@ -147,6 +161,8 @@ def read_run(run: str | Path) -> dict[str, Any]:
         )
     if not 32 <= record["image_size"] <= 4096:
         raise InputError(f'"{path}": the key "image_size" is {record["image_size"]}, expected 32 to 4096')
+    if not 1 <= (record["white"] or WHITE) <= WHITE:
+        raise InputError(f'"{path}": the key "white" is {record["white"]}, expected 1 to {WHITE}')
     try:
         get_spec(record["model"])
     except InputError as error:
@@ -160,7 +176,7 @@ def read_classes(run: str | Path) -> tuple[str, ...]:
     Raises:
         InputError: it is missing, or no list of different names.
     """
-    path = Path(run) / CLASSES
+    path = Path(os.path.expanduser(run)) / CLASSES
     names = read_json(path, run=run)
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise InputError(f'"{path}" must hold a list of at least two names')
@@ -169,11 +185,12 @@ def read_classes(run: str | Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def check_resumed(path: Path, now: Mapping[str, Any]) -> None:
+def check_resumed(path: Path, now: Mapping[str, Any], *, finished: str | None = None) -> None:
     """Whether the run whose config.json is at `path` was started as `now` describes; a missing one is no matter.
 
     Args:
         now: "options", and perhaps "data_sha256" and "weights_sha256".
+        finished: where the run lies, if it is whole.
     Raises:
         InputError: other options, photos or weights; names the first that differs.
     """
@@ -181,11 +198,17 @@ def check_resumed(path: Path, now: Mapping[str, Any]) -> None:
         return
     try:
         before = read_json(path)
-        pairs = [(name, before["options"].get(name), new) for name, new in now["options"].items() if name not in _FREE]
+        options = recorded_options(TrainConfig()) | before["options"]
+        pairs = [(name, options[name], new) for name, new in now["options"].items() if name not in _FREE]
         pairs += [(name, before.get(name), now[name]) for name in ("data_sha256", "weights_sha256") if name in now]
     except (InputError, KeyError, TypeError, AttributeError):
         raise InputError(f'"{path}" is damaged: start anew with --overwrite') from None
     for name, old, new in pairs:
+        if old != new and finished is not None:
+            raise InputError(
+                f'"{finished}" is finished and has {name} {old!r}, not {new!r}: train on from it with --init-from '
+                f'"{finished}" and another --out, or start anew with --overwrite'
+            )
         if old != new:
             raise InputError(
                 f"the interrupted run has {name} {old!r}, not {new!r}: give --resume what it was started with, "
@@ -204,26 +227,14 @@ def check_repeated(before: Recorded, now: Mapping[str, Any]) -> None:
             f'the photos in "{now["data"]}" are not those that the run was trained on (SHA-256 '
             f"{now['data_sha256'][:12]}…, not {before.data_sha256[:12]}…): give DATA as well to train on them"
         )
-    same = all(now["options"][name] == recorded_options(before.options)[name] for name in ("model", "weights"))
+    same = all(
+        now["options"][name] == recorded_options(before.options)[name] for name in ("model", "weights", "init_from")
+    )
     if same and before.weights_sha256 not in (None, now["weights_sha256"]):
         raise InputError(
             f"the weights of {now['model']} have the SHA-256 {now['weights_sha256'][:12]}…, the run was trained on "
-            f"{before.weights_sha256[:12]}…: give --weights"
+            f"{before.weights_sha256[:12]}…: give --weights or --init-from"
         )
-
-
-def git_commit() -> str | None:
-    """The commit of the checkout that this code runs from, with "-dirty" after it where files differ; else None."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        done = subprocess.run(command, env=plain, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 def read_json(path: str | Path, *, run: str | Path | None = None) -> Any:
@@ -247,4 +258,4 @@ def read_json(path: str | Path, *, run: str | Path | None = None) -> Any:
 
 
 def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().absolute())
+    return None if path is None else str(Path(os.path.expanduser(path)).absolute())

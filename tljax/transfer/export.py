@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32, UInt8
+from jaxtyping import Array, Bool, Float, Int32, UInt8
 
 from tljax import __version__
 from tljax.errors import InputError
@@ -38,7 +38,7 @@ def export_network(net: Network, *, platforms: Sequence[str] = PLATFORMS, croppe
     """A network as a function from pixels to probabilities, with its weights and its preprocessing inside.
 
     It takes uint8 RGB pictures of any size and number, and does what `tljax predict` does with decoded ones:
-    antialiased resize in 8 bits, central crop, normalisation, network, softmax. XLA compiles it for each (b, h, w).
+    antialiased resize in 8 bits, the run's crop, normalisation, network, softmax. XLA compiles it for each (b, h, w).
 
     Args:
         net: pretrained, or a trained run.
@@ -88,6 +88,9 @@ def preprocessing(spec: ModelSpec, *, cropped: bool) -> dict[str, Any]:
         "resize_size": spec.resize_size,
         "input_size": spec.input_size,
         "interpolation": spec.interpolation,
+        "crop_mode": spec.crop_mode,
+        "mean": list(spec.mean),
+        "white": spec.white,
         "resized_inside": not cropped,
     }
 
@@ -152,15 +155,20 @@ def card_path(out: Path) -> Path:
 
 
 def resized(images: UInt8[Array, "b h w 3"], spec: ModelSpec) -> Int32[Array, "b s s 3"]:
-    """`tljax.data.images.preprocess` as a JAX function of pictures of any size, also a symbolic one.
+    """`tljax.data.framing.preprocess` as a JAX function of pictures of any size, also a symbolic one.
 
     Pillow's own arithmetic, and so the same to the last bit: weights in whole 2**-22ths, and a rounding to 8 bits after
     each of the two passes. Traced under `jax.enable_x64(True)`: the weights are made in float64.
     """
     height, width = images.shape[1:3]
-    short = jnp.minimum(jnp.asarray(height, jnp.float64), jnp.asarray(width, jnp.float64))
-    rows = _blend("piw,bhwc->pbhic", _weights(width, short, spec, cut=False), images)
-    return _blend("pjh,bhic->pbjic", _weights(height, short, spec, cut=True), rows)
+    sides = [jnp.asarray(side, jnp.float64) for side in (height, width)]
+    down, across = (_part(side, sides, spec) for side in sides)
+    rows = _blend("piw,bhwc->pbhic", _weights(width, across, spec, cut=False), images)
+    seen = _blend("pjh,bhic->pbjic", _weights(height, down, spec, cut=True), rows)
+    if spec.crop_mode != "border":
+        return seen
+    inside = _inside(down, spec)[:, None] & _inside(across, spec)
+    return jnp.where(inside[..., None], seen, jnp.array([round(255 * mean) for mean in spec.mean], jnp.int32))
 
 
 def _blend(form: str, weights: Array, pixels: Array) -> Array:
@@ -173,20 +181,44 @@ def _blend(form: str, weights: Array, pixels: Array) -> Array:
     return jnp.clip(((high << 16) + (middle << 8) + low + (1 << 21)) >> 22, 0, 255)
 
 
-def _weights(length: Any, short: Array, spec: ModelSpec, *, cut: bool) -> Float[Array, "3 s n"]:
-    """How much each of `length` source pixels counts in each pixel of the crop.
+class _Part(NamedTuple):
+    """Of one side: from where to where, in source pixels, it fills `count` pixels, of which `start` is the first."""
+
+    begin: Array
+    end: Array
+    start: Any
+    count: Any
+
+
+def _part(side: Array, sides: Sequence[Array], spec: ModelSpec) -> _Part:
+    size = spec.input_size
+    if spec.crop_mode == "squash":
+        return _Part(jnp.zeros_like(side), side, 0, size)
+    if spec.crop_mode == "border":
+        count = jnp.maximum(jnp.round(size * side / jnp.maximum(*sides)), 1)
+        return _Part(jnp.zeros_like(side), side, jnp.floor((size - count) / 2), count)
+    scaled = jnp.floor(spec.resize_size * side / jnp.minimum(*sides))
+    start = jnp.round((scaled - size) / 2)
+    return _Part(start * side / scaled, jnp.minimum((start + size) * side / scaled, side), 0, size)
+
+
+def _inside(part: _Part, spec: ModelSpec) -> Bool[Array, " s"]:
+    place = jnp.arange(spec.input_size) - part.start
+    return (place >= 0) & (place < part.count)
+
+
+def _weights(length: Any, part: _Part, spec: ModelSpec, *, cut: bool) -> Float[Array, "3 s n"]:
+    """How much each of `length` source pixels counts in each pixel that is seen; what is not `_inside` says nothing.
 
     Args:
         cut: only the rows that matter are given to Pillow, which counts positions from the first of them, in float32.
     """
-    side, size = jnp.asarray(length, jnp.float64), spec.input_size
-    scaled = jnp.floor(spec.resize_size * side / short)
-    start = jnp.round((scaled - size) / 2)
-    begin, end = start * side / scaled, jnp.minimum((start + size) * side / scaled, side)
-    first = jnp.maximum(jnp.floor(begin - 3 * jnp.maximum((end - begin) / size, 1)), 0) if cut else 0
+    begin, end, start, count = part
+    first = jnp.maximum(jnp.floor(begin - 3 * jnp.maximum((end - begin) / count, 1)), 0) if cut else 0
     begin, end = ((place - first).astype(jnp.float32) for place in (begin, end))
-    step = (end - begin).astype(jnp.float64) / size
-    centre = begin + (jnp.arange(size) + 0.5) * step + first
+    step = (end - begin).astype(jnp.float64) / count
+    places = jnp.clip(jnp.arange(spec.input_size) - start, 0, count - 1)
+    centre = begin + (places + 0.5) * step + first
     distance = jnp.abs(jnp.arange(length) + 0.5 - centre[:, None]) / jnp.maximum(step, 1)
     weights = _KERNELS[spec.interpolation](distance)
     weights = weights / weights.sum(-1, keepdims=True) * 2**22

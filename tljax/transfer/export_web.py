@@ -9,6 +9,7 @@ from tljax.errors import InputError
 from tljax.files import cache_dir, replacing, write_json
 from tljax.models.network import Network
 from tljax.transfer.card import CARD
+from tljax.transfer.export import preprocessing
 from tljax.transfer.onnx_export import write_onnx
 from tljax.weights.fetch import fetch_file
 
@@ -39,11 +40,11 @@ def write_web(
     Raises:
         InputError: as `write_onnx`; ONNX Runtime Web cannot be had.
     """
-    files, spec = runtime_files(runtime), net.spec
+    files = runtime_files(runtime)
     with replacing(out, folder=True) as part:
         facts = _write_model(net, part / MARKER)
-        used = ("classes", "resize_size", "input_size", "interpolation", "model", "licence", "heat")
-        write_json(part / "model.json", {"name": name, **{key: facts[key] for key in used}})
+        used = {key: facts[key] for key in ("classes", "model", "licence", "heat")}
+        write_json(part / "model.json", {"name": name, **used, **preprocessing(net.spec, cropped=True)})
         (part / CARD).write_text(card, "utf-8")
         web = resources.files("tljax.transfer") / "web"
         for file in _PAGE:
@@ -52,7 +53,7 @@ def write_web(
         for file, data in files.items():
             (part / "runtime" / file).write_bytes(data)
         (part / "runtime" / "LICENSE").write_bytes((web / "onnxruntime-LICENSE").read_bytes())
-    return {**facts, "licence": spec.licence}
+    return facts
 
 
 def runtime_files(runtime: str | Path | None = None) -> dict[str, bytes]:

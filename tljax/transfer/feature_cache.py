@@ -147,7 +147,7 @@ def cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, d
             jax.config.jax_default_matmul_precision,  # pyright: ignore[reportAttributeAccessIssue]: an attribute at run time
         ],
         "network": [spec.name, spec.family, repr(spec.config), net.dtype, net.folded, net.plain],
-        "preprocessing": [spec.input_size, spec.crop_pct, spec.interpolation],
+        "preprocessing": [spec.input_size, spec.crop_pct, spec.interpolation, spec.crop_mode, spec.white],
         "normalisation": [spec.mean, spec.std, spec.channel_order],
         "weights": variables_digest(net.variables),
         "batch_size": batch_size if devices == 1 else [batch_size, devices],
@@ -158,9 +158,13 @@ def cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, d
     return folder / f"{spec.name}-{key}{part}.sqlite"
 
 
-def variables_digest(variables: Mapping[str, Any]) -> str:
-    """A hash of every path, shape, dtype and value of a network's variables, as 32 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=16)
+def variables_digest(variables: Mapping[str, Any], *, digest: Any = None) -> str:
+    """A hash of every path, shape, dtype and value of a network's variables, in hexadecimal digits.
+
+    Args:
+        digest: a new object of `hashlib`; None is BLAKE2b of 128 bits.
+    """
+    digest = digest or hashlib.blake2b(digest_size=16)
     for path, leaf in sorted(trees.flatten(variables).items()):
         leaf = np.ascontiguousarray(leaf)
         digest.update(f"{path} {leaf.dtype.name} {leaf.shape}\n".encode())

@@ -1,5 +1,6 @@
 """The features of photos: the frozen backbone runs once for each photo, and with a cache never again."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from tljax.data.sources import Photos, photo_source
 from tljax.distributed import collectives, sharding
 from tljax.errors import InputError
 from tljax.models.network import Network, for_inference
-from tljax.progress import Track, untracked
+from tljax.progress import Track, shows_progress, untracked
 from tljax.transfer.feature_cache import FeatureCache, cache_file
 from tljax.transfer.prediction import together
 
@@ -44,6 +45,7 @@ class Features:
     skipped: tuple[Skipped, ...]
 
 
+@shows_progress
 def extract(
     net: Network,
     photos: Photos,
@@ -51,7 +53,7 @@ def extract(
     batch_size: int = 32,
     cache: bool | str | Path | None = None,
     skip: bool = False,
-    track: Track = untracked,
+    track: Track | bool = untracked,
     threads: int | None = None,
     mesh: Mesh | None = None,
 ) -> Features:
@@ -64,7 +66,7 @@ def extract(
         cache: a folder, where features are kept and found again, or True for the folder `features` in tljax's cache
             folder; None writes nothing. Each of several processes has files of its own there.
         skip: leave photos out that cannot be read; `Features.index` says which are there.
-        track: sees the batches that are computed.
+        track: True shows progress on stderr; or a function that sees the batches, as in `tljax.progress`.
         threads: how many decode; None for one for each core, at most 8.
         mesh: the devices that share each batch; None for all of this process.
     Raises:
@@ -78,6 +80,7 @@ def extract(
     if batch_size < 1:
         raise InputError(f"batch size {batch_size}: expected at least 1")
     source = photo_source(photos)
+    net = net.replace(spec=dataclasses.replace(net.spec, white=net.spec.white or source.white))
     index = np.arange(len(source.files))[collectives.share(len(source.files))]
     mesh = sharding.local_mesh() if mesh is None else mesh
     rows_at_once = sharding.whole_rows(batch_size, mesh)

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from tljax.models.network import Network, abstract_variables, make_network
-from tljax.models.spec import ModelSpec
+from tljax.models.spec import ModelSpec, get_spec
 from tljax.transfer.probe import Probe
 
 
@@ -24,13 +24,22 @@ def with_probe(net: Network, probe: Probe) -> Network:
     >>> classifier.apply(classifier.variables, images).argmax(1).tolist()
     [0, 1, 0, 1, 0, 1, 0, 1]
     """
-    spec = run_spec(net.spec, probe.classes, net.spec.input_size)
+    spec = run_spec(net.spec, probe.classes)
     return with_head(net, spec, {"kernel": probe.kernel, "bias": probe.bias})
 
 
-def run_spec(base: ModelSpec, classes: tuple[str, ...], image_size: int) -> ModelSpec:
+def run_spec(base: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:
     """The specification of a trained run: the backbone's, with a linear head for `classes`."""
-    return replace(base, classes=classes, head="linear", input_size=image_size)
+    return replace(base, classes=classes, head="linear")
+
+
+def seen_as(base: ModelSpec, *, image_size: int, crop_mode: str, white: int | None) -> ModelSpec:
+    """The specification for photos that are seen at another size, framed and brightened otherwise.
+
+    Of a photo that is seen whole there is nothing to crop, so that its `crop_pct` is 1.
+    """
+    share = get_spec(base.name).crop_pct if crop_mode == "center" else 1.0
+    return replace(base, input_size=image_size, crop_mode=crop_mode, crop_pct=share, white=white)
 
 
 def with_head(backbone: Network, spec: ModelSpec, head: Mapping[str, Any]) -> Network:

@@ -28,10 +28,19 @@ from tljax.transfer import onnx_child
 _MOST_BYTES = 2**31 - 1
 _SECONDS = 120
 _OPSETS = range(7, 27)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float | int) and 0 <= value <= 1
+
+
 _FACTS = {
     "input_size": lambda value: type(value) is int and 1 <= value <= 4096,
     "crop_pct": lambda value: isinstance(value, float | int) and 0.1 <= value <= 1,
     "interpolation": lambda value: value in ("bilinear", "bicubic"),
+    "crop_mode": lambda value: value in ("center", "border", "squash"),
+    "mean": lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_share, value)),
+    "white": lambda value: value is None or (type(value) is int and 1 <= value <= 65535),
     "resized_inside": lambda value: isinstance(value, bool),
 }
 
@@ -73,7 +82,7 @@ class OnnxFile:
         def readable() -> Iterator[np.ndarray]:
             for i in track(range(len(source.files)), "predict", len(source.files)):
                 try:
-                    picture = source.picture(i, short_side=self.spec.resize_size)
+                    picture = source.picture(i, short_side=self.spec.resize_size, white=self.spec.white)
                 except (DecodeError, OSError, MemoryError) as error:
                     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                     skipped.append(Skipped(source.files[i], reason, int(source.labels[i])))
@@ -131,7 +140,8 @@ def _facts(metadata: dict[str, str]) -> tuple[ModelSpec, bool]:
         if not isinstance(facts, dict) or not right(facts.get(key)):
             raise _Foreign(f'its preprocessing says nothing sensible of "{key}"')
     name = metadata.get("model", "")[:100]
-    used = {key: facts[key] for key in ("input_size", "crop_pct", "interpolation")}
+    used = {key: facts[key] for key in ("input_size", "crop_pct", "interpolation", "crop_mode", "white")}
+    used["mean"] = tuple(facts["mean"])
     origin = {"licence": metadata.get("licence", "")}
     spec = ModelSpec(name, "onnx", (), 0, "", 0, classes=tuple(classes), **origin, **used)
     return spec, facts["resized_inside"]

@@ -1,7 +1,7 @@
 """The stages of a run: prepare the backbone, extract features, fit, and write down what it came to."""
 
-import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from jaxtyping import Int
 from tljax import metrics
 from tljax.data.images import DecodeError
 from tljax.data.source import Source, fingerprint
-from tljax.data.splits import duplicates, split
+from tljax.data.splits import conflicts, duplicates, split
 from tljax.distributed import collectives, join, sharding
 from tljax.errors import InputError
 from tljax.files import write_json, write_text
@@ -26,15 +26,15 @@ from tljax.transfer.config import DEFAULT_EPOCHS, TINY_LR, TrainConfig
 from tljax.transfer.config_file import Recorded, check_repeated, check_resumed, describe
 from tljax.transfer.features import Features, extract
 from tljax.transfer.finetuning import finetune
-from tljax.transfer.head import with_probe
+from tljax.transfer.head import seen_as, with_probe
 from tljax.transfer.history import skipped_steps
+from tljax.transfer.inputs import load_start
 from tljax.transfer.metrics_log import append
 from tljax.transfer.prediction import predict_source
-from tljax.transfer.preemption import until
-from tljax.transfer.probe import Probe, fit_probe, predict_probs
+from tljax.transfer.preemption import Stop, until
+from tljax.transfer.probe import FOLDS, Probe, fit_probe, predict_folds, predict_probs
 from tljax.transfer.resume import resumable
-from tljax.transfer.run import load_backbone
-from tljax.transfer.run_folder import CLASSES, CONFIG, LOG, RUN, STATES, write_skipped
+from tljax.transfer.run_folder import CLASSES, CONFIG, LOG, RUN, SKIPPED, STATES, TRAINED, write_skipped
 from tljax.transfer.run_report import write_page
 
 TINY = 64
@@ -53,7 +53,7 @@ class Job:
         before: of the run that is repeated, if there is one, what must be as it was.
         folder: the RUN to be; of several processes each but the first has one that is dropped.
         partial: OUT.partial, the same for all processes.
-        stop: is set by SIGTERM.
+        stop: is set by SIGTERM and Ctrl-C.
         began: the moment, by the monotonic clock.
     """
 
@@ -63,7 +63,7 @@ class Job:
     before: Recorded | None
     folder: Path
     partial: Path
-    stop: threading.Event
+    stop: Stop
     track: Track
     began: float
 
@@ -76,8 +76,10 @@ class Job:
 class Fitted:
     """The classifier, what it says of the validation photos at `index`, and the history of fine-tuning.
 
+    Where all photos train, these are the training photos, and what the probe says of each fold held out.
+
     Attributes:
-        probe_accuracy: of the probe, on the validation photos.
+        probe_accuracy: of the probe, on these photos.
     """
 
     net: Network
@@ -98,7 +100,9 @@ def run_stages(job: Job) -> dict[str, Any]:
         check_repeated(job.before, described)
     write_json(job.folder / CONFIG, described)
     write_json(job.folder / CLASSES, list(job.source.classes))
-    write_skipped(job.folder / "skipped.csv", features.skipped)
+    write_skipped(job.folder / SKIPPED, features.skipped)
+    trained = _digests(features, shares["train"])
+    write_text(job.folder / TRAINED, "".join(f"{digest}\n" for digest in sorted(set(trained.values()))))
     fitted = fit(job, backbone, features, shares, tiny=tiny)
     return write(job, features, shares, fitted, described)
 
@@ -106,17 +110,20 @@ def run_stages(job: Job) -> dict[str, Any]:
 def prepare(job: Job) -> tuple[Network, str, bool]:
     """The backbone at the size that the run uses, its weights' SHA-256, and whether fine-tuning sees tiny pictures."""
     config, source = job.config, job.source
-    backbone, digest = load_backbone(config.model, config.weights)
+    backbone, digest = load_start(config)
     collectives.check_same(photos=fingerprint(source), weights=digest, options=repr(config))
     if not job.partial.is_dir():
         raise InputError(f'"{job.partial}", which process 0 made, is not here: --out must be on a disk that all share')
     tiny = config.mode == "finetune" and _tiny(source)
     size = config.image_size or (_TINY_SIZE if tiny else backbone.spec.input_size)
-    return backbone.replace(dtype=config.dtype, spec=replace(backbone.spec, input_size=size)), digest, tiny
+    seen = seen_as(
+        backbone.spec, image_size=size, crop_mode=config.crop_mode or backbone.spec.crop_mode, white=source.white
+    )
+    return backbone.replace(dtype=config.dtype, spec=seen), digest, tiny
 
 
 def extract_features(job: Job, backbone: Network) -> tuple[Features, Shares]:
-    """The features of all photos that can be read, and their split: "train" and "val", places in the source."""
+    """The features of all photos that can be read, and their split: "train" and perhaps "val", places in the source."""
     source, config = job.source, job.config
     drawn = {"val_fraction": config.val_fraction, "seed": config.seed}
     wanted = np.sort(np.concatenate([where for name, where in split(source, **drawn).items() if name != "test"]))
@@ -125,63 +132,66 @@ def extract_features(job: Job, backbone: Network) -> tuple[Features, Shares]:
         backbone, source.subset(wanted), batch_size=config.batch_size, cache=True, skip=True, track=watched
     )
     features = replace(features, index=wanted[features.index])
-    unreadable = np.setdiff1d(wanted, features.index)
     if not len(features.index):
         first = features.skipped[0]
         raise InputError(f'none of the {len(wanted)} photos can be read: "{first.file}": {first.reason}')
-    try:
-        return features, split(source, **drawn, skip=unreadable)
-    except InputError as error:
-        raise InputError(f"{error} ({len(unreadable)} of {len(wanted)} photos cannot be read)") from None
+    reasons = {one.file: one.reason for one in features.skipped}
+    unreadable = np.setdiff1d(wanted, features.index)
+    return features, split(source, **drawn, skip={int(i): reasons[source.files[i]] for i in unreadable})
 
 
 def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny: bool) -> Fitted:
     """The probe, and the network that goes on from it where the run fine-tunes."""
-    config, source, val = job.config, job.source, shares["val"]
-    rows = {name: np.searchsorted(features.index, shares[name]) for name in ("train", "val")}
-    probe = fit_probe(
-        features.values[rows["train"]],
-        features.labels[rows["train"]],
-        classes=source.classes,
-        l2=config.l2,
-        balanced=config.balanced,
-        seed=config.seed,
-        mesh=sharding.data_mesh(),
-    )
+    config, source = job.config, job.source
+    rows = {name: np.searchsorted(features.index, shares[name]) for name in ("train", "val") if name in shares}
+    seen = {name: (features.values[places], features.labels[places]) for name, places in rows.items()}
+    options = {
+        "classes": source.classes,
+        "balanced": config.balanced,
+        "seed": config.seed,
+        "mesh": sharding.data_mesh(),
+    }
+    probe = fit_probe(*seen["train"], l2=config.l2, **options)
     probe = probe._replace(**collectives.arrays_from_first({"kernel": probe.kernel, "bias": probe.bias}))
-    net, probs = with_probe(backbone, probe), predict_probs(probe, features.values[rows["val"]])
-    accuracy = metrics.accuracy(probs.argmax(1), source.labels[val])
+    net = with_probe(backbone, probe)
+    if "val" in shares:
+        probs, index = predict_probs(probe, seen["val"][0]), shares["val"]
+    else:
+        probs, places = predict_folds(*seen["train"], l2=config.l2, **options)
+        index = shares["train"][places]
+    accuracy = metrics.accuracy(probs.argmax(1), source.labels[index])
+    checkpoint = job.partial / RUN / "checkpoint"
     if config.mode == "linear_probe":
         append(job.folder / LOG, *probe.path)
-        save(job.partial / RUN / "checkpoint", {"kernel": probe.kernel, "bias": probe.bias})
-        return Fitted(net, probe, accuracy, probs, val)
+        head = {"kernel": probe.kernel, "bias": probe.bias}
+        save(checkpoint, head if config.init_from is None else jax.device_get(net.variables))
+        return Fitted(net, probe, accuracy, probs, index)
     config = tiny_defaults(config) if tiny else config
     states, log = job.partial / STATES, job.folder / LOG
+    train, val = (source.subset(shares[name]) if name in shares else None for name in ("train", "val"))
     with resumable(log, states, save_every=config.save_every, stop=job.stop, track=job.track) as hooks:
         key, shard = jax.random.key(config.seed), join.processes()
-        photos = source.subset(shares["train"]), source.subset(val)
-        net, lines = finetune(net, *photos, config=config, key=key, hooks=hooks, shard=shard)
-    quiet = until(job.stop, untracked)
-    probs, places, _ = predict_source(net, photos[1], batch_size=config.batch_size, track=quiet)
-    save(job.partial / RUN / "checkpoint", jax.device_get(net.variables))
-    return Fitted(net, probe, accuracy, probs, val[places], lines)
+        net, lines = finetune(net, train, val, config=config, key=key, hooks=hooks, shard=shard)
+    if val is not None:
+        quiet = until(job.stop, untracked)
+        probs, places, _ = predict_source(net, val, batch_size=config.batch_size, track=quiet)
+        index = shares["val"][places]
+    save(checkpoint, jax.device_get(net.variables))
+    return Fitted(net, probe, accuracy, probs, index, lines)
 
 
 def write(job: Job, features: Features, shares: Shares, fitted: Fitted, described: Mapping[str, Any]) -> dict[str, Any]:
     """Measures the run, ends its log and writes its page."""
     source, config = job.source, job.config
-    labels = source.labels[fitted.index]
-    digests = dict(zip(map(int, features.index), features.digests, strict=True))
-    measured = metrics.summarise(fitted.probs, labels, source.classes)
+    digests = _digests(features, features.index)
     result = {
+        "notes": list(source.notes),
         "train_images": len(shares["train"]),
-        "val_images": len(labels),
+        "val_images": len(fitted.index) if "val" in shares else 0,
         "skipped": [{"file": one.file, "reason": one.reason} for one in features.skipped],
         "duplicates": [{"train": one, "other": other} for one, other in duplicates(source, digests, shares)],
-        "val_accuracy": measured["accuracy"],
-        "val_balanced_accuracy": measured["balanced_accuracy"],
-        "val_ece": measured["ece"],
-        "val_loss": measured["log_loss"],
+        "conflicts": list(map(list, conflicts(source, digests))),
+        **_measured(source, shares, fitted, digests),
         "l2": fitted.probe.l2,
         "image_size": described["image_size"],
     }
@@ -195,8 +205,34 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
     if join.first():
         story = {**described, **result, "seconds": job.seconds()}
         write_text(job.folder / CARD, run_card(job.folder, name=job.partial.name.removesuffix(".partial")))
-        write_page(job.folder, fitted.net, source, fitted.index, fitted.probs, fitted.probe, fitted.lines, story)
+        measured = fitted.index, fitted.probs
+        write_page(job.folder, fitted.net, source, shares["train"], *measured, fitted.probe, fitted.lines, story)
     return result | {"seconds": job.seconds()}
+
+
+def _measured(source: Source, shares: Shares, fitted: Fitted, digests: Mapping[int, str]) -> dict[str, Any]:
+    """How good the run is: on its validation photos, or by folds, and what copies among the photos do to that."""
+    labels = source.labels[fitted.index]
+    measured = metrics.summarise(fitted.probs, labels, source.classes) if len(labels) else {}
+    times = Counter(digests[int(i)] for i in shares["train"])
+    fresh = np.array([times[digests[int(i)]] <= ("val" not in shares) for i in fitted.index], bool)
+    alone = metrics.accuracy(fitted.probs[fresh].argmax(1), labels[fresh]) if fresh.any() else None
+    return {
+        "val_accuracy": measured.get("accuracy"),
+        "interval": measured.get("interval"),
+        "val_balanced_accuracy": measured.get("balanced_accuracy"),
+        "val_ece": measured.get("ece"),
+        "val_loss": measured.get("log_loss"),
+        "copies": int((~fresh).sum()),
+        "accuracy_without_copies": alone,
+        "folds": None if "val" in shares else FOLDS,
+    }
+
+
+def _digests(features: Features, indices: Int[np.ndarray, " n"]) -> dict[int, str]:
+    """The content hash of each of the photos at `indices`, places in the source."""
+    known = dict(zip(map(int, features.index), features.digests, strict=True))
+    return {int(i): known[int(i)] for i in indices}
 
 
 def _tiny(source: Source) -> bool:

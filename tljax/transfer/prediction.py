@@ -16,7 +16,7 @@ from tljax.data.source import Source
 from tljax.data.sources import Photos, photo_source
 from tljax.distributed import collectives, sharding
 from tljax.models.network import Network, for_inference
-from tljax.progress import Track, untracked
+from tljax.progress import Track, shows_progress, untracked
 from tljax.transfer.augment import central
 
 _BATCH = 32
@@ -44,14 +44,15 @@ class Prediction:
     probs: Float[np.ndarray, " k"]
 
 
-def predict(net: Network, photos: Photos, *, top: int = 5, track: Track = untracked) -> list[Prediction]:
+@shows_progress
+def predict(net: Network, photos: Photos, *, top: int = 5, track: Track | bool = untracked) -> list[Prediction]:
     """Says what is in photos: one `Prediction` for each, in the order given.
 
     Args:
         net: pretrained, or a trained run.
         photos: a path, a folder, bytes of a file, a PIL image, a uint8 array (h, w, 3) or (b, h, w, 3), or a list.
         top: how many classes `Prediction.top` names.
-        track: sees the batches.
+        track: True shows progress on stderr; or a function that sees the batches, as in `tljax.progress`.
     Raises:
         InputError: no photo, or one that cannot be read (names the first, and why).
 

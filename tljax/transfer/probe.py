@@ -18,6 +18,7 @@ from tljax.errors import InputError
 from tljax.transfer.logistic import fit_path
 
 L2_PATH = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+FOLDS = 5
 
 
 class Probe(NamedTuple):
@@ -52,7 +53,7 @@ def fit_probe(
     *,
     classes: int | Sequence[str],
     l2: float | None = None,
-    folds: int = 5,
+    folds: int = FOLDS,
     balanced: bool = False,
     seed: int = 0,
     mesh: Mesh | None = None,
@@ -125,6 +126,28 @@ def fit_probe(
         int(fit["steps"]),
         tuple(map(str, range(count) if isinstance(classes, int) else classes)),
     )
+
+
+def predict_folds(
+    features: Float[Array, "n d"], labels: Int[Array, " n"], *, folds: int = FOLDS, seed: int = 0, **options: Any
+) -> tuple[Float[np.ndarray, "m c"], Int[np.ndarray, " m"]]:
+    """What probes say of the photos of a fold that was held out when they were fitted.
+
+    Args:
+        features, labels, folds, seed: as in `fit_probe`, which draws the same folds.
+        options: the others of `fit_probe`.
+    Returns:
+        (m, C) float32, and the m photos' places, ascending: all but the only photo of a class.
+    """
+    held_out = stratified_folds(labels, folds, seed=seed)
+    parts = [(np.zeros((0, 1)), np.zeros(0, np.int64))]
+    for fold in np.unique(held_out[held_out >= 0]):
+        held = held_out == fold
+        probe = fit_probe(features[~held], labels[~held], folds=folds, seed=seed, **options)
+        parts.append((predict_probs(probe, features[held]), np.flatnonzero(held)))
+    probs, places = (np.concatenate(part) for part in zip(*(parts[1:] or parts), strict=True))
+    order = np.argsort(places)
+    return probs[order], places[order]
 
 
 def predict_probs(probe: Probe, features: Float[Array | np.ndarray, "n d"]) -> Float[np.ndarray, "n c"]:

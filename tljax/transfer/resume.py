@@ -1,7 +1,6 @@
 """The hooks of `train`: fine-tuning that goes on where it was killed, from the states and the metrics.jsonl on disk."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,11 @@ from tljax.transfer.checkpoint import Checkpoints
 from tljax.transfer.history import best_step
 from tljax.transfer.hooks import Hooks
 from tljax.transfer.metrics_log import append, rewind
-from tljax.transfer.preemption import Preempted, until
+from tljax.transfer.preemption import Preempted, Stop, until
 
 
 @contextlib.contextmanager
-def resumable(
-    log: Path, states: Path, *, save_every: int, stop: threading.Event, track: Track = untracked
-) -> Iterator[Hooks]:
+def resumable(log: Path, states: Path, *, save_every: int, stop: Stop, track: Track = untracked) -> Iterator[Hooks]:
     """Hooks that begin at the last saved state, save on the way, and stop in front of a step once `stop` is set.
 
     Whenever the process is killed and this is done again, the run ends as if it had not been: a line of the log is
@@ -28,7 +25,7 @@ def resumable(
     Args:
         log: metrics.jsonl.
         states: the folder of the saved states, the same for all processes.
-        save_every: steps between saved states.
+        save_every: steps between saved states; the one after the first step is saved as well.
         stop: once it is set, the state is saved and `Preempted` is raised.
         track: shows progress.
     """
@@ -44,11 +41,11 @@ def resumable(
 
         def before_step(number):
             if join.stops_at(number, stop.is_set()):
-                raise Preempted
+                raise Preempted(stop.code)
 
         def after_step(number, state):
             checkpoints.write()  # the device has got the next step, and does not wait
-            if number % save_every == 0:
+            if number % save_every == 0 or number == 1:  # a short run, too, has something to go on from
                 checkpoints.take(state)
 
         def record(line):

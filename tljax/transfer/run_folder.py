@@ -23,6 +23,7 @@ except ImportError:  # Windows
     fcntl = None
 
 CONFIG, CLASSES, LOG = "config.json", "classes.json", "metrics.jsonl"
+SKIPPED, TRAINED = "skipped.csv", "trained_on.txt"
 STATES = "states"
 RUN, _REPLACED = "run", "replaced"
 
@@ -34,7 +35,7 @@ def check_out(out: str | Path, *, overwrite: bool, resume: bool = False) -> Path
         InputError: it exists and may not be replaced; or an interrupted run is there, and neither `resume` nor
             `overwrite` says what to do with it; or OUT.partial is something else.
     """
-    path = Path(out).expanduser().absolute()
+    path = Path(os.path.expanduser(out)).absolute()
     partial = partial_folder(path)
     try:
         exists, folder = path.exists() or path.is_symlink(), path.is_dir()
@@ -126,6 +127,14 @@ def write_skipped(path: Path, skipped: Sequence[Any]) -> None:
         table = csv.writer(file)
         table.writerow(["file", "reason"])
         table.writerows((one.file, one.reason) for one in skipped)
+
+
+def read_skipped(path: Path) -> set[str]:
+    """The files in a table that `write_skipped` wrote; none where it is missing."""
+    if not path.is_file():
+        return set()
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        return {row["file"] for row in csv.DictReader(file) if row.get("file")}
 
 
 @contextlib.contextmanager

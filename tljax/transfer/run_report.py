@@ -14,6 +14,7 @@ from tljax.report import run_page
 from tljax.transfer.probe import Probe
 
 _MISTAKES = 12
+_SHEET, _OF_A_CLASS = 40, 4
 _LAYERS = 4
 _CURVE_POINTS = 200
 
@@ -22,6 +23,7 @@ def write_page(
     folder: Path,
     net: Network,
     source: Source,
+    train: Int[np.ndarray, " m"],
     index: Int[np.ndarray, " n"],
     probs: Float[np.ndarray, "n c"],
     probe: Probe,
@@ -31,12 +33,15 @@ def write_page(
     """Writes report.html.
 
     Args:
-        index: the places in the source of the validation photos. probs: of these.
+        train: the places in the source of the training photos.
+        index: of the validation photos, or of those that folds held out. probs: of these.
         history: of fine-tuning; empty for a linear probe.
         result: config.json's entries and what `train` returns.
     """
     labels = source.labels[index]
-    photo = _photo(net, source, int(index[0]))
+    photo = _photo(net, source, int([*index, *train][0]))
+    order = _by_doubt(labels, probs)
+    wrong = order[probs.argmax(1)[order] != labels[order]] if len(order) else order
     run_page.write(
         folder / "report.html",
         {
@@ -48,12 +53,16 @@ def write_page(
             "seconds": result["seconds"],
             "train_images": result["train_images"],
             "val_images": result["val_images"],
+            "folds": result["folds"],
+            "tuned": result["mode"] == "finetune",
+            "sheet": _sheet(net, source, train),
             "probs": probs,
             "labels": labels,
             "l2": probe.l2,
             "l2_path": probe.path if len(probe.path) > 1 and probe.path[0]["val_accuracy"] is not None else None,
             "curve": _curve(history) if history else None,
-            "wrong": _mistakes(net, source, index, labels, probs),
+            "wrong": _shown(net, source, index, labels, probs, wrong[:_MISTAKES]),
+            "unsure": None if len(wrong) else _shown(net, source, index, labels, probs, order[:_MISTAKES]),
             "photo": photo,
             "feature_maps": _feature_maps(net, photo),
             "skipped": [(one["file"], one["reason"]) for one in result["skipped"]],
@@ -67,11 +76,26 @@ def _photo(net: Network, source: Source, i: int) -> np.ndarray:
     return preprocess(source.picture(i), net.spec)
 
 
-def _mistakes(net: Network, source: Source, index, labels, probs) -> list[dict[str, Any]]:
-    """The photos that it gets wrong, the surest first."""
-    top = probs.argmax(1)
-    wrong = np.flatnonzero(top != labels)
-    wrong = wrong[np.argsort(-probs[wrong, top[wrong]], kind="stable")][:_MISTAKES]
+def _sheet(net: Network, source: Source, train: Int[np.ndarray, " m"]) -> list[dict[str, Any]]:
+    """A few photos of each class, as the network sees them; of many classes the first."""
+    each = min(max(_SHEET // len(source.classes), 1), _OF_A_CLASS)
+    chosen = [i for label in range(len(source.classes)) for i in train[source.labels[train] == label][:each]]
+    return [
+        {"image": _photo(net, source, int(i)), "file": source.files[i], "class": source.classes[source.labels[i]]}
+        for i in chosen[:_SHEET]
+    ]
+
+
+def _by_doubt(labels, probs) -> Int[np.ndarray, " n"]:
+    """Mistakes, the surest first; then what is right, the least sure first."""
+    top = probs.argmax(1) if len(labels) else np.zeros(0, int)
+    prob = probs[np.arange(len(labels)), top]
+    return np.lexsort((np.where(top == labels, prob, -prob), top == labels))
+
+
+def _shown(net: Network, source: Source, index, labels, probs, rows) -> list[dict[str, Any]]:
+    """What the page says of photos: the `rows` of index, labels and probs."""
+    top = probs.argmax(1) if len(labels) else labels
     return [
         {
             "image": _photo(net, source, int(index[row])),
@@ -80,7 +104,7 @@ def _mistakes(net: Network, source: Source, index, labels, probs) -> list[dict[s
             "predicted": source.classes[top[row]],
             "prob": float(probs[row, top[row]]),
         }
-        for row in wrong
+        for row in rows
     ]
 
 

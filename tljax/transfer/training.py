@@ -1,16 +1,19 @@
 """From labelled photos to a RUN: features, the probe, perhaps fine-tuning, and everything written down."""
 
+import os
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tljax.data.sources import open_source
 from tljax.data.splits import split
+from tljax.data.summary import class_counts, long_photos
+from tljax.data.tables import find_table
 from tljax.distributed import collectives, join
 from tljax.errors import InputError
-from tljax.progress import Track, untracked
+from tljax.models.spec import get_spec
+from tljax.progress import Track, say, shows_progress, untracked
 from tljax.transfer.config import TrainConfig, make_config
 from tljax.transfer.config_file import (
     Recorded,
@@ -20,9 +23,10 @@ from tljax.transfer.config_file import (
     recorded_data,
     recorded_options,
 )
+from tljax.transfer.inputs import opened, source_options, started_from
 from tljax.transfer.metrics_log import read_log
 from tljax.transfer.pipeline import Job, run_stages
-from tljax.transfer.preemption import Preempted, on_sigterm
+from tljax.transfer.preemption import INTERRUPTED, Preempted, on_signals
 from tljax.transfer.run_folder import (
     CONFIG,
     LOG,
@@ -34,6 +38,7 @@ from tljax.transfer.run_folder import (
 )
 
 
+@shows_progress
 def train(
     data: str | Path | None,
     out: str | Path,
@@ -43,14 +48,14 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     dry_run: bool = False,
-    track: Track = untracked,
+    track: Track | bool = untracked,
     **options: Any,
 ) -> dict[str, Any]:
     """Trains a classifier on labelled photos and writes a RUN folder: `train("photos", "run")`.
 
     The RUN appears when it is whole. Whenever the process is killed, the same call with `resume` goes on from the
     last saved step (in `OUT.partial`) or starts anew, and ends with the RUN that an unbroken call gives, bit for bit
-    on the same machine. On SIGTERM it stops by itself, with what it has saved.
+    on the same machine. On SIGTERM and Ctrl-C it stops by itself, with what it has saved.
 
     Among several processes (`join.joined`) each calls this with the same arguments, reads its share of the photos, and
     gets the same result. All of them see the disk of `out`, to which they write checkpoints together; the rest of the
@@ -66,14 +71,18 @@ def train(
         overwrite: replace a RUN that is there.
         resume: go on with an interrupted run; a finished one of the same options is returned as it is.
         dry_run: only say what would be done; writes nothing.
+        track: True shows on stderr what is guessed, the classes and progress; or a function as in `tljax.progress`.
     Returns:
-        mode, model, classes, train_images, val_images, skipped ({file, reason} each), duplicates ({train, other}
-        files each), val_accuracy, val_balanced_accuracy, val_ece, val_loss, l2, image_size, seconds, out; after
-        fine-tuning also probe_val_accuracy, epochs and skipped_steps. For a dry run the accuracies are None.
+        mode, model, classes, notes (what was guessed), train_images, val_images, skipped ({file, reason} each),
+        duplicates ({train, other} files each), conflicts (two equal files of two classes each), val_accuracy, interval
+        (of it, 95 %), val_balanced_accuracy, val_ece, val_loss, copies (validation photos that equal training photos),
+        accuracy_without_copies, folds (None, or the number where all photos train: the measures are then those of the
+        probe on each fold held out), l2, image_size, seconds, out; after fine-tuning also probe_val_accuracy, epochs
+        and skipped_steps. For a dry run the accuracies are None.
     Raises:
         InputError: bad options or data; an `out` that exists or cannot be written; a loss that is not finite.
         OSError: the disk filled up.
-        Preempted: SIGTERM came (to the main thread), what there is to save is saved, and stderr says so.
+        Preempted: SIGTERM or SIGINT came (to the main thread), what there is to save is saved, and stderr says so.
 
     >>> result = tljax.transfer.train("photos", "run", model="toy", weights="toy.safetensors")
     >>> result["classes"], result["train_images"] + result["val_images"]
@@ -83,20 +92,30 @@ def train(
     before = None if repeat is None else read_recorded(repeat)
     config = make_config(config or (before and before.options), **options)
     data, before = _data(data, before, config)
+    config = started_from(config)
+    if config.labels is not None:
+        config = replace(config, labels=find_table(data, config.labels))
     resumes = resume and not overwrite and not dry_run
+    path = Path(os.path.expanduser(out)).absolute()
     done = collectives.from_first(
         lambda: _finished(check_out(out, overwrite=overwrite, resume=resume), config, resumes)
     )
     if done:
         return done | {"out": str(out), "seconds": _since(began)}
-    source = open_source(data, labels_csv=config.labels)
+    source = opened(data, config)
     shares = split(source, val_fraction=config.val_fraction, seed=config.seed)
+    seen = replace(get_spec(config.model), crop_mode=config.crop_mode or "center")
+    hint = long_photos(source, seen)
+    say(
+        track, *map("note: {}".format, source.notes), *([f"hint: {hint}"] if hint else []), class_counts(source, shares)
+    )
     result = {
         "mode": config.mode,
         "model": config.model,
         "classes": list(source.classes),
+        "notes": list(source.notes),
         "train_images": len(shares["train"]),
-        "val_images": len(shares["val"]),
+        "val_images": len(shares.get("val", ())),
         "skipped": [],
         **dict.fromkeys(("val_accuracy", "val_balanced_accuracy", "val_ece")),
         "out": str(out),
@@ -105,12 +124,13 @@ def train(
         return {**result, "dry_run": True, "options": recorded_options(config), "seconds": _since(began)}
     own = run_folder(out, overwrite=overwrite, resume=resume) if join.first() else scratch_folder()
     try:
-        with own as folder, on_sigterm() as stop:
-            partial = partial_folder(Path(out).expanduser().absolute())
+        with own as folder, on_signals() as stop:
+            partial = partial_folder(path)
             job = Job(config, source, recorded_data(data, config), before, folder, partial, stop, track, began)
             return result | run_stages(job)
-    except Preempted:
-        print(f'tljax: stopped by SIGTERM; the same command with --resume goes on with "{out}"', file=sys.stderr)
+    except Preempted as stopped:
+        cause = "Ctrl-C" if stopped.code == INTERRUPTED else "SIGTERM"
+        print(f'tljax: stopped by {cause}; the same command with --resume goes on with "{out}"', file=sys.stderr)
         raise
 
 
@@ -122,7 +142,7 @@ def _finished(path: Path, config: TrainConfig, resumes: bool) -> dict[str, Any] 
     """
     if not (resumes and (path / CONFIG).is_file()):
         return None
-    check_resumed(path / CONFIG, {"options": recorded_options(config)})
+    check_resumed(path / CONFIG, {"options": recorded_options(config)}, finished=str(path))
     result = next((line["final"] for line in read_log(path / LOG) if "final" in line), None)
     if result is None:
         raise InputError(f'"{path}" is there already, and its {LOG} is damaged: give another --out')
@@ -136,7 +156,7 @@ def _data(data: str | Path | None, before: Recorded | None, config: TrainConfig)
         return str(data), before and replace(before, data_sha256=None)
     if before is None or before.data is None:
         raise InputError("no DATA: give a folder of photos, digits, textures or tfds:NAME")
-    same = recorded_options(before.options)["labels"] == recorded_options(config)["labels"]
+    same = source_options(before.options) == source_options(config)
     return before.data, before if same else replace(before, data_sha256=None)
 
 

@@ -67,27 +67,43 @@ function roundHalfToEven(x) {
   return x - down === 0.5 ? down + (down % 2) : Math.round(x);
 }
 
-// Where the central crop lies in a side of the source, as positions between its pixels.
-function cropBounds(side, short, { resize_size, input_size: size }) {
-  const resized = Math.trunc((resize_size * side) / short);
+// What of a side of the source is seen: positions between its pixels, and on how many pixels.
+function part(side, width, height, { crop_mode, resize_size, input_size: size }) {
+  if (crop_mode === "squash") return { from: 0, to: side, count: size };
+  if (crop_mode === "border") {
+    return { from: 0, to: side, count: Math.max(roundHalfToEven((size * side) / Math.max(width, height)), 1) };
+  }
+  const resized = Math.trunc((resize_size * side) / Math.min(width, height));
   const start = roundHalfToEven((resized - size) / 2);
-  return [(start * side) / resized, Math.min(((start + size) * side) / resized, side)];
+  return { from: (start * side) / resized, to: Math.min(((start + size) * side) / resized, side), count: size };
 }
 
-// Short side resized, central square cut out. `rowsOf(top, rows)` gives RGBA of the source; returns RGB of the square.
+// Resized, and the central square cut out (or a border laid around: `crop_mode`). `rowsOf(top, rows)` gives RGBA of the
+// source; returns RGB of the square.
 export function preprocess(width, height, rowsOf, facts) {
-  const size = facts.input_size;
   const kernel = KERNELS[facts.interpolation];
-  const short = Math.min(width, height);
-  const [left, right] = cropBounds(width, short, facts);
-  const [above, below] = cropBounds(height, short, facts);
-  const reach = 3 * Math.max((below - above) / size, 1);
-  const top = Math.max(Math.trunc(above - reach), 0);
-  const rows = Math.min(Math.ceil(below + reach), height) - top;
-  const across = { line: width * 4, stride: 4, outLine: size * 3, outStride: 3 };
-  const narrow = pass(rowsOf(top, rows), weightsOf(left, right, width, size, kernel), rows, across);
-  const down = { line: 3, stride: size * 3, outLine: 3, outStride: size * 3 };
-  return pass(narrow, weightsOf(above - top, below - top, rows, size, kernel), size, down);
+  const x = part(width, width, height, facts);
+  const y = part(height, width, height, facts);
+  const reach = 3 * Math.max((y.to - y.from) / y.count, 1);
+  const top = Math.max(Math.trunc(y.from - reach), 0);
+  const rows = Math.min(Math.ceil(y.to + reach), height) - top;
+  const across = { line: width * 4, stride: 4, outLine: x.count * 3, outStride: 3 };
+  const narrow = pass(rowsOf(top, rows), weightsOf(x.from, x.to, width, x.count, kernel), rows, across);
+  const down = { line: 3, stride: x.count * 3, outLine: 3, outStride: x.count * 3 };
+  return framed(pass(narrow, weightsOf(y.from - top, y.to - top, rows, y.count, kernel), x.count, down), x.count, facts);
+}
+
+// In the middle of a square of the mean colour.
+function framed(pixels, width, { input_size: size, mean }) {
+  const height = pixels.length / 3 / width;
+  if (width === size && height === size) return pixels;
+  const colour = mean.map((share) => Math.round(255 * share));
+  const square = Uint8ClampedArray.from({ length: size * size * 3 }, (_, i) => colour[i % 3]);
+  const [left, top] = [Math.floor((size - width) / 2), Math.floor((size - height) / 2)];
+  for (let row = 0; row < height; row++) {
+    square.set(pixels.subarray(row * width * 3, (row + 1) * width * 3), ((top + row) * size + left) * 3);
+  }
+  return square;
 }
 
 // What the network sees of a picture that the browser can draw.
@@ -116,7 +132,8 @@ async function load() {
   byId("title").textContent = model.name;
   byId("about").textContent =
     `Tells ${model.classes.length} classes apart: ${listed(model.classes)}. It always answers with one of them, also ` +
-    `where none is in the photo. Network: ${model.model}${model.licence && `, ${model.licence}`}. Made with tljax and ONNX Runtime Web.`;
+    `where none is in the photo. Network: ${model.model}${model.licence && `, ${model.licence}`}. ` +
+    "Made with tljax and ONNX Runtime Web.";
 }
 
 function listed(names) {
