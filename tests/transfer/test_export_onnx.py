@@ -9,7 +9,7 @@ import pytest
 from experiments.fuzz.runs import make_run
 from tests.photos import make_photos
 from tests.test_cli import refused, run
-from tljax.transfer import export_onnx as exporting
+from tljax.transfer import onnx_export as exporting
 from tljax.transfer.run import load_run
 
 onnx = pytest.importorskip("onnx", reason="the package onnx is not installed: pip install 'tljax[onnx]'")

@@ -113,7 +113,7 @@ class Export(Command):
         return _result("jax", out, card, shown) | {"card": str(card_path(out))}
 
     def _onnx(self, out: Path) -> dict[str, Any]:
-        from tljax.transfer.export_onnx import write_onnx
+        from tljax.transfer.onnx_export import write_onnx
 
         facts = write_onnx(self._net(), out, cropped=self.cropped)
         return _result("onnx", out, facts, ("input", "output", "classes", "opset", "checked"))

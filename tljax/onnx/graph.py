@@ -60,13 +60,13 @@ class Graph:
         """The name of a constant tensor."""
         array = np.asarray(value, dtype)
         array = np.ascontiguousarray(array).reshape(array.shape)  # which makes scalars one-dimensional
-        key = (str(array.dtype), array.shape, hashlib.sha256(array.reshape(-1).view(np.uint8)).digest())
+        key = (str(array.dtype), array.shape, hashlib.sha256(array.reshape(-1).view(np.uint8).data).digest())
         if key not in self._emitted:
             self._emitted[key] = (f"@{len(self.constants)}",)
             self.constants[self._emitted[key][0]] = array
         return self._emitted[key][0]
 
-    def ints(self, values: Sequence[int]) -> str:
+    def ints(self, values: Sequence[int] | np.ndarray) -> str:
         """A constant one-dimensional int64 tensor: axes, sizes, positions."""
         return self.constant(values, np.int64)
 
@@ -99,7 +99,7 @@ class Graph:
     def _arithmetic(self, tree: ast.expr) -> str:
         """A symbolic size, in the notation of `jax.export.symbolic_shape`."""
         match tree:
-            case ast.Constant(value):
+            case ast.Constant(int(value)):
                 return self.ints([value])
             case ast.Name(name):
                 if name not in self.symbols:

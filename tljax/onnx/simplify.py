@@ -35,9 +35,10 @@ def _with_bias(graph: Graph, node: Node, made: dict[str, Node], uses: Counter) -
 
 def _clipped(graph: Graph, node: Node, made: dict[str, Node]) -> Node | None:
     """`Min(Relu(x), c)` and `Where(x < c, Relu(x), c)` as `Clip(x, 0, c)`."""
+    less = made.get(node.inputs[0]) if node.operator == "Where" else None
     if node.operator == "Min":
         pairs = [node.inputs, node.inputs[::-1]]
-    elif node.operator == "Where" and (less := made.get(node.inputs[0])) and less.operator == "Less":
+    elif less is not None and less.operator == "Less":
         pairs = [node.inputs[1:]]
     else:
         return None
@@ -45,7 +46,7 @@ def _clipped(graph: Graph, node: Node, made: dict[str, Node]) -> Node | None:
         relu, bound = made.get(rectified), graph.constants.get(limit)
         if relu is None or relu.operator != "Relu" or bound is None or bound.shape or not bound >= 0:
             continue
-        if node.operator == "Where" and less.inputs != (relu.inputs[0], limit):
+        if less is not None and less.inputs != (relu.inputs[0], limit):
             continue
         zero = graph.constant(0, bound.dtype)
         return Node("Clip", (relu.inputs[0], zero, limit), node.outputs, {})

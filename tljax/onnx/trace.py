@@ -54,7 +54,8 @@ def _run(graph: Graph, program: core.ClosedJaxpr | core.Jaxpr, arguments: Sequen
     values |= zip(jaxpr.invars, arguments, strict=True)
 
     def read(atom: core.Var | core.Literal) -> Value:
-        return constant(np.asarray(atom.val, atom.aval.dtype)) if isinstance(atom, core.Literal) else values[atom]
+        aval: Any = atom.aval
+        return constant(np.asarray(atom.val, aval.dtype)) if isinstance(atom, core.Literal) else values[atom]
 
     for eqn in jaxpr.eqns:
         operands = [read(atom) for atom in eqn.invars]
@@ -83,4 +84,5 @@ def _equation(graph: Graph, eqn: core.JaxprEqn, operands: list[Value]) -> list[V
 
 def _static(eqn: core.JaxprEqn) -> bool:
     """Whether all shapes are known."""
-    return all(known(size) for atom in (*eqn.invars, *eqn.outvars) for size in atom.aval.shape)
+    avals: list[Any] = [atom.aval for atom in (*eqn.invars, *eqn.outvars)]
+    return all(known(size) for aval in avals for size in aval.shape)

@@ -30,7 +30,7 @@ class Value:
     shape: tuple[Any, ...]
     dtype: np.dtype
     axes: tuple[int, ...]
-    held: str | np.ndarray
+    held: Any
 
     @property
     def constant(self) -> bool:
@@ -51,7 +51,7 @@ def tensor(name: str, aval: Any, axes: Sequence[int] | None = None) -> Value:
 
 def constant(array: Any) -> Value:
     """The value of an array that is known."""
-    if not jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):  # such as keys, which NumPy has not
+    if not jax.numpy.issubdtype(array.dtype, jax.dtypes.extended):  # such as keys, which NumPy has not
         array = np.asarray(array)
     return Value(array.shape, array.dtype, tuple(range(array.ndim)), array)
 

@@ -7,17 +7,18 @@ from tljax.lazy import lazy
 if TYPE_CHECKING:
     from tljax.transfer.augment import augmentation
     from tljax.transfer.config import FinetuneConfig, TrainConfig
+    from tljax.transfer.evaluation import evaluate
     from tljax.transfer.export import export_network
-    from tljax.transfer.export_onnx import export_onnx
     from tljax.transfer.features import Features, extract
     from tljax.transfer.finetuning import finetune
     from tljax.transfer.freeze import finetune_rules, label_variables, trainable_labels
     from tljax.transfer.head import with_probe
     from tljax.transfer.history import NotFinite
     from tljax.transfer.hooks import Hooks
+    from tljax.transfer.onnx_export import export_onnx
     from tljax.transfer.prediction import Prediction
     from tljax.transfer.probe import Probe, fit_probe, predict_probs
-    from tljax.transfer.run import chosen_network, evaluate, load_classifier, load_network, load_run
+    from tljax.transfer.run import chosen_network, load_classifier, load_network, load_run
     from tljax.transfer.train_step import (
         TrainState,
         init_state,
@@ -41,7 +42,7 @@ _WHERE = {
     "chosen_network": "run",
     "evaluate": "evaluation",
     "export_network": "export",
-    "export_onnx": "export_onnx",
+    "export_onnx": "onnx_export",
     "extract": "features",
     "finetune": "finetuning",
     "finetune_rules": "freeze",

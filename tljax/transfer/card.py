@@ -115,7 +115,9 @@ def _metadata(
     spec: ModelSpec, name: str, record: Mapping[str, Any] | None, measured: Mapping[str, Any]
 ) -> ModelCardData:
     licence = spec.licence.lower()
-    known = {"license": licence} if licence in _HUB_LICENCES else {"license": "other", "license_name": "see-below"}
+    known: dict[str, Any] = (
+        {"license": licence} if licence in _HUB_LICENCES else {"license": "other", "license_name": "see-below"}
+    )
     kind, _, place = spec.source.partition(":")
     results = None
     if record is not None and measured.get("val_accuracy") is not None and measured.get("val_images"):

@@ -10,7 +10,7 @@ from tljax.files import cache_dir, replacing, write_json
 from tljax.models.network import Network
 from tljax.transfer.card import CARD
 from tljax.transfer.export import preprocessing
-from tljax.transfer.export_onnx import write_onnx
+from tljax.transfer.onnx_export import write_onnx
 from tljax.weights.fetch import fetch_file
 
 MARKER = "model.onnx"
@@ -80,7 +80,8 @@ def _packed_files() -> dict[str, bytes]:
             f"{error}; unpack that file where there is a network, and pass its folder: --runtime"
         ) from None
     with tarfile.open(packed) as archive:
-        return {file: archive.extractfile(f"package/dist/{file}").read() for file in _RUNTIME}
+        members = {file: archive.extractfile(f"package/dist/{file}") for file in _RUNTIME}
+        return {file: member.read() for file, member in members.items() if member}
 
 
 def _write_model(net: Network, out: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def main(path: str, classes: str) -> int:
         while head := sys.stdin.buffer.read(16):
             height, width = struct.unpack("<qq", head)
             pixels = np.frombuffer(sys.stdin.buffer.read(height * width * 3), np.uint8)
-            (probs,) = session.run([OUTPUT], {name: pixels.reshape(1, height, width, 3)})
+            probs = np.asarray(session.run([OUTPUT], {name: pixels.reshape(1, height, width, 3)})[0])
             if probs.shape != (1, int(classes)):
                 raise ValueError(f"its output has the shape {probs.shape}, not (1, {classes})")
             sys.stdout.buffer.write(probs.astype("<f4").tobytes())

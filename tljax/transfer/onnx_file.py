@@ -186,23 +186,27 @@ def _check_plain(onnx: Any, model: Any) -> None:
 def _running(path: Path, classes: int) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
     """A function from a picture to its probabilities, by a child process that lives as long as the block."""
     command = [sys.executable, "-P", onnx_child.__file__, os.path.abspath(path), str(classes)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as child:
+        assert child.stdin
+        assert child.stdout
+        assert child.stderr
+        asked, answers, complaints = child.stdin, child.stdout, child.stderr
 
         def ask(picture: np.ndarray) -> np.ndarray:
             watchdog = threading.Timer(_SECONDS, child.kill)
             watchdog.start()
             try:
-                child.stdin.write(struct.pack("<qq", *picture.shape[:2]) + np.ascontiguousarray(picture).tobytes())
-                child.stdin.flush()
-                answer = child.stdout.read(4 * classes)
+                asked.write(struct.pack("<qq", *picture.shape[:2]) + np.ascontiguousarray(picture).tobytes())
+                asked.flush()
+                answer = answers.read(4 * classes)
             except BrokenPipeError:
                 answer = b""
             finally:
                 watchdog.cancel()
             if len(answer) < 4 * classes:
                 child.kill()
-                said = child.stderr.read().decode("utf-8", "replace").splitlines()
+                said = complaints.read().decode("utf-8", "replace").splitlines()
                 refused = child.wait() == onnx_child.REFUSED and said
                 raise InputError(f'ONNX Runtime cannot run "{path}": {said[-1] if refused else "it did not survive"}')
             return np.frombuffer(answer, "<f4").astype(np.float32)

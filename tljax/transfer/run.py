@@ -52,6 +52,10 @@ def load_classifier(name: str | Path) -> Network | OnnxFile:
 
     Raises:
         InputError: as `load_run` and `read_onnx`.
+
+    >>> _ = tljax.transfer.train("photos", "some-run", model="toy", weights="toy.safetensors")
+    >>> tljax.transfer.load_classifier("some-run").spec.classes
+    ('cat', 'dog')
     """
     name = os.path.expanduser(name)
     path = Path(os.path.expanduser(name))

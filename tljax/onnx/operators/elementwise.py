@@ -121,7 +121,7 @@ def _expm1(graph: Graph, eqn: Any, x: str) -> str:
     return graph.node("Mul", graph.node("Mul", graph.node("Sinh", half), _like(graph, eqn, 2)), graph.node("Exp", half))
 
 
-def _shift(operator: str) -> Callable[..., str]:
+def _shift(operator: str) -> Callable[..., Value]:
     """By a constant number of bits, as a product or a quotient: ONNX shifts only numbers without a sign."""
 
     def formula(graph: Graph, eqn: Any, x: str, bits: str) -> str:

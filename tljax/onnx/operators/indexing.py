@@ -57,7 +57,7 @@ def _cut(graph: Graph, eqn: Any, value: Value, indices: Value) -> tuple[Value, V
     scattered = wide and (places is None or np.ptp(places[..., wide].reshape(-1, len(wide)), axis=0).any())
     if scattered or any(sizes[axis] != value.shape[axis] for axis in rest):
         raise InputError('the primitive "gather" is known only for single elements, and for one window')
-    if not wide:
+    if not wide or places is None:
         return value, indices, indexed
     starts = graph.ints(places.reshape(-1, len(indexed))[0, wide])
     value = _window(graph, value, [indexed[place] for place in wide], starts, sizes, value.dtype)

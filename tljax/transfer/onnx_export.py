@@ -44,6 +44,10 @@ def export_onnx(net: Network, *, cropped: bool = False, heat: bool = False) -> b
         (a JSON object), "model", "licence", "source", "tljax".
     Raises:
         InputError: as `tljax.onnx.export`.
+
+    >>> model = tljax.transfer.export_onnx(net, cropped=True)
+    >>> type(model).__name__
+    'bytes'
     """
     spec = net.spec
     exact = for_inference(net).replace(plain=True, dtype="float32")
