@@ -50,19 +50,19 @@ def test_a_distance_above_eps_is_no_success_and_the_best_within_eps_comes_back()
 def test_on_photos_it_needs_no_more_than_a_bisected_pgd_with_as_many_gradients(sample_data):
     """Black and white ones among them, whose pixels lie on their bounds; before rounding as well."""
     net = tljax.for_inference(tljax.load_pretrained("squeezenet1_1.caffe"))
-    files = sorted((sample_data / "imagenet_samples").glob("*.jpg"))[7::250]
+    files = sorted((sample_data / "imagenet_samples").glob("*.jpg"))[7::125][:2]
+    files += sorted((sample_data / "cats_dogs_photos").glob("*/*"))[3::100][:2]
     images = np.stack([np.asarray(Image.open(f).convert("RGB").resize((113, 113))) for f in files])
     images = images.astype(np.float32) / np.float32(255)
-    black_and_white = (images.mean(-1, keepdims=True) > 0.5).repeat(3, -1).astype(np.float32)
-    for shown in (images, black_and_white):
-        labels = net.scores(net.variables, shown).argmax(-1)
-        for quantized in (True, False):
-            options = {"norm": "l2", "quantized": quantized, "key": jax.random.key(0)}
-            found = synth.cw_l2(net.scores, net.variables, shown, labels, steps=180, **options)
-            assert (synth.margin(net.scores(net.variables, found), labels) > 0).all()
-            budgets = {"greatest": 2.0, "bisections": 9, "steps": 20}
-            _, others = synth.minimal_eps(synth.pgd, net.scores, net.variables, shown, labels, **options, **budgets)
-            assert l2(found, shown).mean() <= l2(others, shown).mean()
+    shown = np.concatenate([images, (images.mean(-1, keepdims=True) > 0.5).repeat(3, -1)]).astype(np.float32)
+    labels = net.scores(net.variables, shown).argmax(-1)
+    for quantized in (True, False):
+        options = {"norm": "l2", "quantized": quantized, "key": jax.random.key(0)}
+        found = synth.cw_l2(net.scores, net.variables, shown, labels, steps=270, **options)
+        assert (synth.margin(net.scores(net.variables, found), labels) > 0).all()
+        budgets = {"greatest": 2.0, "bisections": 9, "steps": 30}
+        _, others = synth.minimal_eps(synth.pgd, net.scores, net.variables, shown, labels, **options, **budgets)
+        assert l2(found, shown).mean() <= l2(others, shown).mean()  # single photos may go the other way
 
 
 def test_another_norm_is_refused():
