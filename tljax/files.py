@@ -52,7 +52,7 @@ def _tell_of_compiling() -> None:
     def tell() -> None:
         if not told.is_set():
             told.set()
-            where = jax.config.jax_compilation_cache_dir
+            where = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]: at run time it is
             print(f'compiling, which is kept in "{where}" for the next time', file=sys.stderr, flush=True)
 
     def begins(event: str, **_: Any) -> None:
@@ -62,7 +62,7 @@ def _tell_of_compiling() -> None:
             timer.start()
             waiting.append(timer)
 
-    def ends(event: str, _: float, **__: Any) -> None:
+    def ends(event: str, duration_secs: float, **_: Any) -> None:
         if event == "/jax/core/compile/backend_compile_duration" and waiting:
             waiting.pop().cancel()
 

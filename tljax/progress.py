@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from functools import partial
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 Track = Callable[..., Iterable]
 Function = TypeVar("Function", bound=Callable)
@@ -27,7 +27,7 @@ def shows_progress(function: Function) -> Function:
         with tracking() as shown:
             return function(*args, track=shown, **options)
 
-    return wrapped
+    return cast(Function, wrapped)
 
 
 def say(track: Track, *lines: str) -> None:

@@ -136,7 +136,7 @@ def _same_names(rows: list[Row], notes: list[str]) -> tuple[list[Row], list[str]
             raise InputError(
                 f'class "{printable(unknown[0])}" is in {split} but not in train: "{printable(key)}"{hint}'
             )
-    return [(key, same[split, name], split) for key, name, split in rows if same[split, name] is not None], notes
+    return [(key, known, split) for key, name, split in rows if (known := same[split, name]) is not None], notes
 
 
 def _named_rows(tree: Folder, label_regex: str) -> tuple[list[Row], list[str]]:

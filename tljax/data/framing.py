@@ -46,7 +46,7 @@ def preprocess(image: UInt8[np.ndarray, "h w 3"], spec: ModelSpec) -> UInt8[np.n
         parts = [(0, side, size) for side in (height, width)]
     else:
         raise InputError(f'no crop mode "{spec.crop_mode}": expected {", ".join(CROP_MODES)}')
-    seen = _resized(image, *parts, _RESAMPLING[spec.interpolation])
+    seen = _resized(image, parts[0], parts[1], _RESAMPLING[spec.interpolation])
     if seen.shape[:2] == (size, size):
         return seen
     framed = np.empty((size, size, 3), np.uint8)

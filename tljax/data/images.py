@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -128,11 +129,13 @@ def widest(data: bytes) -> tuple[int, int]:
     try:
         if kind == "PPM":
             return netpbm.widest(data), 0
-        with _opened(data, kind) as picture:
+        with _opened(data, kind) as opened:
+            picture: Any = opened  # of a TIFF, it has tags
             if picture.mode.startswith("I"):
                 return int(np.asarray(picture).max()), 0
             if (kind == "PNG" and data[24] == 16) or (kind == "TIFF" and 16 in picture.tag_v2.get(_BITS, ())):
-                return 0, 256 * max(top for _, top in picture.convert("RGB").getextrema())
+                extrema: Any = picture.convert("RGB").getextrema()
+                return 0, 256 * max(top for _, top in extrema)
     except Exception:  # the loader says why
         pass
     return 0, 0
@@ -160,7 +163,7 @@ def _opened(data: bytes, kind: str | None) -> Image.Image:
     """A picture whose header was checked, and whose pixels are not decoded yet (of AVIF, they are)."""
     if kind == "AVIF":
         data = _without_avif(data)
-    share = _SHARES.get(kind, 1)
+    share = _SHARES.get(kind or "", 1)
     _check_size(*webp_size(data), MAX_PIXELS // share)
     picture = _heic(data) if kind == "HEIC" else Image.open(io.BytesIO(data), formats=_BY_PILLOW)
     progressive = kind == "JPEG" and "progressive" in picture.info
@@ -211,7 +214,7 @@ def _pixels(picture: Image.Image, white: int) -> UInt8[np.ndarray, "h w 3"]:
         return np.asarray(_rgb(picture, white))
     pixels = np.empty((height, width, 3), np.uint8)
     for band in bands(picture, _BAND):
-        pixels[band[1] : band[3]] = _rgb(picture.crop(band), white)
+        pixels[band[1] : band[3]] = np.asarray(_rgb(picture.crop(band), white))
     return pixels
 
 

@@ -86,7 +86,7 @@ def class_folders(folder: Folder, *, least: int = 2) -> tuple[list[Folder], list
             those that hold no photos, or that are named like annotations and pair up with the photos by file name.
     """
     looks = _split_group(folder.folders)
-    if len(set(looks.values())) > 1 or len(looks) > len({split_of(one.name)[1] for one in looks}):
+    if len(set(looks.values())) > 1 or len(looks) > len({split[1] for one in looks if (split := split_of(one.name))}):
         raise InputError(
             f"{quoted([f.path for f in looks])} look like splits, not like classes, and hold no class folders: "
             f"{_NO_CLASSES}, or rename them"

@@ -4,6 +4,7 @@ Source: the manual pages pbm(5), pgm(5) and ppm(5) of Netpbm.
 """
 
 import re
+from typing import Any
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -74,7 +75,7 @@ def _plain(text: bytes, count: int, bits: bool) -> np.ndarray:
     if count > _MAX_PLAIN:
         raise ValueError(f"{count:,} samples in words: more than the {_MAX_PLAIN:,} that are read")
     text = re.sub(rb"#[^\r\n]*", b"", text)
-    words = re.sub(rb"\s+", b"", text) if bits else text.split(None, count)[:count]
+    words: Any = re.sub(rb"\s+", b"", text) if bits else text.split(None, count)[:count]
     if len(words) < count:
         raise EOFError
     return np.frombuffer(words[:count], np.uint8) - 48 if bits else np.array(words, "S10").astype(np.int64)

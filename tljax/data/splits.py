@@ -121,9 +121,11 @@ def _check_counts(source: Source, pool: np.ndarray, reasons: Mapping[int, str], 
         if found:
             has = f"class {found[0]} has" if len(found) == 1 else f"classes {_first(found)} have"
             said.append(f"{has} {words}" + (" in train" if given else ""))
-    lost = {int(source.labels[i]): i for i in sorted(reasons, reverse=True)}
+    lost: dict[int | np.intp, int] = {int(source.labels[i]): i for i in sorted(reasons, reverse=True)}
     unread = [
-        f'"{source.files[lost[label]]}": {reasons[lost[label]] or "left out"}' for label in short if label in lost
+        f'"{source.files[lost[label]]}": {reasons[lost[label]] or "left out"}'
+        for label in map(int, short)
+        if label in lost
     ]
     why = f" ({_first(unread, '; ')})" if unread else ""
     need = "2 are needed, to train and to validate" if least == 2 else "1 is needed"

@@ -56,7 +56,7 @@ def read_table(path: str, name: str, usual: Collection[str], known: Callable[[st
     except csv.Error as error:
         raise InputError(f'"{name}" is no table of comma-separated values: {error}') from error
     first = rows[0][1] if rows else []
-    titled = not usual.isdisjoint(map(header_key, first))
+    titled = not set(usual).isdisjoint(map(header_key, first))
     headless = any(known(cell) for cell in first if "." in cell or not titled)
     header = [] if headless else first
     width = max((len(row) for _, row in rows), default=0)

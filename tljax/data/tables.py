@@ -66,7 +66,10 @@ def table_source(
         if len(keys) > 1:
             raise found.refuse(f', line {line}: "{printable(name)}" may be {quoted(keys)}: write the whole path')
         key = keys[0] if keys else name
-        (missing if not keys else loose if key != name else []).append(name if not keys else (name, key))
+        if not keys:
+            missing.append(name)
+        elif key != name:
+            loose.append((name, key))
         if rows.setdefault(key, (key, label, split)) != (key, label, split):
             raise found.refuse(f', line {line}: "{printable(name)}" was listed with another label')
     if len(missing) == len(rows):
@@ -142,7 +145,7 @@ def _labelled(
         label = rest[0]
     if file is None or (label is None and not hot):
         raise table.refuse(_unclear(table, width))
-    classes = f"one of {len(hot)} columns of 0 and 1" if hot else table.called(label)
+    classes = f"one of {len(hot)} columns of 0 and 1" if label is None else table.called(label)
     table.notes.append(
         f"columns: files {table.called(file)}, classes {classes}"
         + (f", splits {table.called(split)}" if split is not None else "")
@@ -150,7 +153,7 @@ def _labelled(
     unlabelled = 0
     for line, row in table.rows:
         part = to_split(row[split], line) if split is not None else ""
-        name = _hot_label(table, line, row, hot) if hot else composed(row[label])
+        name = _hot_label(table, line, row, hot) if label is None else composed(row[label])
         if row[file] and not name and part == "test":
             unlabelled += 1
         elif not row[file] or not name:

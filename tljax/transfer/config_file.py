@@ -100,7 +100,9 @@ def describe(
 
 def recorded_options(config: TrainConfig) -> dict[str, Any]:
     """The options as config.json has them: paths are absolute, so that they hold wherever a command is given."""
-    options = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+    options: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()
+    }
     paths = {name: _absolute(options[name]) for name in ("weights", "init_from", "labels")}
     return options | paths | {"labels": paths["labels"] and os.path.normpath(paths["labels"])}
 

@@ -105,20 +105,21 @@ def evaluate(run: str | Path, data: str | Path, **options: Any) -> dict[str, Any
 
 
 def measure(
-    run: str | Path, data: str | Path, *, batch_size: int = 32, track: Track = untracked, **options: str | None
+    run: str | Path, data: str | Path, *, batch_size: int = 32, track: Track = untracked, **options: Any
 ) -> Evaluation:
     """What `evaluate` measures, photo by photo; arguments and errors as there."""
     net, recorded = load_classifier(run), _recorded(run)
     same = recorded is not None and recorded.data == recorded_data(os.fspath(data), recorded.options)
     given = {name: value for name, value in options.items() if value is not None}
-    wanted = recorded.options if same and not given else TrainConfig(**given)
+    wanted = recorded.options if recorded and same and not given else TrainConfig(**given)
     source = open_source(data, **source_options(wanted), min_classes=1)
     say(track, *map("note: {}".format, source.notes))
     own = np.array([_match(name, net.spec.classes) for name in source.classes], np.int64)
-    known = _trained(run, source, recorded.options if same and not given else None)
+    known = _trained(run, source, recorded.options if recorded and same and not given else None)
     indices = source.splits.get("test", source.splits.get("val", np.arange(len(source.labels))))
     source = source.subset(indices[source.labels[indices] >= 0])
-    probs, index, skipped = predict_source(net, source, batch_size=batch_size, track=track)
+    shown: Any = net  # a network, or an ONNX file, which has all that is asked of one here
+    probs, index, skipped = predict_source(shown, source, batch_size=batch_size, track=track)
     if not len(index):
         raise InputError(
             f'no photo in "{data}" can be read: {skipped[0].reason}' if skipped else f'no labelled photo in "{data}"'

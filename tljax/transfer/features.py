@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +94,8 @@ def extract(
         missing = index[~known]
         if len(missing):
             feed = loader.batches(source, missing, net.spec, batch_size=rows_at_once, threads=threads)
-            feed = track(feed, "features", -(-len(missing) // rows_at_once))
+            shown: Any = track  # a `Track` by now
+            feed = shown(feed, "features", -(-len(missing) // rows_at_once))
             for batch, embedded in _one_behind(net, feed, mesh):
                 rows = [row_of[int(i)] for i in batch.index[batch.mask]]
                 values[rows] = embedded[batch.mask]

@@ -168,7 +168,7 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         return Fitted(net, probe, accuracy, probs, index)
     config = tiny_defaults(config) if tiny else config
     states, log = job.partial / STATES, job.folder / LOG
-    train, val = (source.subset(shares[name]) if name in shares else None for name in ("train", "val"))
+    train, val = source.subset(shares["train"]), source.subset(shares["val"]) if "val" in shares else None
     with resumable(log, states, save_every=config.save_every, stop=job.stop, track=job.track) as hooks:
         key, shard = jax.random.key(config.seed), join.processes()
         net, lines = finetune(net, train, val, config=config, key=key, hooks=hooks, shard=shard)

@@ -60,7 +60,8 @@ def predict(net: Network, photos: Photos, *, top: int = 5, track: Track | bool =
     ['photos/cat/0.png']
     """
     source = photo_source(photos)
-    probs, index, skipped = predict_source(net, source, track=track)
+    shown: Any = track  # a `Track` by now
+    probs, index, skipped = predict_source(net, source, track=shown)
     check_readable(skipped)
     return ranked(net.spec.classes, [source.files[i] for i in index], probs, top=top)
 

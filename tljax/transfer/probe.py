@@ -129,7 +129,12 @@ def fit_probe(
 
 
 def predict_folds(
-    features: Float[Array, "n d"], labels: Int[Array, " n"], *, folds: int = FOLDS, seed: int = 0, **options: Any
+    features: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"],
+    *,
+    folds: int = FOLDS,
+    seed: int = 0,
+    **options: Any,
 ) -> tuple[Float[np.ndarray, "m c"], Int[np.ndarray, " m"]]:
     """What probes say of the photos of a fold that was held out when they were fitted.
 

@@ -106,8 +106,9 @@ def train(
     shares = split(source, val_fraction=config.val_fraction, seed=config.seed)
     seen = replace(get_spec(config.model), crop_mode=config.crop_mode or "center")
     hint = long_photos(source, seen)
+    shown: Any = track  # a `Track` by now
     say(
-        track, *map("note: {}".format, source.notes), *([f"hint: {hint}"] if hint else []), class_counts(source, shares)
+        shown, *map("note: {}".format, source.notes), *([f"hint: {hint}"] if hint else []), class_counts(source, shares)
     )
     result = {
         "mode": config.mode,
@@ -126,7 +127,7 @@ def train(
     try:
         with own as folder, on_signals() as stop:
             partial = partial_folder(path)
-            job = Job(config, source, recorded_data(data, config), before, folder, partial, stop, track, began)
+            job = Job(config, source, recorded_data(data, config), before, folder, partial, stop, shown, began)
             return result | run_stages(job)
     except Preempted as stopped:
         cause = "Ctrl-C" if stopped.code == INTERRUPTED else "SIGTERM"
