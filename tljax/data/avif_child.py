@@ -18,6 +18,8 @@ def main(most: int) -> int:
     with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has them
         import resource
 
+        assert sys.platform != "win32"
+
         for name, limit in {"RLIMIT_AS": _MEMORY, "RLIMIT_CPU": _SECONDS, "RLIMIT_CORE": 0}.items():
             resource.setrlimit(getattr(resource, name), (limit, limit))
     from PIL import AvifImagePlugin, Image

@@ -45,7 +45,7 @@ def with_white(source: Source) -> Source:
 def _is_wide(path: str) -> bool:
     """Whether a file may be of 16 bits: PNG and PGM tell at their start."""
     try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
             head = file.read(26)
     except OSError:
         return False

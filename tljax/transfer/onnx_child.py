@@ -19,6 +19,7 @@ def main(path: str, classes: str) -> int:
     with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has them
         import resource
 
+        assert sys.platform != "win32"
         resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     import numpy as np
