@@ -19,7 +19,15 @@ from tljax.errors import InputError
 from tljax.models.spec import ModelSpec
 
 __all__ = [
-    *("FORMATS", "MAX_PIXELS", "WHITE", "DecodeError", "decode", "pixels", "preprocess", "read_photo", "sides"),
+    "FORMATS",
+    "MAX_PIXELS",
+    "WHITE",
+    "DecodeError",
+    "decode",
+    "pixels",
+    "preprocess",
+    "read_photo",
+    "sides",
     "widest",
 ]
 
