@@ -62,7 +62,7 @@ def refuse_range(least: float, greatest: float, low: float, high: float) -> None
     Raises:
         InputError: says which of the usual ranges it seems to be, 0 to 255 or that of normalised images.
     """
-    if low <= least and greatest <= high:
+    if not (least < low or greatest > high):  # NaN is neither
         return
     if least > -0.25 and greatest < 1.25:
         advice = "clip them"
