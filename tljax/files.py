@@ -43,14 +43,14 @@ def keep_compiled() -> None:
 
 @cache
 def _tell_of_compiling() -> None:
-    """Has a line written to stderr, once in a process, when something is compiled for more than a second."""
+    """Has process 0 write a line to stderr, once, when something is compiled for more than a second."""
     import jax
 
     told = threading.Event()
     waiting: list[threading.Timer] = []
 
     def tell() -> None:
-        if not told.is_set():
+        if not told.is_set() and jax.process_index() == 0:
             told.set()
             where = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]: at run time it is
             print(f'compiling, which is kept in "{where}" for the next time', file=sys.stderr, flush=True)
