@@ -48,13 +48,13 @@ def test_odd_names_from_the_photos_to_the_report(capsys, data, tmp_path):
 
     table = tmp_path / "table.csv"
     code, printed, _ = run(capsys, "predict", out, data, "--csv", table, "--json")
-    rows = json.loads(printed)["images"]
+    rows, skipped = (json.loads(printed)[name] for name in ("images", "skipped"))
     assert (code, len(rows)) == (0, 2 * len(FILES))
     assert {row["top"][0]["name"] for row in rows} <= set(CLASSES)
     endings = {os.path.basename(row["file"]) for row in rows}
     assert endings == {name.decode("utf-8", "backslashreplace") for name in FILES}
     with open(table, newline="", encoding="utf-8") as file:
-        assert [row[0] for row in csv.reader(file)][1:] == [row["file"] for row in rows]
+        assert [row[0] for row in csv.reader(file)][1:] == [row["file"] for row in (*rows, *skipped)]
 
     code, printed, _ = run(capsys, "classify", os.fsencode(data).decode(), "--model", "squeezenet1_1.caffe", "--json")
     assert (code, len(json.loads(printed)["images"])) == (0, 2 * len(FILES))
