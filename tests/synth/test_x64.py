@@ -40,6 +40,6 @@ def test_attacks_and_ideal_images_are_float32_under_x64(tmp_path):
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         found.append(np.load(tmp_path / f"{x64}.npz"))
-    for name in ("fourier", "pixel", "fgsmlinf"):
+    for name in ("fourier", "pixel"):
         # Adam's first steps are of one length whatever the gradient: rounding is seen in single pixels
         np.testing.assert_allclose(found[0][name], found[1][name], atol=1e-2)
