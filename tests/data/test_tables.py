@@ -237,6 +237,7 @@ def test_any_table_gives_labels_or_is_refused(rows, delimiter):
 def test_any_bytes_are_a_table_or_are_refused(data):
     for start in (b"", b"file,label\nd.png,a\n"):
         try:
-            opened(start + data)
+            source = opened(start + data)
         except InputError:
             continue
+        assert len(source.files) == len(source.labels) > 0
