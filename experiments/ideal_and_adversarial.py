@@ -38,7 +38,7 @@ from tljax.report import figures, synth_page
 from tljax.report.blocks import Figure, Picture, Pictures, Table, Text
 from tljax.report.page import Section
 from tljax.report.text import percent
-from tljax.synth import PixelObjective, default_judges, top_class
+from tljax.synth import ImageObjective, Pixels, default_judges, top_class
 from tljax.transfer.run import load_network
 
 CAT, ZEBRA, RETRIEVER = 284, 340, 207
@@ -123,14 +123,15 @@ def from_photo(net: Network, config: Config, track: Track) -> list[dict[str, Any
     if first_guess == target:
         raise InputError(f'the network already sees "{net.spec.classes[target]}" in "{path}": give another --photo')
     floats = jnp.asarray(original[None], jnp.float32) / 255
-    objective = PixelObjective((net.scores,), None, replace(PLAIN, contrast=1.0))
+    recipe = replace(PLAIN, contrast=1.0)
+    objective = ImageObjective((net.scores,), Pixels(1.0), recipe.objective(recipe.aim()))
     moved = synth.ascend(
         objective,
         floats - 0.5,
         optimiser=optax.sgd(config.photo_rate),
         steps=config.photo_steps,
         key=jax.random.key(config.seed),
-        args=((net.variables,), jnp.array([target])),
+        args=((net.variables,), jnp.array([target]), None),
         track=track,
     )
     attacked = synth.pgd(
@@ -143,7 +144,7 @@ def from_photo(net: Network, config: Config, track: Track) -> list[dict[str, Any
         key=jax.random.key(config.seed),
     )
     name, wanted = net.spec.classes[first_guess], net.spec.classes[target]
-    lesson, ours = (np.asarray(synth.to_bytes(images))[0] for images in (objective.images(moved.params), attacked))
+    lesson, ours = (np.asarray(synth.to_bytes(images))[0] for images in (objective.form.images(moved.params), attacked))
     words = f"{name} to {wanted}"
     return [
         {"title": f"the photo of {name}", "way": "photo", "class": target, "image": original},

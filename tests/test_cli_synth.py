@@ -70,6 +70,30 @@ def test_ideal_of_a_channel(capsys, tmp_path):
 
 
 @pytest.mark.slow
+def test_ideal_of_neurons_and_of_what_is_least_from_a_photo(capsys, cat, tmp_path):
+    small = ("--model", MODEL, "--steps", "2", "--size", "64", "--json")
+    neurons = ("ideal", "--layer", "fire5", "--channel", "3", "9", "--neuron", "--out", tmp_path / "n", *small)
+    code, out, _ = run(capsys, *neurons)
+    assert code == 0
+    assert [image["class"] for image in json.loads(out)["images"]] == ["fire5 channel 3", "fire5 channel 9"]
+    code, out, _ = run(capsys, "ideal", "zebra", "--negative", "--start", cat, "--out", tmp_path / "s", *small)
+    assert code == 0
+    made = np.asarray(Image.open(json.loads(out)["images"][0]["file"]), np.float32)
+    photo = np.asarray(Image.open(cat), np.float32)
+    assert np.abs(made.mean((0, 1)) - photo.mean((0, 1))).max() < 30
+    assert "From a photo" in (tmp_path / "s" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_a_channel_that_sleeps_at_the_start_wakes(capsys, tmp_path):
+    """No photograph-like noise excites it, and without a way through its ReLU no step would."""
+    options = ("--model", MODEL, "--steps", "24", "--size", "96", "--json", "--out", tmp_path / "d")
+    code, out, _ = run(capsys, "ideal", "--layer", "fire9", "--channel", "64", *options)
+    assert code == 0
+    assert json.loads(out)["images"][0]["activation"] > 0
+
+
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_picture(capsys, tmp_path):
     made = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -90,6 +114,8 @@ def test_the_same_seed_gives_the_same_picture(capsys, tmp_path):
         (["1.5"], "no class named"),
         ([], "no class given"),
         (["zebra", "--layer", "fire5"], "go together"),
+        (["zebra", "--neuron"], "--neuron needs a --layer"),
+        (["zebra", "--start", "nowhere.jpg"], "nowhere.jpg"),
         (["--layer", "fire5", "--channel", "9999"], "9999"),
         (["--layer", "fire55", "--channel", "1"], "fire55"),
         (["zebra", "--judge", MODEL], "cannot judge"),

@@ -6,8 +6,9 @@ import pytest
 from tests.synth.toy import levels, tiny_norm, tiny_norm_variables
 from tljax import synth
 from tljax.errors import InputError
+from tljax.models.activations import relu
 from tljax.models.statistics import Moments
-from tljax.synth.objectives import batch_norm_matching, similarity
+from tljax.synth.losses import batch_norm_distance, similarity
 
 KEY = jax.random.key(0)
 STILL = synth.Transforms(shift=0.0, zoom=(1.0, 1.0), rotate=0.0, flip=False, noise=0.0, tint=0.0)
@@ -65,7 +66,7 @@ def sleepy(variables, images):
     """A channel behind a ReLU that only strong contrasts wake, and one that nothing does."""
     contrast = jnp.abs(images - images.mean((1, 2, 3), keepdims=True)).mean(-1, keepdims=True)
     maps = jnp.concatenate([contrast - variables["threshold"], contrast - 2.0], -1)
-    return {"sleepy": jax.nn.relu(maps)}
+    return {"sleepy": relu(maps)}
 
 
 def test_a_channel_that_sleeps_through_faint_noise_is_woken():
@@ -116,10 +117,10 @@ def test_similarity_of_known_images():
 def test_batch_norm_matching_by_hand():
     usual = Moments(jnp.array([[1.0], [-1.0]]), jnp.array([[1.0], [1.0]]), jnp.array([0.4]))
     odd = Moments(jnp.array([[2.0], [2.0]]), jnp.array([[13.0], [13.0]]), jnp.array([0.4]))
-    assert float(batch_norm_matching({"a": usual})) == pytest.approx(0)
+    assert float(batch_norm_distance({"a": usual})) == pytest.approx(0)
     # mean 2, deviation sqrt(13 - 4) = 3; weight (0.4 / 0.5)^2; half of it, as there are two layers
-    assert float(batch_norm_matching({"a": usual, "b": odd})) == pytest.approx((4 + 4) * 0.64 / 2, rel=1e-5)
-    assert float(batch_norm_matching({})) == 0
+    assert float(batch_norm_distance({"a": usual, "b": odd})) == pytest.approx((4 + 4) * 0.64 / 2, rel=1e-5)
+    assert float(batch_norm_distance({})) == 0
 
 
 def test_a_gradient_that_is_not_finite_stops_the_image_at_that_step():

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,8 @@ class Ideal(Command):
     Examples: tljax ideal zebra "Siamese cat" --out dreams
               tljax ideal zebra --model efficientnet_lite0,efficientnet_lite1 --out dreams
               tljax ideal Abyssinian --run pets-run --out dreams
-              tljax ideal --layer stage5_block2 --channel 7 --out channel
+              tljax ideal --layer stage5_block2 --channel 7 8 9 --out channels
+              tljax ideal zebra --start horse.jpg --out striped
     """
 
     classes: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -44,8 +45,14 @@ class Ideal(Command):
     """Side of the picture, in pixels."""
     layer: str | None = None
     """Excite a channel of this layer instead of a class."""
-    channel: int | None = None
-    """Which channel of --layer."""
+    channel: tuple[int, ...] = ()
+    """Which channel of --layer, or several."""
+    neuron: bool = False
+    """Excite the middle of the channel's map only, instead of its mean."""
+    negative: bool = False
+    """Make what is least of the class or channel, instead of most."""
+    start: str | None = None
+    """A photo to start from, instead of noise."""
     variants: int = 1
     """Pictures of each class, kept unlike each other."""
     judge: tuple[str, ...] | None = None
@@ -77,12 +84,13 @@ class Ideal(Command):
         with replacing(out, folder=True) as folder:
             images = self._save(folder, each, made, makers, judges, track)
             record = {"images": images, "model": ", ".join(makers), "method": self.method, "seconds": seconds}
+            record |= {"start": "noise" if self.start is None else "a photo", "negative": self.negative}
             synth_page.write_ideal(folder / "report.html", {**record, "steps": len(made.ascent.values)})
         stopped = [
             f"{name}: the gradient was not finite at step {step}"
             for (name, _), step in zip(each, made.ascent.stopped, strict=True)
             if step is not None
-        ] + [f"{i['class']} never became active: its picture shows nothing" for i in images if i.get("activation") == 0]
+        ] + [f"{i['class']} is 0 everywhere: its picture shows nothing" for i in images if i.get("activation") == 0]
         for image in images:
             image["file"] = str(out / image["file"])
             image.pop("image")
@@ -104,7 +112,8 @@ class Ideal(Command):
         refuse(
             {
                 "no class given: name one, such as zebra, or a --layer with a --channel": not (layer or classes),
-                "--layer and --channel go together": layer != (self.channel is not None),
+                "--layer and --channel go together": layer != bool(self.channel),
+                "--neuron needs a --layer with a --channel": self.neuron and not layer,
                 "give classes or a --layer with a --channel, not both": layer and classes,
                 "--run takes the place of --model: give one of them": self.run is not None and "," in self.model,
             }
@@ -124,8 +133,8 @@ class Ideal(Command):
         return tljax.synth.default_judges(list(makers)) if self.run is None and self.layer is None else []
 
     def _wanted(self, table: Sequence[str]) -> tuple[list[str], list[int]]:
-        if self.channel is not None:
-            return [f"{self.layer} channel {self.channel}"], [self.channel]
+        if self.channel:
+            return [f"{self.layer} channel {index}" for index in self.channel], list(self.channel)
         wanted = [match_name(name, table) for name in self.classes]
         return [table[c] for c in wanted], wanted
 
@@ -133,6 +142,7 @@ class Ideal(Command):
         import jax
 
         nets = list(makers.values())
+        start = None if self.start is None else _photo(self.start, nets[0].spec, self.size)
         functions = [net.scores if self.layer is None else net.intermediates for net in nets]
         made = tljax.synth.dream(
             functions,
@@ -143,10 +153,22 @@ class Ideal(Command):
             steps=self.steps,
             size=self.size,
             layer=self.layer,
+            objective=self._objective(),
+            start=start,
             variants=self.variants,
             track=track,
         )
         return jax.block_until_ready(made)  # to measure the time
+
+    def _objective(self) -> Any:
+        """What is followed where it is not what `dream` follows by itself."""
+        if not (self.neuron or self.negative):
+            return None
+        from tljax.synth.objectives import neuron
+
+        recipe = tljax.synth.Recipe() if self.method == "fourier" else tljax.synth.PixelRecipe()
+        aim = neuron(str(self.layer)) if self.neuron else recipe.aim(self.layer)
+        return recipe.objective(-aim if self.negative else aim, variants=self.variants)
 
     def _save(
         self, folder: Path, each: list[tuple[str, int]], made: Any, makers: Any, judges: Any, track: Track
@@ -170,6 +192,11 @@ class Ideal(Command):
                 for (name, _), image, activation in zip(each, saved, made.activation, strict=True)
             ]
         return [{**image, "file": Path(file).name} for image, file in zip(images, files, strict=True)]
+
+
+def _photo(path: str, spec: Any, size: int) -> Any:
+    """A photo at the size of the pictures, (1, size, size, 3) float32, of which the network's crop is shown."""
+    return tljax.data.read_photo(path, replace(spec, input_size=size))[None] / np.float32(255)
 
 
 def _check_known(wanted: int, table: Sequence[str], name: str, net: Any) -> None:

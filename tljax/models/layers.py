@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from tljax.models import ops
+from tljax.models.activations import relu
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class ConvNorm(Conv):
 
     eps: float = 1e-5
     bias: bool = False
-    activation: Callable[[Array], Array] | None = nn.relu
+    activation: Callable[[Array], Array] | None = relu
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
@@ -182,11 +183,6 @@ class Head(nn.Module):
         kernel = self.param("kernel", _DRAWN_LATER, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return x.astype(jnp.float32) @ kernel + bias
-
-
-def relu6(x: Array) -> Array:
-    """ReLU clipped at 6; the derivative is 0 at both ends, as in torch."""
-    return jnp.where(x < 6.0, nn.relu(x), 6.0)
 
 
 def dropout(x: Array, rate: float, execution: Execution) -> Array:

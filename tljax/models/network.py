@@ -83,6 +83,11 @@ class Network:
         return self._functions.intermediates
 
     @property
+    def outputs(self) -> Callable[[Variables, Images], Outputs]:
+        """(variables, images) -> `models.Outputs`: logits, scores, embedding and all maps, in one pass."""
+        return self._functions.outputs
+
+    @property
     def apply_train(self) -> Callable[..., tuple[Array, Variables]]:
         """(variables, images, *, key, update_stats=()) -> (logits, batch_stats): with dropout.
 
@@ -210,6 +215,9 @@ def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Simple
     def intermediates(variables, images):
         return OrderedDict(run(variables, images, None).maps)  # jit would sort the names of a plain dict
 
+    def outputs(variables, images):
+        return run(variables, images, None)
+
     def apply_train(variables, images, *, key, update_stats: Collection[str] = ()):
         module = build(spec, replace(execution, train=True, update_stats=frozenset(update_stats)))
         with ops.plain_convolutions(plain):
@@ -222,7 +230,7 @@ def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Simple
             )
         return outputs.logits, changed.get("batch_stats", {})
 
-    compiled = {function.__name__: _compiled(function) for function in (apply, scores, embed, intermediates)}
+    compiled = {function.__name__: _compiled(function) for function in (apply, scores, embed, intermediates, outputs)}
     return SimpleNamespace(**compiled, apply_train=_compiled(apply_train, static_argnames="update_stats"))
 
 

@@ -34,7 +34,7 @@ def write_ideal(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     """Writes the page of ideal-class images.
 
     Args:
-        record: images: see `ideal_blocks`; model (maker or makers), method, steps, seconds where known.
+        record: images, and start and negative where known: see `ideal_blocks`; model (maker or makers), method, steps, seconds where known.
     Raises:
         InputError: the file cannot be written.
     """
@@ -43,7 +43,8 @@ def write_ideal(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     subtitle = dotted(record.get("model"), record.get("method"), steps, time)
     unjudged = "What excites it" if any("activation" in image for image in record["images"]) else "Not judged by others"
     title = "Judged by others" if any(image.get("judges") for image in record["images"]) else unjudged
-    return write_page(path, "Ideal images", [Section(title, ideal_blocks(record["images"]))], subtitle=subtitle)
+    blocks = ideal_blocks(record["images"], start=record.get("start", "noise"), negative=record.get("negative", False))
+    return write_page(path, "Ideal images", [Section(title, blocks)], subtitle=subtitle)
 
 
 def save_attack(folder: Path, record: Mapping[str, Any]) -> Path:
@@ -91,16 +92,19 @@ def save_curve(path: str | os.PathLike, curve: Sequence[Mapping[str, Any]]) -> N
     figures.robustness_curve(curve).savefig(path, dpi=150, facecolor="white")
 
 
-def ideal_blocks(images: Sequence[Mapping[str, Any]]) -> list[Block]:
+def ideal_blocks(images: Sequence[Mapping[str, Any]], *, start: str = "noise", negative: bool = False) -> list[Block]:
     """A card for each ideal image: the picture, the maker's own opinion, and those of the judges.
 
     Args:
         images: {class, image (uint8), prob (the maker's), judges: {model: {prob, rank}}} each; of a channel's picture
             activation, the mean of the channel, and no prob.
+        start: what they started from.
+        negative: they were led away from their class or channel.
     """
     channels, judged = any("activation" in image for image in images), any(image.get("judges") for image in images)
-    aim = "excites one channel" if channels else "raises the score of one class"
-    text = f"From noise, step by step, towards whatever {aim}"
+    verbs = ("calms", "lowers") if negative else ("excites", "raises")
+    aim = f"{verbs[0]} one channel" if channels else f"{verbs[1]} the score of one class"
+    text = f"From {start}, step by step, towards whatever {aim}"
     if judged:
         text += (
             "; then saved, read back and shown to networks that had no part in it. Only their opinion counts: a "

@@ -1,5 +1,6 @@
 """Looking inside networks by following gradients to the image: ideal images, attacks, attributions."""
 
+from tljax.synth import objectives
 from tljax.synth.apgd import apgd_ce, apgd_dlr, apgd_t
 from tljax.synth.ascend import Ascent, ascend
 from tljax.synth.attacks import fgsm, mi_fgsm, pgd
@@ -9,11 +10,10 @@ from tljax.synth.carlini_wagner import cw_l2
 from tljax.synth.eight_bit import check_budget, parse_budget, quantize, to_bytes
 from tljax.synth.fab import fab
 from tljax.synth.ideal import Ideal, dream, ideal
+from tljax.synth.image_objective import Fourier, ImageObjective, Pixels
 from tljax.synth.judging import default_judges, find_class, judge, judge_ideals, probabilities, top_class, uncropped
-from tljax.synth.objectives import (
-    FourierObjective,
-    PixelObjective,
-    batch_norm_matching,
+from tljax.synth.losses import (
+    batch_norm_distance,
     cross_entropy,
     dlr_loss,
     margin,
@@ -21,6 +21,7 @@ from tljax.synth.objectives import (
     targeted_dlr_loss,
     total_variation,
 )
+from tljax.synth.objective import Objective, Response
 from tljax.synth.photo_attack import attack_photo, choose_budget
 from tljax.synth.problem import MaskedGradientsWarning
 from tljax.synth.recipes import PixelRecipe, Recipe
@@ -31,12 +32,15 @@ from tljax.synth.transforms import Transforms, random_transform
 __all__ = [
     "Ascent",
     "AttackResult",
-    "FourierObjective",
+    "Fourier",
     "Ideal",
+    "ImageObjective",
     "MaskedGradientsWarning",
-    "PixelObjective",
+    "Objective",
     "PixelRecipe",
+    "Pixels",
     "Recipe",
+    "Response",
     "Transforms",
     "apgd_ce",
     "apgd_dlr",
@@ -44,7 +48,7 @@ __all__ = [
     "ascend",
     "attack_photo",
     "auto_attack",
-    "batch_norm_matching",
+    "batch_norm_distance",
     "check_budget",
     "choose_budget",
     "cross_entropy",
@@ -64,6 +68,7 @@ __all__ = [
     "margin",
     "mi_fgsm",
     "minimal_eps",
+    "objectives",
     "parse_budget",
     "pgd",
     "probabilities",

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from tljax.errors import InputError
 from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, check_key, image_keys
-from tljax.synth.objectives import dlr_loss, own_score, targeted_dlr_loss
+from tljax.synth.losses import dlr_loss, own_score, targeted_dlr_loss
 from tljax.synth.problem import Best, Problem, direction, make_problem, next_classes, told, unmet
 from tljax.trees import select
 

@@ -13,7 +13,7 @@ from tljax.errors import InputError
 from tljax.models.network import Network
 from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, check_images, check_labels
-from tljax.synth.objectives import own_score
+from tljax.synth.losses import own_score
 
 Maps = Float[Array, "b h w"]
 

@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Float
 from tljax.synth import eight_bit
 from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, image_keys
+from tljax.synth.losses import own_score
 from tljax.synth.nearest import Nearest, stretch, unreached
-from tljax.synth.objectives import own_score
 from tljax.synth.problem import Problem, keep_finite, make_problem, next_classes, told
 
 _BIAS = 0.1  # greatest share of the original's own projection

@@ -1,6 +1,6 @@
 """Ideal images: those that raise a network's score of a class, or the activation of a channel, as far as it goes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -16,13 +16,16 @@ from tljax.errors import InputError, refuse
 from tljax.progress import Track, untracked
 from tljax.synth import fourier
 from tljax.synth.ascend import Ascent, ascend
-from tljax.synth.inputs import check_key
-from tljax.synth.objectives import FourierObjective, PixelObjective, channel_mean
+from tljax.synth.eight_bit import ImagesLike
+from tljax.synth.image_objective import Fourier, ImageObjective, Pixels
+from tljax.synth.inputs import check_images, check_key
+from tljax.synth.losses import channel_mean, own_score
+from tljax.synth.objective import Objective, Term, as_objective, respond
 from tljax.synth.recipes import PixelRecipe, Recipe
-from tljax.trees import select
 
 _RECIPES: dict[str, type[Recipe] | type[PixelRecipe]] = {"fourier": Recipe, "pixel": PixelRecipe}
-_STARTS = (0.01, 0.1, 0.3, 1.0)  # strengths of the first noise, of which a sleeping channel needs a greater one
+_STEPS = {Recipe: 256, PixelRecipe: 1000}
+_REDIRECTED = 16  # the steps, as in Lucid, in which gradients find a way through ReLUs that are off
 
 
 class Ideal(NamedTuple):
@@ -61,13 +64,15 @@ def ideal(scores: Any, variables: Any, classes: Sequence[int], **options: Any) -
 def dream(
     scores: Callable | Sequence[Callable],
     variables: Any,
-    classes: Sequence[int],
+    classes: Sequence[int] | None = None,
     *,
     key: Array,
     method: str = "fourier",
     steps: int | None = None,
     size: int = 224,
     layer: str | None = None,
+    objective: Objective | Term | None = None,
+    start: ImagesLike | None = None,
     variants: int = 1,
     recipe: Recipe | PixelRecipe | None = None,
     track: Track = untracked,
@@ -76,9 +81,10 @@ def dream(
 
     Args:
         scores: pure function (variables, images) -> (n, classes) logits: `net.scores`; or a sequence of them, for
-            images that several networks agree on. With `layer`, `net.intermediates`.
+            images that several networks agree on. With `layer`, `net.intermediates`; for objectives that read
+            scores and layers, `net.outputs`.
         variables: of the network; for a sequence of functions, a sequence.
-        classes: indices of classes; with `layer`, of channels.
+        classes: indices of classes; with `layer`, of channels. Not needed where an objective names its own.
         key: of the noise and the transformations. Those of an image hang on the key, its class, and how often the class
             came before it, but not on what else is in the batch. What does is how usual the activations are: batch norm
             statistics are compared over all images together (`Recipe.batch_norm_matching=0` leaves that out).
@@ -86,6 +92,9 @@ def dream(
         steps: default 256, for "pixel" 1,000.
         size: side of the images, in pixels; even.
         layer: maximise the mean of these channels of this layer instead of class scores.
+        objective: what is maximised, whole, instead of the recipe's own sum: see `synth.objectives`. `Recipe.objective`
+            adds the recipe's penalties to an aim.
+        start: (1 or n, size, size, 3) in [0, 1]: photos to start from, instead of noise.
         variants: images of each class, which are kept apart from each other.
         recipe: weights and rates; by default those of the method.
         track: shows progress.
@@ -93,13 +102,21 @@ def dream(
         `Ideal`; the variants of one class follow each other.
     Raises:
         InputError: an unknown method or layer, an index out of range or no integer, a size that is odd or below 32, no
-            class, no key, functions that give logits where a layer is asked for, or the other way round.
+            class, no key, functions that give logits where a layer is asked for, or the other way round; an objective
+            that asks for what is not there.
 
     >>> made = tljax.synth.dream(
     ...     net.intermediates, net.variables, [3, 5], layer="block", size=32, steps=2, key=jax.random.key(0)
     ... )  # of two channels of a layer
     >>> made.ascent.values.shape
     (2, 2)
+    >>> from tljax.synth.objectives import channel, logit, smoothness
+    >>> objective = logit(1) + 0.3 * channel("block", 7) - smoothness()
+    >>> made = tljax.synth.dream(
+    ...     net.outputs, net.variables, objective=objective, size=32, steps=2, key=jax.random.key(0)
+    ... )
+    >>> made.images.shape
+    (1, 32, 32, 3)
     """
     networks = tuple(scores) if isinstance(scores, Sequence) else (scores,)
     weights = tuple(variables) if isinstance(scores, Sequence) else (variables,)
@@ -107,63 +124,79 @@ def dream(
         if method not in _RECIPES:
             raise InputError(f'no method "{method}": it is "fourier" or "pixel"')
         recipe = _RECIPES[method]()
-    _check(networks, weights, classes, size, layer, variants, steps)
+    if classes is None and objective is not None:
+        classes = (0,)  # which no objective reads
+    _check(networks, weights, classes, size, layer, objective, variants, steps)
     targets = np.repeat(np.asarray(classes, np.int32), variants)
     seeds = np.array([65536 * (targets[:i] == target).sum() + target for i, target in enumerate(targets)], np.uint32)
     mesh = sharding.local_mesh(dividing=len(targets))
     weights, targets, seeds = sharding.replicate(mesh, weights), *sharding.spread(mesh, (targets, seeds))
     start_key, step_key = jax.random.split(check_key(key))
-    start_keys = jax.vmap(jax.random.fold_in, (None, 0))(start_key, seeds)
-    climb = partial(ascend, key=step_key, args=(weights, targets, seeds), track=track)
-    if isinstance(recipe, PixelRecipe):
-        noise = jax.vmap(lambda key: jax.random.normal(key, (size, size, 3), jnp.float32))(start_keys)
-        objective, optimiser = PixelObjective(networks, layer, recipe), _sgd(recipe.learning_rate)
-        shown = lambda pixels: jnp.clip(objective.images(pixels), 0, 1)  # noqa: E731
-        start = _awake(networks, layer, weights, targets, shown, sharding.spread(mesh, noise))
-        ascent = climb(objective, start, optimiser=optimiser, steps=1000 if steps is None else steps)
-    else:
-        noise = jax.vmap(lambda key: fourier.init_spectrum(key, 1, size, scale=1.0)[0])(start_keys)
-        objective, shown = FourierObjective(networks, layer, variants, size, recipe), fourier.fourier_images
-        start = _awake(networks, layer, weights, targets, shown, sharding.spread(mesh, noise), _STARTS)
-        ascent = _by_stages(climb, objective, start, 256 if steps is None else steps)
-    images = shown(ascent.params)
+    form = recipe.form(size)
+    params = sharding.spread(mesh, _start(form, start, size, seeds, start_key))
+    if objective is None:
+        objective = recipe.objective(recipe.aim(layer), variants=variants)
+    asleep = layer is not None and _asleep(networks, layer, weights, targets, form.images(params))
+    goal = ImageObjective(networks, form, as_objective(objective), recipe.transforms, redirected=asleep)
+    steps = _STEPS[type(recipe)] if steps is None else steps
+    optimiser, args = _optimiser(recipe, steps), (weights, targets, seeds)
+    climb = partial(ascend, optimiser=optimiser, key=step_key, args=args, track=track)
+    ascent = _by_stages(climb, goal, params, recipe.stages, steps)
+    images = jnp.clip(form.images(ascent.params), 0, 1)
     return Ideal(images, ascent, None if layer is None else _activation(networks, layer, weights, targets, images))
 
 
-def _awake(networks, layer, weights, targets, shown: Callable, noise: Array, strengths=(1.0,)) -> Array:
-    """The noise at the least of the strengths at which the channel wakes: behind a ReLU that is off, no gradient is."""
-    start = strengths[0] * noise
-    for strength in strengths[1:] if layer is not None else ():
-        asleep = _activation(networks, layer, weights, targets, shown(start)) <= 0
-        if not asleep.any():
-            break
-        start = select(asleep, strength * noise, start)
-    return start
+def _start(form: Fourier | Pixels, start, size: int, seeds: Int[Array, " n"], key: Array) -> Array:
+    """What each image starts from: the photos, or noise of its own."""
+    if start is not None:
+        photos = check_images(start)
+        if photos.shape not in {(n, size, size, 3) for n in (1, len(seeds))}:
+            raise InputError(f"start must be 1 or {len(seeds)} images of {size} x {size} pixels, got {photos.shape}")
+        return form.params(jnp.broadcast_to(photos, (len(seeds), size, size, 3)))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, seeds)
+    if isinstance(form, Pixels):
+        return jax.vmap(lambda key: jax.random.normal(key, (size, size, 3), jnp.float32))(keys)
+    return jax.vmap(lambda key: fourier.init_spectrum(key, 1, size)[0])(keys)
+
+
+def _asleep(networks, layer, weights, targets: Int[Array, " n"], images) -> bool:
+    """Whether a channel is 0 everywhere in an image: behind a ReLU that is off, no gradient is."""
+    pairs = zip(networks, weights, strict=True)
+    maps = (respond(net, variables, images, targets).map(layer) for net, variables in pairs)
+    return any(bool((own_score(jnp.abs(one).max((1, 2)), targets) == 0).any()) for one in maps)
 
 
 def _activation(networks, layer, weights, targets: Int[Array, " n"], images) -> Float[Array, " n"]:
     pairs = zip(networks, weights, strict=True)
-    return jnp.stack([channel_mean(net(variables, images)[layer], targets) for net, variables in pairs]).mean(0)
+    maps = [respond(net, variables, images, targets).map(layer) for net, variables in pairs]
+    return jnp.stack([channel_mean(one, targets) for one in maps]).mean(0)
 
 
-def _by_stages(climb: Callable, objective: FourierObjective, spectrum: fourier.Spectrum, steps: int) -> Ascent:
+def _by_stages(climb: Callable, goal: ImageObjective, params: Any, stages, steps: int) -> Ascent:
     """`climb`s through the sizes of the recipe's stages."""
-    recipe, size = objective.recipe, objective.size
-    optimiser, ascent, done, share = _adam(recipe.learning_rate, steps), None, 0, 0.0
-    for part, scale in recipe.stages:
-        share += part
-        until = round(steps * share)
+    ascent, done = None, 0
+    for one, until in _phases(goal, stages, steps):
         if until > done:
-            at_size = replace(objective, size=2 * round(size * scale / 2))
-            ascent = climb(at_size, spectrum, optimiser=optimiser, steps=until - done, resume=ascent)
-        done = max(done, until)
+            ascent = climb(one, params, steps=until - done, resume=ascent)
+            done = until
     if ascent is None:
-        raise InputError(f"the recipe's stages are no part of the steps: {recipe.stages}")
+        raise InputError(f"the recipe's stages are no part of the steps: {stages}")
     return ascent
 
 
-def _check(networks, weights, classes, size, layer, variants, steps) -> None:
-    n, m = len(classes), len(networks)
+def _phases(goal: ImageObjective, stages, steps: int) -> Iterator[tuple[ImageObjective, int]]:
+    """(what is followed, up to which step): ReLUs are redirected in the first steps alone, if at all."""
+    share = 0.0
+    for part, scale in stages:
+        share += part
+        at_size = replace(goal, form=goal.form.scaled(scale))
+        if goal.redirected:
+            yield at_size, min(_REDIRECTED, steps)
+        yield replace(at_size, redirected=False), round(steps * share)
+
+
+def _check(networks, weights, classes, size, layer, objective, variants, steps) -> None:
+    n, m = 0 if classes is None else len(classes), len(networks)
     refuse(
         {
             f"{m} networks need as many variables, got {len(weights)}": m != len(weights),
@@ -174,25 +207,23 @@ def _check(networks, weights, classes, size, layer, variants, steps) -> None:
     )
     if not np.issubdtype(np.asarray(classes).dtype, np.integer):
         raise InputError(f"classes must be integers, got {', '.join(map(str, classes))}")
-    shape = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    for scores, variables in zip(networks, weights, strict=True):
-        answer = jax.eval_shape(scores, variables, shape)
-        if isinstance(answer, Mapping) != (layer is not None):
+    if layer is None and objective is not None:
+        return  # which names its own classes and layers
+    images, targets = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32)
+    for function, variables in zip(networks, weights, strict=True):
+        response = jax.eval_shape(partial(respond, function), variables, images, targets)
+        if not response.maps if layer is not None else response.scores is None:
             raise InputError("a layer goes with net.intermediates, a class with net.scores: this function is the other")
-        if layer is not None and layer not in answer:
-            raise InputError(f'no layer named "{layer}": there are {", ".join(answer)}')
-        count, what = (answer if layer is None else answer[layer]).shape[-1], "class" if layer is None else "channel"
+        array, what = (response.scores, "class") if layer is None else (response.map(layer), "channel")
         for index in classes:
-            if not 0 <= index < count:
-                raise InputError(f"no {what} with index {index}: there are {count}, counted from 0")
+            if not 0 <= index < array.shape[-1]:
+                raise InputError(f"no {what} with index {index}: there are {array.shape[-1]}, counted from 0")
 
 
 @cache
-def _adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
+def _optimiser(recipe: Recipe | PixelRecipe, steps: int) -> optax.GradientTransformation:
+    """The same object for the same recipe and steps, so that a compiled loop is found again."""
+    if isinstance(recipe, PixelRecipe):
+        return optax.sgd(recipe.learning_rate)
     falling = max(1, round(0.3 * steps))
-    return optax.adam(optax.linear_schedule(learning_rate, 0.0, falling, transition_begin=steps - falling))
-
-
-@cache
-def _sgd(learning_rate: float) -> optax.GradientTransformation:
-    return optax.sgd(learning_rate)
+    return optax.adam(optax.linear_schedule(recipe.learning_rate, 0.0, falling, transition_begin=steps - falling))

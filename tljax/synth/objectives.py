@@ -1,256 +1,218 @@
-"""What is maximised, one number for each image: scores and losses, what makes images natural, and the sums of these."""
+"""What an image is to excite, as objectives that add, subtract and scale: `logit(284) - 100 * smoothness()`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
 from tljax.errors import InputError
-from tljax.models.statistics import Moments, narrow, with_moments
-from tljax.synth import fourier
-from tljax.synth.eight_bit import ImagesLike
-from tljax.synth.inputs import Labels
-from tljax.synth.recipes import PixelRecipe, Recipe
-from tljax.synth.transforms import random_transform
+from tljax.models.statistics import narrow
+from tljax.synth import losses
+from tljax.synth.objective import Objective, Response, objective, respond
 
-Logits = Float[Array | np.ndarray, "b n"]
-
-
-def total_variation(images: ImagesLike) -> Float[Array, " b"]:
-    """Anisotropic total variation: the summed absolute difference of neighbouring pixels, per image.
-
-    Args:
-        images: (b, h, w, c), any range; the result scales with it.
-    Returns:
-        (b,), float32; equal to `tf.image.total_variation`.
-    Source: Rudin, Osher and Fatemi, 1992; the lesson weighs it with 0.005.
-
-    >>> stripes = jnp.zeros((1, 2, 4, 1)).at[:, :, ::2].set(1.0)
-    >>> tljax.synth.total_variation(stripes).tolist()  # three steps in each of two rows
-    [6.0]
-    """
-    rows = jnp.abs(jnp.diff(images, axis=-3)).sum((-3, -2, -1))
-    columns = jnp.abs(jnp.diff(images, axis=-2)).sum((-3, -2, -1))
-    return rows + columns
+__all__ = [
+    "Objective",
+    "Response",
+    "batch_norm_matching",
+    "channel",
+    "deep_dream",
+    "direction",
+    "diversity",
+    "log_probability",
+    "logit",
+    "neuron",
+    "probability",
+    "respond",
+    "smoothness",
+]
 
 
-def cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " b"]:
-    """The negative log-probability of each label, in nats.
+def logit(label: int | None = None) -> Objective:
+    """The score of a class before softmax.
 
     Args:
-        logits: (b, n), before softmax.
-        labels: (b,), indices of classes.
-    Returns:
-        (b,), >= 0. Written so that the gradient stays exact where the probability rounds to 1: attacks live on it.
+        label: index of the class; by default each image's own, of `dream(classes=...)`.
 
-    >>> np.allclose(tljax.synth.cross_entropy(jnp.zeros((1, 4)), jnp.array([2])), np.log(4))
+    >>> tljax.synth.objectives.logit(284) + 0.3 * tljax.synth.objectives.channel("block", 7) is not None
     True
     """
-    return jax.nn.softplus(log_odds(logits, labels))
+    return objective(_logit, label)
 
 
-def log_odds(logits: Logits, labels: Labels) -> Float[Array, " b"]:
-    """The log of the probability of all other classes over that of the label, (b,)."""
-    return jax.nn.logsumexp(_others(logits, labels), -1) - own_score(logits, labels)
-
-
-def own_score(logits: Logits, labels: Labels) -> Float[Array, " b"]:
-    """The logit of each label, (b,)."""
-    return jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
-
-
-def margin(logits: Logits, labels: Labels, *, targeted: bool = False) -> Float[Array, " b"]:
-    """How far an attack has come: positive exactly when it succeeds.
+def probability(label: int | None = None) -> Objective:
+    """The probability of a class, from 0 to 1. Its gradient fades as it nears 1: `log_probability` goes on.
 
     Args:
-        labels: (b,), the true classes, or with `targeted` the classes aimed at.
-    Returns:
-        (b,): the best other logit minus the label's; with `targeted` its negative.
+        label: as `logit`.
 
-    >>> logits = jnp.array([[3.0, 1.0, 0.0]])
-    >>> tljax.synth.margin(logits, jnp.array([0])).tolist()  # negative: still seen as class 0
-    [-2.0]
-    >>> tljax.synth.margin(logits, jnp.array([1]), targeted=True).tolist()
-    [-2.0]
+    >>> response = tljax.synth.objectives.respond(net.scores, net.variables, images, labels)
+    >>> both = tljax.synth.objectives.probability(0) + tljax.synth.objectives.probability(1)
+    >>> np.allclose(both(images, response), 1)
+    True
     """
-    lead = own_score(logits, labels) - _others(logits, labels).max(-1)
-    return lead if targeted else -lead
+    return objective(_probability, label)
 
 
-def dlr_loss(logits: Logits, labels: Labels) -> Float[Array, " b"]:
-    """The difference-of-logits ratio: the margin over the gap of first to third, so the scale of logits drops out.
+def log_probability(label: int | None = None) -> Objective:
+    """The logarithm of the probability of a class: the negative cross-entropy, in nats.
 
     Args:
-        logits: (b, n) of at least three classes.
-        labels: (b,), true classes.
-    Returns:
-        (b,): positive when another class leads.
-    Raises:
-        InputError: fewer than three classes.
-    Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 6.
+        label: as `logit`.
 
-    >>> logits = jnp.array([[4.0, 2.0, 0.0]])
-    >>> tljax.synth.dlr_loss(logits, jnp.array([0])).tolist()
-    [-0.5]
-    >>> tljax.synth.dlr_loss(128 * logits, jnp.array([0])).tolist()  # no scale changes it
-    [-0.5]
+    >>> len(tljax.synth.objectives.log_probability(284).terms)
+    1
     """
-    top = _top(logits, 3, "dlr_loss")
-    return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
+    return objective(_log_probability, label)
 
 
-def targeted_dlr_loss(logits: Logits, labels: Labels, targets: Labels) -> Float[Array, " b"]:
-    """The targeted form of `dlr_loss`: it grows as the target overtakes the label.
+def channel(layer: str, index: int | None = None) -> Objective:
+    """The mean of a channel of a layer over space.
 
     Args:
-        logits: (b, n) of at least four classes.
-        labels: (b,), the classes that the originals have.
-        targets: (b,), the classes aimed at.
-    Raises:
-        InputError: fewer than four classes.
-    Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 7.
+        layer: a name of `net.intermediates`.
+        index: of the channel; by default each image's own, of `dream(classes=...)`.
 
-    >>> logits = jnp.array([[3.0, 1.0, 0.0, -2.0]])
-    >>> tljax.synth.targeted_dlr_loss(logits, jnp.array([0]), jnp.array([1])).tolist()
-    [-0.5]
+    >>> response = tljax.synth.objectives.respond(net.intermediates, net.variables, images, labels)
+    >>> means = response.maps["block"].mean((1, 2))
+    >>> np.allclose(tljax.synth.objectives.channel("block", 3)(images, response), means[:, 3])
+    True
     """
-    top = _top(logits, 4, "targeted_dlr_loss")
-    gap = own_score(logits, targets) - own_score(logits, labels)
-    return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+    return objective(_channel, layer, index)
 
 
-def channel_mean(maps: Float[Array, "b y x c"], channels: Int[Array, " b"]) -> Float[Array, " b"]:
-    """The mean over space of one channel of each image's map, (b,)."""
-    return own_score(maps.mean((1, 2)), channels)
+def neuron(layer: str, index: int | None = None, y: int | None = None, x: int | None = None) -> Objective:
+    """One place of a channel's map.
+
+    Args:
+        layer, index: as `channel`.
+        y, x: row and column in the map, which is as large as the image at hand makes it: `Recipe.stages` begin with
+            smaller ones. By default the middle.
+
+    >>> response = tljax.synth.objectives.respond(net.intermediates, net.variables, images, labels)
+    >>> middle = tljax.synth.objectives.neuron("block", 3)(images, response)
+    >>> np.allclose(middle, response.maps["block"][:, 8, 8, 3])
+    True
+    """
+    return objective(_neuron, layer, index, y, x)
 
 
-def batch_norm_matching(moments: dict[str, Moments]) -> Float[Array, ""]:
-    """How far mean and deviation of the batch's activations are from those that batch norm remembers of training.
+def direction(layer: str, vector: Sequence[float]) -> Objective:
+    """The mean over space of a layer's map along a direction of its channels.
 
-    Squared, in units of the remembered deviation, averaged over channels (those that are scaled down count less) and
-    layers; 0 without batch norm.
+    Args:
+        vector: (c,), of any length.
 
-    Source: Yin et al., "Dreaming to distill", 2020 (arXiv 1912.08795).
+    >>> response = tljax.synth.objectives.respond(net.intermediates, net.variables, images, labels)
+    >>> along = tljax.synth.objectives.direction("block", np.eye(8)[3])(images, response)
+    >>> np.allclose(along, tljax.synth.objectives.channel("block", 3)(images, response))
+    True
+    """
+    return objective(_direction, layer, tuple(map(float, vector)))
 
-    >>> float(tljax.synth.batch_norm_matching({}))  # a network without batch norm
+
+def deep_dream(layer: str) -> Objective:
+    """The mean square of a layer's map: whatever is there already grows.
+
+    Source: Mordvintsev, Olah and Tyka, "Inceptionism", 2015.
+
+    >>> response = tljax.synth.objectives.respond(net.intermediates, net.variables, images, labels)
+    >>> tljax.synth.objectives.deep_dream("block")(images, response).shape
+    (8,)
+    """
+    return objective(_deep_dream, layer)
+
+
+def smoothness() -> Objective:
+    """A penalty, to be subtracted: the mean absolute difference of neighbouring pixels; 0 for a flat image.
+
+    The sum of both directions, divided by the number of pixels times channels; see `total_variation`.
+
+    >>> response = tljax.synth.objectives.respond(net.scores, net.variables, images, labels)
+    >>> float(tljax.synth.objectives.smoothness()(jnp.ones((8, 4, 4, 3)), response)[0])
     0.0
     """
-    if not moments:
-        return jnp.zeros((), jnp.float32)
-    share = jnp.concatenate([jnp.full_like(scale, 1 / (len(scale) * len(moments))) for *_, scale in moments.values()])
-    means, squares, scales = (jnp.concatenate(column, -1) for column in zip(*moments.values(), strict=True))
-    mean, square = means.mean(0), squares.mean(0)
-    deviation = jnp.sqrt(jnp.maximum(square - mean**2, 1e-8))
-    return jnp.sum(share * (scales / (scales + 0.1)) ** 2 * (mean**2 + (deviation - 1) ** 2))
+    return objective(_smoothness)
 
 
-def similarity(images: ImagesLike, variants: int) -> Float[Array, " n"]:
-    """For each image, the mean cosine of its coarse form (an eighth of the size) with those of its fellow variants.
+def batch_norm_matching() -> Objective:
+    """A penalty, to be subtracted: how unusual the statistics of activations are, where the network is narrow.
+
+    One number for all images: see `losses.batch_norm_distance`; 0 without batch norm.
+
+    >>> response = tljax.synth.objectives.respond(net.scores, net.variables, images, labels)
+    >>> bool((tljax.synth.objectives.batch_norm_matching()(images, response) > 0).all())
+    True
+    """
+    return objective(_batch_norm_matching)
+
+
+def diversity(variants: int) -> Objective:
+    """A penalty, to be subtracted: how alike the variants of one class are; see `similarity`.
 
     Args:
-        images: (n, h, w, 3), square; the variants of one class follow each other.
-        variants: how many images each class has, at least 2.
-    Returns:
-        (n,), from -1 to 1.
+        variants: how many images each class has, at least 2; they follow each other.
 
-    >>> twins = jnp.concatenate([images[:1], images[:1]])
-    >>> tljax.synth.similarity(twins, variants=2).round(2).tolist()
-    [1.0, 1.0]
+    >>> len(tljax.synth.objectives.diversity(variants=2).terms)
+    1
     """
-    n, size = images.shape[:2]
-    coarse = jax.image.resize(images, (n, size // 8, size // 8, 3), "linear").reshape(
-        -1, variants, 3 * (size // 8) ** 2
-    )
-    coarse -= coarse.mean(-1, keepdims=True)
-    coarse /= jnp.sqrt(jnp.sum(coarse**2, -1, keepdims=True) + 1e-6)
-    cosines = jnp.einsum("cid,cjd->cij", coarse, coarse) * (1 - jnp.eye(variants, dtype=jnp.float32))
-    return cosines.sum(-1).reshape(n) / (variants - 1)
+    return objective(_diversity, variants)
 
 
-@dataclass(frozen=True)
-class FourierObjective:
-    """What `method="fourier"` maximises at one size: (spectrum, key, variables of networks, targets, seeds) -> (n,).
-
-    Equal ones compare equal, so that a compiled loop is found again.
-
-    Attributes:
-        networks: `scores` of each network, or its `intermediates` where a layer is given.
-        layer: the mean of a channel of this layer is maximised, instead of a class's score.
-        variants: images of each target.
-        size: side of the images, in pixels.
-        recipe: the weights.
-
-    >>> objective = tljax.synth.FourierObjective((net.scores,), None, 1, 32, tljax.synth.Recipe())
-    >>> objective.size, objective == tljax.synth.FourierObjective((net.scores,), None, 1, 32, tljax.synth.Recipe())
-    (32, True)
-    """
-
-    networks: tuple[Callable, ...]
-    layer: str | None
-    variants: int
-    size: int
-    recipe: Recipe
-
-    def __call__(self, spectrum, key, weights, targets, seeds) -> Float[Array, " n"]:
-        """What each image is worth under one random transformation, drawn by the key and its seed."""
-        recipe = self.recipe
-        images = fourier.fourier_images(spectrum, self.size)
-        total = -recipe.total_variation * total_variation(images) / images[0].size
-        if self.variants > 1:
-            total -= recipe.diversity * similarity(images, self.variants)
-        for number, (function, variables) in enumerate(zip(self.networks, weights, strict=True)):
-            transformed = random_transform(images, recipe.transforms, key=jax.random.fold_in(key, number), seeds=seeds)
-            output, moments = with_moments(function)(variables, transformed)
-            scored = self.layer is None
-            value = recipe.score * own_score(output, targets) if scored else channel_mean(output[self.layer], targets)
-            penalty = recipe.batch_norm_matching * batch_norm_matching(narrow(moments))
-            total += (value - penalty) / len(self.networks)
-        return total
+def _logit(images, response, label):
+    return _one_of(response.logits(), label, response, "class")
 
 
-@dataclass(frozen=True)
-class PixelObjective:
-    """What `method="pixel"` maximises: (pixels, key, variables of the networks, targets, seeds) -> (n,).
-
-    Attributes:
-        networks, layer, recipe: as in `FourierObjective`.
-
-    >>> objective = tljax.synth.PixelObjective((net.scores,), None, tljax.synth.PixelRecipe())
-    >>> objective(jnp.zeros((2, 32, 32, 3)), None, (net.variables,), jnp.array([0, 1]), None).shape
-    (2,)
-    """
-
-    networks: tuple[Callable, ...]
-    layer: str | None
-    recipe: PixelRecipe
-
-    def images(self, pixels: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
-        """The images of these pixels: mid-grey plus `recipe.contrast` times them; not clipped."""
-        return 0.5 + self.recipe.contrast * pixels
-
-    def __call__(self, pixels, key, weights, targets, seeds) -> Float[Array, " n"]:
-        """What each image is worth; `key` and `seeds` are not used."""
-        del key, seeds
-        total = -self.recipe.total_variation * total_variation(pixels)
-        for function, variables in zip(self.networks, weights, strict=True):
-            output = function(variables, self.images(pixels))
-            if self.layer is None:
-                total -= self.recipe.cross_entropy / len(self.networks) * cross_entropy(output, targets)
-            else:
-                total += channel_mean(output[self.layer], targets)
-        return total
+def _probability(images, response, label):
+    return _one_of(jax.nn.softmax(response.logits()), label, response, "class")
 
 
-def _top(logits: Logits, n: int, name: str) -> Array:
-    if logits.shape[-1] < n:
-        raise InputError(f"{name} needs at least {n} classes, and there are {logits.shape[-1]}: take cross_entropy")
-    return jax.lax.top_k(logits, n)[0]
+def _log_probability(images, response, label):
+    labels = response.targets if label is None else jnp.full_like(response.targets, label)
+    return -losses.cross_entropy(response.logits(), labels)
 
 
-def _others(logits: Logits, labels: Labels) -> Array:
-    """The logits, with that of the label at minus infinity."""
-    own = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-    return jnp.where(own, -jnp.inf, logits)
+def _channel(images, response, layer, index):
+    return _one_of(response.map(layer).mean((1, 2)), index, response, "channel")
+
+
+def _neuron(images, response, layer, index, y, x):
+    maps = response.map(layer)
+    place = tuple(length // 2 if at is None else at for length, at in zip(maps.shape[1:3], (y, x), strict=True))
+    if not all(0 <= at < length for length, at in zip(maps.shape[1:3], place, strict=True)):
+        raise InputError(
+            f"no neuron at row {place[0]}, column {place[1]}: {layer} is {maps.shape[1]} x {maps.shape[2]}"
+        )
+    return _one_of(maps[:, place[0], place[1]], index, response, "channel")
+
+
+def _direction(images, response, layer, vector):
+    maps = response.map(layer)
+    if maps.shape[-1] != len(vector):
+        raise InputError(f"a direction in {layer} has {maps.shape[-1]} numbers, got {len(vector)}")
+    return maps.mean((1, 2)) @ jnp.asarray(vector, maps.dtype)
+
+
+def _deep_dream(images, response, layer):
+    return jnp.square(response.map(layer)).mean((1, 2, 3))
+
+
+def _smoothness(images, response):
+    return losses.total_variation(images) / images[0].size
+
+
+def _batch_norm_matching(images, response):
+    return losses.batch_norm_distance(narrow(response.moments))
+
+
+def _diversity(images, response, variants):
+    return losses.similarity(images, variants)
+
+
+def _one_of(columns: Array, index: int | None, response: Response, what: str) -> Array:
+    """The column of this index, or the one that each image is made for, (n,)."""
+    if index is None:
+        return losses.own_score(columns, response.targets)
+    if not 0 <= index < columns.shape[-1]:
+        raise InputError(f"no {what} with index {index}: there are {columns.shape[-1]}, counted from 0")
+    return columns[:, index]

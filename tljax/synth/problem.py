@@ -16,7 +16,7 @@ from tljax.errors import InputError
 from tljax.synth import eight_bit
 from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, check_images, check_labels, image_keys
-from tljax.synth.objectives import log_odds, margin
+from tljax.synth.losses import log_odds, margin
 from tljax.trees import select
 
 _LEAST_NORMAL = np.finfo(np.float32).tiny  # below it compiled code may take a number for zero

@@ -1,8 +1,12 @@
-"""How an ideal image is made: the weights of what is maximised, the steps and their rates."""
+"""How an ideal image is made: the sum of objectives that is maximised, the steps and their rates."""
 
 import warnings
 from dataclasses import InitVar, dataclass, field
 
+from tljax.synth.image_objective import Fourier, Pixels
+from tljax.synth.losses import total_variation
+from tljax.synth.objective import Objective
+from tljax.synth.objectives import batch_norm_matching, channel, diversity, log_probability, logit, smoothness
 from tljax.synth.transforms import Transforms
 
 
@@ -39,6 +43,27 @@ class Recipe:
             warnings.warn("Recipe: usualness is called batch_norm_matching now", DeprecationWarning, stacklevel=3)
             object.__setattr__(self, "batch_norm_matching", usualness)
 
+    def aim(self, layer: str | None = None) -> Objective:
+        """What is excited: the score of a class, or the mean of a channel of a layer."""
+        return self.score * logit() if layer is None else channel(layer)
+
+    def objective(self, aim: Objective, *, variants: int = 1) -> Objective:
+        """The aim, less the penalties of this recipe.
+
+        >>> from tljax.synth.objectives import batch_norm_matching, logit, smoothness
+        >>> recipe = tljax.synth.Recipe(total_variation=100.0, batch_norm_matching=30.0)
+        >>> recipe.objective(logit()) == -100.0 * smoothness() + logit() - 30.0 * batch_norm_matching()
+        True
+        """
+        total = -self.total_variation * smoothness()
+        if variants > 1:
+            total -= self.diversity * diversity(variants)
+        return total + aim - self.batch_norm_matching * batch_norm_matching()
+
+    def form(self, size: int) -> Fourier:
+        """What is moved along the gradient: a spectrum."""
+        return Fourier(size)
+
 
 @dataclass(frozen=True)
 class PixelRecipe:
@@ -59,3 +84,31 @@ class PixelRecipe:
     cross_entropy: float = 10.0
     total_variation: float = 0.005
     contrast: float = 0.25
+
+    def aim(self, layer: str | None = None) -> Objective:
+        """What is excited: the log-probability of a class, or the mean of a channel of a layer."""
+        return self.cross_entropy * log_probability() if layer is None else channel(layer)
+
+    def objective(self, aim: Objective, *, variants: int = 1) -> Objective:
+        """The aim, less the total variation; nothing keeps variants apart but their noise."""
+        del variants
+        return -self.total_variation / self.contrast * Objective(((1.0, _variation),)) + aim
+
+    def form(self, size: int) -> Pixels:
+        """What is moved along the gradient: pixels."""
+        del size
+        return Pixels(self.contrast)
+
+    @property
+    def transforms(self) -> None:
+        """Nothing moves the image."""
+
+    @property
+    def stages(self) -> tuple[tuple[float, float], ...]:
+        """One, at full size."""
+        return ((1.0, 1.0),)
+
+
+def _variation(images, response):
+    del response
+    return total_variation(images)

@@ -5,7 +5,8 @@ from functools import partial
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from tljax.models.layers import ConvNorm, Execution, Head, Outputs, Taps, dropout, relu6, spatial_mean
+from tljax.models.activations import relu6
+from tljax.models.layers import ConvNorm, Execution, Head, Outputs, Taps, dropout, spatial_mean
 from tljax.models.mobilenet import MobileConfig, Stage
 
 
