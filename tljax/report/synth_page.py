@@ -34,7 +34,8 @@ def write_ideal(path: str | os.PathLike, record: Mapping[str, Any]) -> Path:
     """Writes the page of ideal-class images.
 
     Args:
-        record: images, and start and negative where known: see `ideal_blocks`; model (maker or makers), method, steps, seconds where known.
+        record: images, and start and negative where known: see `ideal_blocks`; model (maker or makers), method, steps,
+            seconds where known.
     Raises:
         InputError: the file cannot be written.
     """

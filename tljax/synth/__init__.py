@@ -4,11 +4,12 @@ from tljax.synth import objectives
 from tljax.synth.apgd import apgd_ce, apgd_dlr, apgd_t
 from tljax.synth.ascend import Ascent, ascend
 from tljax.synth.attacks import fgsm, mi_fgsm, pgd
-from tljax.synth.attribution import grad_cam, heat_map, integrated_gradients, saliency
+from tljax.synth.attribution import grad_cam, heat_map, integrated_gradients, occlusion, saliency, smoothgrad
 from tljax.synth.auto_attack import AttackResult, auto_attack, minimal_eps
 from tljax.synth.carlini_wagner import cw_l2
 from tljax.synth.eight_bit import check_budget, parse_budget, quantize, to_bytes
 from tljax.synth.fab import fab
+from tljax.synth.faithfulness import deletion, insertion, randomised, rank_correlation
 from tljax.synth.ideal import Ideal, dream, ideal
 from tljax.synth.image_objective import Fourier, ImageObjective, Pixels
 from tljax.synth.judging import default_judges, find_class, judge, judge_ideals, probabilities, top_class, uncropped
@@ -54,6 +55,7 @@ __all__ = [
     "cross_entropy",
     "cw_l2",
     "default_judges",
+    "deletion",
     "dlr_loss",
     "dream",
     "fab",
@@ -62,6 +64,7 @@ __all__ = [
     "grad_cam",
     "heat_map",
     "ideal",
+    "insertion",
     "integrated_gradients",
     "judge",
     "judge_ideals",
@@ -69,14 +72,18 @@ __all__ = [
     "mi_fgsm",
     "minimal_eps",
     "objectives",
+    "occlusion",
     "parse_budget",
     "pgd",
     "probabilities",
     "quantize",
     "random_transform",
+    "randomised",
+    "rank_correlation",
     "robust_accuracy",
     "saliency",
     "similarity",
+    "smoothgrad",
     "square",
     "targeted_dlr_loss",
     "to_bytes",

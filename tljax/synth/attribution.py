@@ -1,4 +1,4 @@
-"""Which parts of an image a score hangs on: gradient saliency, integrated gradients, Grad-CAM."""
+"""Which parts of an image a score hangs on: gradients, plain and averaged, Grad-CAM, and what covering it takes away."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from tljax.errors import InputError
+from tljax.errors import InputError, refuse
 from tljax.models.network import Network
 from tljax.synth.eight_bit import Images, ImagesLike
-from tljax.synth.inputs import Labels, Scores, check_images, check_labels
+from tljax.synth.inputs import Labels, Scores, check_images, check_labels, image_keys
 from tljax.synth.losses import own_score
 
 Maps = Float[Array, "b h w"]
@@ -72,6 +72,80 @@ def integrated_gradients(
     places, weights = np.polynomial.legendre.leggauss(steps)
     quadrature = jnp.asarray((places + 1) / 2, images.dtype), jnp.asarray(weights / 2, images.dtype)
     return _integrate(scores, variables, images, labels, start, quadrature)
+
+
+def smoothgrad(
+    scores: Scores,
+    variables: Any,
+    images: ImagesLike,
+    labels: Labels,
+    *,
+    noise: float = 0.15,
+    samples: int = 32,
+    key: Array,
+) -> Images:
+    """The gradient averaged over copies of the image with Gaussian noise. One batch of them is in memory at a time.
+
+    Args:
+        noise: standard deviation, in units of the pixel range.
+        samples: copies of each image.
+        key: of the noise; one key, or one for each image.
+        scores, variables, images, labels: as `saliency`.
+    Returns:
+        (b, h, w, c), signed, in score per unit of the pixel range.
+    Raises:
+        InputError: fewer than one sample; otherwise as `saliency`.
+    Source: Smilkov et al., 2017 (arXiv 1706.03825).
+
+    >>> parts = tljax.synth.smoothgrad(net.scores, net.variables, images, labels, samples=2, key=jax.random.key(0))
+    >>> parts.shape
+    (8, 32, 32, 3)
+    """
+    if samples < 1:
+        raise InputError(f"samples must be at least 1, got {samples}")
+    images, labels = _checked(scores, variables, images, labels)
+    return _smooth(scores, variables, images, labels, noise, image_keys(key, len(images)), samples)
+
+
+def occlusion(
+    scores: Scores,
+    variables: Any,
+    images: ImagesLike,
+    labels: Labels,
+    *,
+    window: int = 32,
+    stride: int | None = None,
+    baseline: ImagesLike | float = 0.5,
+) -> Maps:
+    """How much the label's score falls when a square is covered; for each pixel the mean over squares that cover it.
+
+    Args:
+        window: side of the square, in pixels.
+        stride: between squares, at most `window`; by default half of it. The last ones end at the edge.
+        baseline: what covers: mid-grey by default; a number, or images of a shape that broadcasts.
+        scores, variables, images, labels: as `saliency`.
+    Returns:
+        (b, h, w), signed, in units of score: above 0 where the square spoke for the label.
+    Raises:
+        InputError: a window larger than the image, a stride that leaves gaps; otherwise as `saliency`.
+    Source: Zeiler and Fergus, 2013 (arXiv 1311.2901).
+
+    >>> tljax.synth.occlusion(net.scores, net.variables, images, labels, window=16).shape
+    (8, 32, 32)
+    """
+    images, labels = _checked(scores, variables, images, labels)
+    stride = max(1, window // 2) if stride is None else stride
+    shorter = min(images.shape[1:3])
+    refuse(
+        {
+            f"window must be from 1 to {shorter} pixels, got {window}": not 1 <= window <= shorter,
+            f"stride must be from 1 to the window's {window}, got {stride}": not 1 <= stride <= window,
+        }
+    )
+    rows, columns = (np.append(np.arange(0, n - window, stride), n - window) for n in images.shape[1:3])
+    corners = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
+    cover = jnp.broadcast_to(jnp.asarray(baseline, images.dtype), images.shape)
+    return _occlude(scores, variables, images, labels, cover, corners, window)
 
 
 def grad_cam(
@@ -156,6 +230,33 @@ def _integrate(scores, variables, images, labels, start, quadrature):
 
     total, _ = jax.lax.scan(add, jnp.zeros_like(images), quadrature)
     return total * (images - start)
+
+
+@partial(jax.jit, static_argnames=("scores", "samples"))
+def _smooth(scores, variables, images, labels, noise, keys, samples):
+    def add(total, number):
+        own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+        moved = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(own)
+        return total + _gradient(scores, variables, images + noise * moved, labels), None
+
+    total, _ = jax.lax.scan(add, jnp.zeros_like(images), jnp.arange(samples))
+    return total / samples
+
+
+@partial(jax.jit, static_argnames=("scores", "window"))
+def _occlude(scores, variables, images, labels, cover, corners, window):
+    whole, height, width = own_score(scores(variables, images), labels), *images.shape[1:3]
+
+    def add(sums, corner):
+        fall, times = sums
+        y, x = jnp.arange(height)[:, None] - corner[0], jnp.arange(width)[None, :] - corner[1]
+        inside = (y >= 0) & (y < window) & (x >= 0) & (x < window)
+        lost = whole - own_score(scores(variables, jnp.where(inside[..., None], cover, images)), labels)
+        return (fall + inside * lost[:, None, None], times + inside), None
+
+    sums = jnp.zeros(images.shape[:3], jnp.float32), jnp.zeros((height, width), jnp.float32)
+    (fall, times), _ = jax.lax.scan(add, sums, corners)
+    return fall / times
 
 
 def _checked(scores, variables, images, labels):
