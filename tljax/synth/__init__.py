@@ -4,7 +4,7 @@ from tljax.synth import objectives
 from tljax.synth.apgd import apgd_ce, apgd_dlr, apgd_t
 from tljax.synth.ascend import Ascent, ascend
 from tljax.synth.attacks import fgsm, mi_fgsm, pgd
-from tljax.synth.attribution import grad_cam, heat_map, integrated_gradients, occlusion, saliency, smoothgrad
+from tljax.synth.attribution import grad_cam, heat_map, integrated_gradients, saliency, smoothgrad
 from tljax.synth.auto_attack import AttackResult, auto_attack, minimal_eps
 from tljax.synth.carlini_wagner import cw_l2
 from tljax.synth.eight_bit import check_budget, parse_budget, quantize, to_bytes
@@ -23,6 +23,7 @@ from tljax.synth.losses import (
     total_variation,
 )
 from tljax.synth.objective import Objective, Response
+from tljax.synth.occlusion import occlusion
 from tljax.synth.photo_attack import attack_photo, choose_budget
 from tljax.synth.problem import MaskedGradientsWarning
 from tljax.synth.recipes import PixelRecipe, Recipe

@@ -1,4 +1,4 @@
-"""Whether an attribution says what a network uses: pixels are taken away or put back in its order, weights forgotten."""
+"""Whether an attribution says what a network uses: pixels are taken away in its order, or weights forgotten."""
 
 from functools import partial
 from typing import Any
