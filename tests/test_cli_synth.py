@@ -87,8 +87,8 @@ def test_ideal_of_neurons_and_of_what_is_least_from_a_photo(capsys, cat, tmp_pat
 @pytest.mark.slow
 def test_a_channel_that_sleeps_at_the_start_wakes(capsys, tmp_path):
     """No photograph-like noise excites it, and without a way through its ReLU no step would."""
-    options = ("--model", MODEL, "--steps", "24", "--size", "96", "--json", "--out", tmp_path / "d")
-    code, out, _ = run(capsys, "ideal", "--layer", "fire9", "--channel", "64", *options)
+    options = ("--model", MODEL, "--steps", "64", "--size", "96", "--json", "--out", tmp_path / "d")
+    code, out, _ = run(capsys, "ideal", "--layer", "fire9", "--channel", "67", *options)
     assert code == 0
     assert json.loads(out)["images"][0]["activation"] > 0
 

@@ -149,7 +149,8 @@ def test_only_a_sleeping_channel_takes_the_redirected_steps(monkeypatch):
 
     real = synth.ideal.__globals__["ascend"]
     monkeypatch.setitem(synth.ideal.__globals__, "ascend", listen)
+    monkeypatch.setitem(synth.ideal.__globals__, "_REDIRECTED", 16)
     whole = synth.Recipe(0.3, stages=((1.0, 1.0),), transforms=STILL)
-    for threshold in (0.0, 0.1):
+    for threshold in (0.0, 0.9):
         synth.ideal(sleepy, {"threshold": threshold}, [0], layer="sleepy", recipe=whole, **OPTIONS)
     assert followed == [(False, 24), (True, 16), (False, 8)]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from tljax.distributed import sharding
 from tljax.errors import InputError, refuse
@@ -22,10 +22,12 @@ from tljax.synth.inputs import check_images, check_key
 from tljax.synth.losses import channel_mean, own_score
 from tljax.synth.objective import Objective, Term, as_objective, respond
 from tljax.synth.recipes import PixelRecipe, Recipe
+from tljax.trees import select
 
 _RECIPES: dict[str, type[Recipe] | type[PixelRecipe]] = {"fourier": Recipe, "pixel": PixelRecipe}
+_STRENGTHS = (10.0, 30.0, 100.0)  # of the first noise, where a channel sleeps through the faint one
 _STEPS = {Recipe: 256, PixelRecipe: 1000}
-_REDIRECTED = 16  # the steps, as in Lucid, in which gradients find a way through ReLUs that are off
+_REDIRECTED = 64  # steps in which gradients find a way through ReLUs that are off: Lucid's 16 wake fewer channels
 
 
 class Ideal(NamedTuple):
@@ -64,7 +66,7 @@ def ideal(scores: Any, variables: Any, classes: Sequence[int], **options: Any) -
 def dream(
     scores: Callable | Sequence[Callable],
     variables: Any,
-    classes: Sequence[int] | None = None,
+    classes: Sequence[int] = (),
     *,
     key: Array,
     method: str = "fourier",
@@ -124,7 +126,7 @@ def dream(
         if method not in _RECIPES:
             raise InputError(f'no method "{method}": it is "fourier" or "pixel"')
         recipe = _RECIPES[method]()
-    if classes is None and objective is not None:
+    if not len(classes) and objective is not None:
         classes = (0,)  # which no objective reads
     _check(networks, weights, classes, size, layer, objective, variants, steps)
     targets = np.repeat(np.asarray(classes, np.int32), variants)
@@ -136,7 +138,12 @@ def dream(
     params = sharding.spread(mesh, _start(form, start, size, seeds, start_key))
     if objective is None:
         objective = recipe.objective(recipe.aim(layer), variants=variants)
-    asleep = layer is not None and _asleep(networks, layer, weights, targets, form.images(params))
+    asleep = False
+    if layer is not None:
+        strengths = _STRENGTHS if start is None and isinstance(form, Fourier) else ()
+        params, asleep = _wake(
+            params, strengths, lambda p: _sleeping(networks, layer, weights, targets, form.images(p))
+        )
     goal = ImageObjective(networks, form, as_objective(objective), recipe.transforms, redirected=asleep)
     steps = _STEPS[type(recipe)] if steps is None else steps
     optimiser, args = _optimiser(recipe, steps), (weights, targets, seeds)
@@ -159,11 +166,22 @@ def _start(form: Fourier | Pixels, start, size: int, seeds: Int[Array, " n"], ke
     return jax.vmap(lambda key: fourier.init_spectrum(key, 1, size)[0])(keys)
 
 
-def _asleep(networks, layer, weights, targets: Int[Array, " n"], images) -> bool:
+def _wake(params: Array, strengths: Sequence[float], sleeping: Callable) -> tuple[Array, bool]:
+    """The noise, for a sleeping channel at the least strength that wakes it; and whether one sleeps through them all."""
+    noise, asleep = params, sleeping(params)
+    for strength in strengths:
+        if not asleep.any():
+            break
+        params = select(asleep, strength * noise, params)
+        asleep = sleeping(params)
+    return params, bool(asleep.any())
+
+
+def _sleeping(networks, layer, weights, targets: Int[Array, " n"], images) -> Bool[Array, " n"]:
     """Whether a channel is 0 everywhere in an image: behind a ReLU that is off, no gradient is."""
     pairs = zip(networks, weights, strict=True)
-    maps = (respond(net, variables, images, targets).map(layer) for net, variables in pairs)
-    return any(bool((own_score(jnp.abs(one).max((1, 2)), targets) == 0).any()) for one in maps)
+    maps = [respond(net, variables, images, targets).map(layer) for net, variables in pairs]
+    return jnp.stack([own_score(jnp.abs(one).max((1, 2)), targets) == 0 for one in maps]).any(0)
 
 
 def _activation(networks, layer, weights, targets: Int[Array, " n"], images) -> Float[Array, " n"]:
@@ -196,7 +214,7 @@ def _phases(goal: ImageObjective, stages, steps: int) -> Iterator[tuple[ImageObj
 
 
 def _check(networks, weights, classes, size, layer, objective, variants, steps) -> None:
-    n, m = 0 if classes is None else len(classes), len(networks)
+    n, m = len(classes), len(networks)
     refuse(
         {
             f"{m} networks need as many variables, got {len(weights)}": m != len(weights),
