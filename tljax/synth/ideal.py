@@ -167,7 +167,7 @@ def _start(form: Fourier | Pixels, start, size: int, seeds: Int[Array, " n"], ke
 
 
 def _wake(params: Array, strengths: Sequence[float], sleeping: Callable) -> tuple[Array, bool]:
-    """The noise, for a sleeping channel at the least strength that wakes it; and whether one sleeps through them all."""
+    """The noise, at the least strength that wakes a sleeping channel; and whether one sleeps through them all."""
     noise, asleep = params, sleeping(params)
     for strength in strengths:
         if not asleep.any():
