@@ -14,6 +14,7 @@ from typing import Any
 
 import tyro
 
+from experiments.findings import markdown
 from tljax.errors import InputError
 from tljax.files import replacing, write_text
 
@@ -38,7 +39,8 @@ options are a frozen dataclass (`--help` lists them), `--small` shows within a m
 `OUT/report.html`, `OUT/results.json` and its figures. None needs another. To start your own, copy the nearest.
 
 What stands below was measured on two CPU cores that had other work to do as well (so times are upper bounds), and put
-here by `python -m experiments.summary`. Behind ± is the 95 % interval over seeds by Student's t.
+here by `python -m experiments.summary`. Behind ± is the 95 % interval over seeds by Student's t. "The lesson" is that
+of a course in Keras and PyTorch, whose ways of transfer learning and of making images are tried beside ours.
 
 | question | experiment |
 |---|---|
@@ -103,8 +105,9 @@ def section(name: str) -> str:
     lines = [f"\n## {name}\n", f"{question(name)}\n", "```bash", *commands(name), "```\n"]
     document = measured(name)
     if document is not None:
-        lines += [f"- {finding}" for finding in speaker(name).findings(document)]
-        lines.append("")
+        lines += [markdown(speaker(name).findings(document)), ""]
+    else:
+        lines.append("Not among the stored results.\n")
     for stem, drawing in drawn(name).items():
         lines += [f"![{drawing.alt}](results/{name}-{stem}.png)\n", f"*{drawing.alt}.*\n"]
     return "\n".join(lines)

@@ -138,7 +138,7 @@ def before(out: Path) -> dict[str, Any]:
 
 def write(out: Path, document: dict[str, Any]) -> None:
     """Everything that OUT holds."""
-    write_text(out / "table.md", page.markdown(document))
+    write_text(out / "table.md", page.report(document))
     page.write(out, benchmark.__doc__.splitlines()[0], document)
 
 
@@ -192,4 +192,4 @@ def some_photos(data: str, count: int, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    command(lambda config: page.markdown(main(config)), Config, benchmark.__doc__)
+    command(lambda config: page.report(main(config)), Config, benchmark.__doc__)

@@ -118,9 +118,17 @@ def test_the_table_says_what_was_measured(document):
     assert named["vs torch.compile"] == "failed"
     assert (named["GFLOP/s"], named["of peak"], named["memory, tljax"]) == ("4", "25 %", "2.00 GB")
     assert "accuracy 0.98" in lines[3][1]
-    text = page.markdown(document)
+    text = page.report(document)
     assert text.count("| ResNet-50 forward, batch 8 |") == 1
     assert "no compiler" in text
+
+
+def test_ratios_stand_beside_our_time(document):
+    found = page.ratios(document, ["forward/resnet50/8"])
+    assert found.columns == ["", "tljax", "PyTorch", "tljax's first call"]
+    assert found.rows == [("ResNet-50 forward, batch 8", "500 ms", "0.50 [0.50–0.50]", "9 s")]
+    assert page.ratios(document, ["forward/resnet50/8"], ranges=False).rows[0][2] == "0.50"
+    assert len(page.findings(document)[-1].rows) == 2
 
 
 def test_the_page_is_written(document, tmp_path):
