@@ -1,4 +1,4 @@
-"""Writes experiments/README.md, the map of the experiments, from their results: nothing in it is written by hand.
+"""Writes experiments/README.md, the map of the experiments, from their results, and the table of speed in README.md.
 
     python -m experiments.summary                  from experiments/results/*.json
     python -m experiments.summary --collect out    takes over out/*/results.json first
@@ -45,6 +45,15 @@ of a course in Keras and PyTorch, whose ways of transfer learning and of making 
 | question | experiment |
 |---|---|
 """
+SPEED = (  # of the rows of the benchmark those that README.md shows
+    "forward/efficientnet_lite0/32",
+    "forward/resnet50/8",
+    "gradient/efficientnet_lite0/8",
+    "step/resnet50/8",
+    "ideal/efficientnet_lite0/20",
+    "train/efficientnet_lite0/2005",
+)
+MARK = "<!-- python -m experiments.summary -->"
 NOTEBOOKS = """
 Two notebooks show the same by hand: [your photos in five minutes](notebooks/your_photos_in_five_minutes.ipynb) and
 [how a network sees a cat](notebooks/how_a_network_sees_a_cat.ipynb).
@@ -73,6 +82,8 @@ def main(config: Config) -> None:
             with replacing(results / f"{name}-{stem}.png") as part:
                 drawing.figure.savefig(part, dpi=80, facecolor="white", metadata={"Software": None})
     write_text(FOLDER / "README.md", readme())
+    front = FOLDER.parent / "README.md"
+    write_text(front, with_speed(front.read_text("utf-8")))
 
 
 def save(path: Path, document: dict[str, Any]) -> None:
@@ -98,6 +109,15 @@ def readme() -> str:
     """The text of the README."""
     rows = "".join(f"| {question(name)} | [`{name}`](#{name}) |\n" for name in EXPERIMENTS)
     return HEAD + rows + NOTEBOOKS + "".join(map(section, EXPERIMENTS))
+
+
+def with_speed(text: str) -> str:
+    """The text of the front README, with the table between its two marks written anew."""
+    from experiments.benchmark.page import ratios
+
+    before, _, after = text.split(MARK)
+    results = json.loads((FOLDER / "results" / "benchmark.json").read_text("utf-8"))
+    return f"{before}{MARK}\n\n{markdown([ratios(results, SPEED, ranges=False)])}\n\n{MARK}{after}"
 
 
 def section(name: str) -> str:

@@ -85,7 +85,7 @@ class Conv(nn.Module):
     """Convolution with a bias, through `ops.conv2d`.
 
     >>> layer = tljax.models.Conv(features=4, kernel=3, stride=2, padding=1)
-    >>> layer.init_with_output(jax.random.key(0), images)[0].shape
+    >>> layer.init_with_output(jax.random.key(0), jnp.asarray(images))[0].shape
     (8, 16, 16, 4)
     """
 
@@ -117,7 +117,7 @@ class BatchNorm(nn.BatchNorm):
 
     In training mode that takes about half the time of (x - mean) * a + b, forth and back, on a CPU.
 
-    >>> variables = tljax.models.BatchNorm(use_running_average=True).init(jax.random.key(0), images)
+    >>> variables = tljax.models.BatchNorm(use_running_average=True).init(jax.random.key(0), jnp.asarray(images))
     >>> sorted(variables["params"]), sorted(variables["batch_stats"])
     (['bias', 'scale'], ['mean', 'var'])
     """
@@ -149,7 +149,7 @@ class ConvNorm(Conv):
 
     >>> folded = tljax.models.Execution(folded=True)
     >>> layer = tljax.models.ConvNorm(features=4, kernel=3, padding=1, execution=folded)
-    >>> sorted(layer.init(jax.random.key(0), images)["params"])
+    >>> sorted(layer.init(jax.random.key(0), jnp.asarray(images))["params"])
     ['bias', 'kernel']
     """
 

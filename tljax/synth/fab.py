@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from tljax.synth import eight_bit
-from tljax.synth.eight_bit import Images, ImagesLike
+from tljax.synth.eight_bit import Budget, Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, image_keys
 from tljax.synth.nearest import Nearest, stretch, unreached
 from tljax.synth.objectives import own_score
@@ -25,7 +25,7 @@ def fab(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array | None = None,
+    eps: Budget | None = None,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 100,

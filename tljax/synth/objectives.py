@@ -122,7 +122,7 @@ def targeted_dlr_loss(logits: Logits, labels: Labels, targets: Labels) -> Float[
     return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
-def channel_mean(maps: Float[Array, "b y x c"], channels: Int[Array, " b"]) -> Float[Array, " b"]:
+def channel_mean(maps: Float[Array, "b y x c"], channels: Int[Array | np.ndarray, " b"]) -> Float[Array, " b"]:
     """The mean over space of one channel of each image's map, (b,)."""
     return own_score(maps.mean((1, 2)), channels)
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
 from tljax.synth import eight_bit
-from tljax.synth.eight_bit import Images, ImagesLike
+from tljax.synth.eight_bit import Budget, Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, check_images, check_labels, image_keys
 from tljax.synth.objectives import log_odds, margin
 from tljax.trees import select
@@ -178,7 +178,7 @@ def make_problem(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array,
+    eps: Budget,
     norm: str,
     targeted: bool,
     quantized: bool,
