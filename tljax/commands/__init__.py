@@ -83,7 +83,7 @@ class LabelledCommand(Command):
     split_column: str | None = None
     """The same of the splits."""
 
-    def where(self) -> dict[str, str | None]:
+    def where(self) -> dict[str, Any]:
         """These options by name."""
         names = ("labels", "label_regex", "file_column", "label_column", "split_column")
         return {name: getattr(self, name) for name in names}

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence, Set
 
 from tljax.data.folders import Row, check_folder, row_source
 from tljax.data.layout import split_of
+from tljax.data.named_files import finder
 from tljax.data.source import Source, printable
 from tljax.data.table_file import Table, header_key, read_table
-from tljax.data.tree import may_be_photo, quoted, read_tree
+from tljax.data.tree import quoted
 from tljax.errors import InputError, composed, nearest
 
 FILE_COLUMNS = (
@@ -55,7 +56,7 @@ def table_source(
     """
     check_folder(folder)
     path = find_table(folder, table)
-    find = _finder(folder, os.path.dirname(os.path.abspath(path)))
+    find = finder(folder, os.path.dirname(os.path.abspath(path)))
     given = [file_column, label_column, split_column]
     usual = {header_key(name) for name in (*FILE_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS, *given) if name}
     found = read_table(path, printable(table), usual, find)
@@ -96,43 +97,6 @@ def find_table(folder: str, table: str) -> str:
         if os.path.isfile(path):
             return path
     raise InputError(f'no table of labels "{printable(table)}"')
-
-
-def _finder(folder: str, beside: str) -> Callable[[str], list[str]]:
-    """From a name in a table to the files in `folder` that it may stand for, as keys."""
-    files: dict[str, list[str]] = {}
-    for key in filter(may_be_photo, read_tree(folder)[0].files()):
-        name = _loose(os.path.basename(key))
-        for known in {name, os.path.splitext(name)[0]}:
-            files.setdefault(known, []).append(key)
-
-    def find(name: str) -> list[str]:
-        if not name or "\0" in name:
-            return []
-        plain = os.path.normpath(name.replace("\\", "/"))
-        for key in (os.path.normpath(name), plain):
-            if os.path.isfile(os.path.join(folder, key)):
-                return [key]
-        if os.path.isfile(os.path.join(beside, plain)):
-            return [os.path.relpath(os.path.join(beside, plain), folder)]
-        parts = _loose(plain).split("/")
-        stem, suffix = os.path.splitext(parts[-1])
-        keys = files.get(parts[-1]) or (files.get(stem, []) if suffix[1:].isalpha() else [])
-        near = {key: _shared(parts[:-1], _loose(key).split(os.sep)[:-1]) for key in keys}
-        return [key for key, shared in near.items() if shared == max(near.values())]
-
-    return find
-
-
-def _shared(parts: Sequence[str], others: Sequence[str]) -> int:
-    """How many of the last parts of two paths are the same."""
-    same = [a == b for a, b in zip(reversed(parts), reversed(others), strict=False)]
-    return (*same, False).index(False)
-
-
-def _loose(name: str) -> str:
-    """A path but for case, Unicode form, and the encoding of names that are no UTF-8."""
-    return composed(os.fsencode(name).decode("cp1252", "replace") if not name.isprintable() else name).casefold()
 
 
 def _labelled(table: Table, given: Sequence[str | None]) -> Iterator[tuple[int, str, str, str]]:
