@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 
 from tljax.data.source import printable
 from tljax.errors import InputError, composed
@@ -35,7 +36,7 @@ class Table:
     hits: list[int]
     notes: list[str]
 
-    @property
+    @cached_property
     def keys(self) -> list[str]:
         """The header as `header_key` writes it."""
         return list(map(header_key, self.header))
