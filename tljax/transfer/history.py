@@ -65,7 +65,7 @@ class History:
         self._schedule = make_schedule(plan.lr, steps=plan.steps, warmup=plan.warmup)
         self._waiting: tuple[int, Mapping[str, Any], Sequence[int]] | None = None
 
-    def step(self, number: int, measures: Mapping[str, Any], index: Sequence[int] = ()) -> None:
+    def step(self, number: int, measures: Mapping[str, Any], index: Sequence[int] | np.ndarray = ()) -> None:
         """Takes the measures of a step that the device may still be at, and adds the line of the step before.
 
         Args:
