@@ -21,6 +21,7 @@ from experiments.benchmark.rows import (
     FLAX,
     KERAS,
     MACHINE,
+    ONNX,
     OURS,
     PAGES,
     PEERS,
@@ -37,7 +38,7 @@ from tljax.data.splits import split
 from tljax.errors import InputError
 from tljax.files import check_out, write_text
 
-NEEDED = {**dict.fromkeys((TORCH, PAGES, COMPILE), "torchvision"), FLAX: "flax", KERAS: "keras"}
+NEEDED = {**dict.fromkeys((TORCH, PAGES, COMPILE), "torchvision"), FLAX: "flax", KERAS: "keras", ONNX: "onnxruntime"}
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 
 
@@ -50,7 +51,7 @@ class Config:
     rows: tuple[str, ...] = ("*",)
     """Patterns of names, TASK/MODEL/COUNT; "scaling" for those that show how cost grows."""
     peers: tuple[str, ...] = ()
-    """Of torch, pages, compile, flax, keras; by default all that are installed."""
+    """Of torch, pages, compile, onnx, flax, keras; by default all that are installed."""
     data: str | None = None
     """A folder of photos, with a folder for each class, for the rows that read photos; without it they are left out."""
     rounds: int = 7

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from experiments.benchmark.rows import COMPILE, FLAX, KERAS, MACHINE, OURS, PAGES, TASKS, TORCH, Row, parse
+from experiments.benchmark.rows import COMPILE, FLAX, KERAS, MACHINE, ONNX, OURS, PAGES, TASKS, TORCH, Row, parse
 from experiments.comparison import COLOURS
 from experiments.findings import Finding, markdown
 from experiments.page import write_experiment
@@ -21,11 +21,12 @@ CALLED = {
     TORCH: "PyTorch",
     PAGES: "PyTorch in large pages",
     COMPILE: "torch.compile",
+    ONNX: "ONNX Runtime",
     FLAX: "plain Flax",
     KERAS: "Keras 3 on JAX",
 }
 SHORT = {"efficientnet_lite0": "Lite0", "mobilenet_v2": "MobileNetV2", "resnet50": "ResNet-50", "vgg16": "VGG-16"}
-MARKS = {OURS: "o", TORCH: "s", PAGES: "P", COMPILE: "D", FLAX: "^", KERAS: "v"}
+MARKS = {OURS: "o", TORCH: "s", PAGES: "P", COMPILE: "D", ONNX: "X", FLAX: "^", KERAS: "v"}
 HELD = "A ratio is their time over ours: above 1, tljax is faster. In brackets the least and the most of single turns."
 
 
