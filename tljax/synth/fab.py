@@ -110,7 +110,7 @@ def _run(problem: Problem, classes: Labels, start: Images, nearest: Nearest, ste
 
 def _gap(problem: Problem, classes: Labels, x: Images) -> tuple[Array, tuple[Array, Array]]:
     """How far the aimed class, or with `targeted` the label, is ahead of what has to be overtaken."""
-    logits = problem.scores(problem.variables, x)
+    logits = problem.logits(x)
     _, margin = problem.judge(logits)
     gap = margin if problem.targeted else own_score(logits, classes) - own_score(logits, problem.labels)
     return gap.sum(), (gap, margin)
