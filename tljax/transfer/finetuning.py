@@ -182,7 +182,7 @@ def _validation(net: Network, val: Labelled | None, batch_size: int) -> Callable
     predict = make_predictor(net, source, batch_size=batch_size)
 
     def validate(variables, track):
-        probs, index, _ = predict(variables, track)
+        probs, _, index, _ = predict(variables, track)
         labels = source.labels[index]
         return {
             "val_accuracy": metrics.accuracy(probs.argmax(1), labels),
