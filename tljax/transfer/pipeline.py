@@ -36,7 +36,8 @@ from tljax.transfer.probe import FOLDS, Probe, fit_probe, predict_folds, predict
 from tljax.transfer.resume import resumable
 from tljax.transfer.run_folder import CLASSES, CONFIG, LOG, RUN, SKIPPED, STATES, TRAINED, UNKNOWN, write_skipped
 from tljax.transfer.run_report import write_page
-from tljax.transfer.trust.unknown import fit_unknown, write_unknown
+from tljax.transfer.trust.unknown import fit_unknown
+from tljax.transfer.trust.unknown_file import write_unknown
 
 TINY = 64
 """Pictures whose short side is at most this many pixels count as tiny: icons, digits, letters."""

@@ -14,7 +14,7 @@ from tljax.transfer.config_file import read_classes, read_run
 from tljax.transfer.head import run_spec, seen_as, with_head, with_unknown
 from tljax.transfer.onnx_file import OnnxFile, read_onnx
 from tljax.transfer.run_folder import CONFIG, UNKNOWN
-from tljax.transfer.trust.unknown import read_unknown
+from tljax.transfer.trust.unknown_file import read_unknown
 from tljax.weights.fetch import fetch
 from tljax.weights.load import load_pretrained, weights_digest
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tljax.errors import InputError
-from tljax.transfer.trust.unknown import fit_unknown, read_unknown, unknown_score, write_unknown
+from tljax.transfer.trust.unknown import fit_unknown, unknown_score
+from tljax.transfer.trust.unknown_file import read_unknown, write_unknown
 
 
 def clusters(count, dim, classes, seed=0, spread=0.3):
