@@ -25,6 +25,7 @@ ROWS = (
 LEARNING = (
     *("augment", "features", "finetuning", "freeze", "head", "history", "hooks", "logistic", "prediction", "probe"),
     "train_step",
+    "trust/unknown",
 )
 MACHINERY = (
     *("tljax.files", "tljax.distributed.join", "tljax.distributed.watch"),
@@ -42,7 +43,7 @@ MACHINERY = (
                 "resume",
                 "run",
             ),
-            *("run_folder", "training"),
+            *("run_folder", "training", "trust.unknown_file"),
         )
     ),
     *("orbax", "signal", "threading"),

@@ -85,7 +85,8 @@ class Naming(Command):
     def text(self, result: dict[str, Any]) -> str:
         """A line for each photo with its most likely classes, then the skipped files."""
         lines = [
-            f"{row['file']}: " + ", ".join(f"{entry['name']} {100 * entry['prob']:.1f} %" for entry in row["top"])
+            f"{row['file']}: {'unknown; nearest are ' if row.get('unknown') else ''}"
+            + ", ".join(f"{entry['name']} {100 * entry['prob']:.1f} %" for entry in row["top"])
             for row in result["images"]
         ]
         return "\n".join([*lines, *skipped_lines(result["skipped"])])
@@ -165,19 +166,20 @@ def named(net: Any, source: Any, track: Track, *, top: int = 5, index: bool = Fa
     Raises:
         InputError: not one photo can be read.
     """
-    from tljax.transfer.prediction import predict_source, ranked
+    from tljax.transfer.prediction import ranked, score_source
 
-    probs, places, skipped = predict_source(net, source, track=track)
+    probs, strange, places, skipped = score_source(net, source, track=track)
     if not len(places):
         raise InputError(none_left(skipped))
     images = []
-    for one in ranked(net.spec.classes, [source.files[i] for i in places], probs, top=top):
+    for one in ranked(net.spec.classes, [source.files[i] for i in places], probs, strange, top=top):
         rows = [{"name": name, "prob": prob} for name, prob in one.top]
         if index:
             rows = [
                 {"index": int(c), **row} for c, row in zip(np.argsort(-one.probs, kind="stable"), rows, strict=False)
             ]
-        images.append({"file": one.file, "top": rows})
+        told = {} if one.unknown is None else {"unknown": one.unknown}
+        images.append({"file": one.file, "top": rows, **told})
     return {"images": images, "skipped": skipped_rows(skipped)}
 
 
@@ -211,14 +213,17 @@ def none_left(skipped: Sequence[Any]) -> str:
 
 
 def write_table(out: Path, result: dict[str, Any]) -> None:
-    """What `named` returns as CSV: file, name1, prob1, name2, prob2, ..., skipped (why)."""
-    rows = [
-        [row["file"], *(cell for e in row["top"] for cell in (e["name"], e["prob"])), ""] for row in result["images"]
-    ]
-    columns = len(rows[0]) - 2
-    rows += [[row["file"], *[""] * columns, row["reason"]] for row in result["skipped"]]
+    """What `named` returns as CSV: file, name1, prob1, name2, prob2, ..., skipped (why), and unknown (1: none of
+    the classes) where the network tells."""
+    told = any("unknown" in row for row in result["images"])
+    rows = []
+    for row in result["images"]:
+        cells = [cell for e in row["top"] for cell in (e["name"], e["prob"])]
+        rows.append([row["file"], *cells, "", *([int(row["unknown"])] if told else [])])
+    columns = len(rows[0]) - 2 - told
+    rows += [[row["file"], *[""] * columns, row["reason"], *[""] * told] for row in result["skipped"]]
     with replacing(out) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         pairs = (f"{what}{i + 1}" for i in range(columns // 2) for what in ("name", "prob"))
-        writer.writerow(["file", *pairs, "skipped"])
+        writer.writerow(["file", *pairs, "skipped", *["unknown"] * told])
         writer.writerows(rows)

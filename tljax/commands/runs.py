@@ -156,7 +156,25 @@ class Evaluate(LabelledCommand):
         mistakes = [("true", "taken for", "photos", "of its class")]
         mistakes += [(true, taken, str(count), f"{100 * share:.1f} %") for true, taken, count, share in wrong]
         shown = ["", "most frequent mistakes", table(mistakes)] if wrong else []
-        return "\n".join([head, *_seen_lines(result), "", table(rows), *shown, *skipped_lines(result["skipped"])])
+        return "\n".join(
+            [
+                head,
+                *_seen_lines(result),
+                *_unknown_lines(result),
+                "",
+                table(rows),
+                *shown,
+                *skipped_lines(result["skipped"]),
+            ]
+        )
+
+
+def _unknown_lines(result: dict[str, Any]) -> list[str]:
+    """How many photos of its own classes the run would turn away."""
+    if (count := result["unknown"]) is None:
+        return []
+    share = 100 * count / result["images"]
+    return [f"it would say of {count} of them ({share:.1f} %) that they are none of its classes"]
 
 
 def _seen_lines(result: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ _HUB_LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit")
 _SHOWN = 40
 _LIMITS = """## What it is not for
 
-- It always answers with one of its {k} classes, also where none of them is in the photo.
+- It always names one of its {k} classes, also where none of them is in the photo: of a run, heed `unknown`.
 - Its figures hold for photos that are made as those in its data were. Others (another camera, place, season or angle;
   drawings, screenshots) can be far worse: measure it on yours, `tljax evaluate`, before you rely on it.
 - A few changed pixels that nobody sees can change its answer (`tljax attack`): do not let it guard anything.

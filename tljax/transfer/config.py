@@ -80,6 +80,8 @@ class ProbeConfig:
         seed: of the split, the folds, the order of photos, augmentation and dropout.
         val_fraction: share of each class that validates, where the data brings no split. With 0 all photos train, and
             the accuracy is that of folds, each of which is held out once.
+        unknown_rate: the share of photos of the classes that may be taken for none of them; the larger, the more photos
+            of something else are found out.
         l2: strength of the probe's penalty; None chooses it by folds inside the training photos.
         balanced: every class weighs the same in the loss.
         batch_size: photos at once.
@@ -102,6 +104,7 @@ class ProbeConfig:
     min_photos: int = 1
     seed: int = 0
     val_fraction: float = 0.2
+    unknown_rate: float = 0.05
     l2: float | None = None
     balanced: bool = False
     batch_size: int = 32
@@ -134,6 +137,7 @@ _RANGES = {
     "seed": (0, 2**31 - 1),
     "val_fraction": (0.0, 0.999),
     "min_photos": (1, 1_000_000),
+    "unknown_rate": (0.0001, 0.9999),
     "l2": (1e-9, 1e9),
     "batch_size": (1, 65536),
     "image_size": (32, 4096),

@@ -24,6 +24,7 @@ from tljax.models.spec import ModelSpec
 from tljax.transfer.augment import augmentation
 from tljax.transfer.config import DEFAULT_EPOCHS, DEFAULT_LR, FinetuneConfig, check_config
 from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers, trainable_labels
+from tljax.transfer.head import with_unknown
 from tljax.transfer.history import History, NotFinite, Plan, best_step, epochs
 from tljax.transfer.hooks import Hooks
 from tljax.transfer.prediction import make_predictor
@@ -81,6 +82,7 @@ def finetune(
     check_config(config)
     if net.spec.head != "linear":
         raise InputError(f"{net.spec.name} has its own head: give it one for your classes, with_probe(net, probe)")
+    net = with_unknown(net, None)
     train = labelled_source(train, net.spec.classes)
     plan = make_plan(config, len(train.files), processes=shard[1])
     mesh = sharding.data_mesh()
@@ -180,7 +182,7 @@ def _validation(net: Network, val: Labelled | None, batch_size: int) -> Callable
     predict = make_predictor(net, source, batch_size=batch_size)
 
     def validate(variables, track):
-        probs, index, _ = predict(variables, track)
+        probs, _, index, _ = predict(variables, track)
         labels = source.labels[index]
         return {
             "val_accuracy": metrics.accuracy(probs.argmax(1), labels),

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from tljax.models.network import Network, abstract_variables, make_network
 from tljax.models.spec import ModelSpec, get_spec
 from tljax.transfer.probe import Probe
+from tljax.transfer.trust.unknown import Unknown
 
 
 def with_probe(net: Network, probe: Probe) -> Network:
@@ -26,6 +27,18 @@ def with_probe(net: Network, probe: Probe) -> Network:
     """
     spec = run_spec(net.spec, probe.classes)
     return with_head(net, spec, {"kernel": probe.kernel, "bias": probe.bias})
+
+
+def with_unknown(net: Network, unknown: Unknown | None) -> Network:
+    """The network with what tells photos that are none of its classes, from `fit_unknown`; None takes it away.
+
+    >>> features = tljax.transfer.extract(net, photos).values
+    >>> known = tljax.transfer.fit_unknown(features, labels, classes=2)
+    >>> type(tljax.predict(tljax.transfer.with_unknown(net, known), photos)[0].unknown)
+    <class 'bool'>
+    """
+    variables = {name: value for name, value in net.variables.items() if name != "unknown"}
+    return net.replace(variables=variables if unknown is None else {**variables, "unknown": unknown})
 
 
 def run_spec(base: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:

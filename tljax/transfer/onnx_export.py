@@ -16,7 +16,7 @@ from tljax.data.bundled import bundled_photograph
 from tljax.data.images import decode
 from tljax.files import replacing
 from tljax.models.network import Network, for_inference
-from tljax.transfer.export import make_classifier, picture_shape, preprocessing
+from tljax.transfer.export import make_outputs, picture_shape, preprocessing
 from tljax.transfer.onnx_file import OnnxFile, read_onnx
 from tljax.transfer.prediction import predict
 
@@ -40,8 +40,9 @@ def export_onnx(net: Network, *, cropped: bool = False, heat: bool = False) -> b
         cropped: it takes pictures that were resized and cropped outside, (b, s, s, 3) with s = `spec.input_size`.
         heat: it has another output, "heat" (b, y, x) in [0, 1]: the Grad-CAM of the most likely class.
     Returns:
-        the model; its output "output" is float32 (b, classes). Its metadata: "classes" (a JSON list), "preprocessing"
-        (a JSON object), "model", "licence", "source", "tljax".
+        the model; its output "output" is float32 (b, classes), and of a trained run "unknown" float32 (b,): above 1,
+        the photo is none of the classes. Its metadata: "classes" (a JSON list), "preprocessing" (a JSON object),
+        "model", "licence", "source", "tljax".
     Raises:
         InputError: as `tljax.onnx.export`.
 
@@ -51,11 +52,11 @@ def export_onnx(net: Network, *, cropped: bool = False, heat: bool = False) -> b
     """
     spec = net.spec
     exact = for_inference(net).replace(plain=True, dtype="float32")
-    classify = make_classifier(exact, cropped=cropped)
+    classify = make_outputs(exact, cropped=cropped)
 
     def function(images):
         warmth = {"heat": grad_cam(exact, images)} if heat else {}
-        return {"output": classify(images), **warmth}
+        return {**classify(images), **warmth}
 
     metadata = {
         "tljax": __version__,

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,10 @@ from tljax.transfer.prediction import predict_source
 from tljax.transfer.preemption import Stop, until
 from tljax.transfer.probe import FOLDS, Probe, fit_probe, predict_folds, predict_probs
 from tljax.transfer.resume import resumable
-from tljax.transfer.run_folder import CLASSES, CONFIG, LOG, RUN, SKIPPED, STATES, TRAINED, write_skipped
+from tljax.transfer.run_folder import CLASSES, CONFIG, LOG, RUN, SKIPPED, STATES, TRAINED, UNKNOWN, write_skipped
 from tljax.transfer.run_report import write_page
+from tljax.transfer.trust.unknown import fit_unknown
+from tljax.transfer.trust.unknown_file import write_unknown
 
 TINY = 64
 """Pictures whose short side is at most this many pixels count as tiny: icons, digits, letters."""
@@ -80,6 +82,7 @@ class Fitted:
 
     Attributes:
         probe_accuracy: of the probe, on these photos.
+        unknown: from `fit_unknown`.
     """
 
     net: Network
@@ -88,6 +91,7 @@ class Fitted:
     probs: np.ndarray
     index: np.ndarray
     lines: Sequence[Mapping[str, Any]] = ()
+    unknown: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def run_stages(job: Job) -> dict[str, Any]:
@@ -165,7 +169,8 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         append(job.folder / LOG, *probe.path)
         head = {"kernel": probe.kernel, "bias": probe.bias}
         save(checkpoint, head if config.init_from is None else jax.device_get(net.variables))
-        return Fitted(net, probe, accuracy, probs, index)
+        known = _known(job, *seen["train"], val=seen["val"][0] if "val" in seen else None)
+        return Fitted(net, probe, accuracy, probs, index, unknown=known)
     config = tiny_defaults(config) if tiny else config
     states, log = job.partial / STATES, job.folder / LOG
     train, val = source.subset(shares["train"]), source.subset(shares["val"]) if "val" in shares else None
@@ -177,7 +182,31 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         probs, places, _ = predict_source(net, val, batch_size=config.batch_size, track=quiet)
         index = shares["val"][places]
     save(checkpoint, jax.device_get(net.variables))
-    return Fitted(net, probe, accuracy, probs, index, lines)
+    return Fitted(net, probe, accuracy, probs, index, lines, _tuned_known(job, backbone, net, train, val))
+
+
+def _known(job: Job, features: np.ndarray, labels: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
+    """What tells photos of none of the classes, alike in all processes."""
+    config = job.config
+    known = fit_unknown(
+        features, labels, classes=len(job.source.classes), rate=config.unknown_rate, seed=config.seed, **options
+    )
+    return collectives.arrays_from_first(known)
+
+
+def _tuned_known(job: Job, backbone: Network, net: Network, train: Source, val: Source | None) -> dict[str, np.ndarray]:
+    """The same after fine-tuning, whose network knows the photos that it was trained on: only others set the threshold.
+
+    The tuned layers stand in the backbone's own tree, whose program for features is compiled already.
+    """
+    tuned = {name: value for name, value in net.variables["params"].items() if name != "head"}
+    params = {**backbone.variables["params"], **tuned}
+    net = backbone.replace(variables={"params": params, "batch_stats": net.variables["batch_stats"]})
+    options = {"batch_size": job.config.batch_size, "skip": True, "track": until(job.stop, untracked)}
+    learned = extract(net, train, **options)
+    if val is None:
+        return _known(job, learned.values, learned.labels)
+    return _known(job, learned.values, learned.labels, val=extract(net, val, **options).values, folds=0)
 
 
 def write(job: Job, features: Features, shares: Shares, fitted: Fitted, described: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,6 +230,7 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
             "epochs": config.epochs or DEFAULT_EPOCHS,
             "skipped_steps": skipped_steps(fitted.lines),
         }
+    write_unknown(job.folder / UNKNOWN, fitted.unknown)
     append(job.folder / LOG, {"final": result})
     if join.first():
         story = {**described, **result, "seconds": job.seconds()}
