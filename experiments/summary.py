@@ -113,11 +113,9 @@ def readme() -> str:
 
 def with_speed(text: str) -> str:
     """The text of the front README, with the table between its two marks written anew."""
-    from experiments.benchmark.page import ratios
-
     before, _, after = text.split(MARK)
-    results = json.loads((FOLDER / "results" / "benchmark.json").read_text("utf-8"))
-    return f"{before}{MARK}\n\n{markdown([ratios(results, SPEED, ranges=False)])}\n\n{MARK}{after}"
+    table = speaker("benchmark").ratios(measured("benchmark"), SPEED, ranges=False)
+    return f"{before}{MARK}\n\n{markdown([table])}\n\n{MARK}{after}"
 
 
 def section(name: str) -> str:
