@@ -20,6 +20,8 @@ from tljax.progress import Track, shows_progress, untracked
 from tljax.transfer.augment import central
 
 _BATCH = 32
+_BATCHES = (1, 8, _BATCH)
+"""The sizes of batches, few, so that other photos find their program compiled."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def predict_source(
     """
     if not isinstance(net, Network):
         return net.predict_source(source, track=track)
-    batch_size = min(batch_size, max(len(source.files), 1))
+    net = for_inference(net, images=max(len(source.files), 1))
+    batch_size = min(batch_size, next(size for size in _BATCHES if size >= min(len(source.files), _BATCHES[-1])))
     return make_predictor(net, source, batch_size=batch_size, mesh=mesh)(net.variables, track)
 
 
