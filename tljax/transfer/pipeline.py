@@ -25,7 +25,7 @@ from tljax.transfer.checkpoint import save
 from tljax.transfer.config import DEFAULT_EPOCHS, TINY_LR, TrainConfig
 from tljax.transfer.config_file import Recorded, check_repeated, check_resumed, describe
 from tljax.transfer.features import Features, extract
-from tljax.transfer.finetuning import finetune
+from tljax.transfer.finetuning import finetune, validations
 from tljax.transfer.head import seen_as, with_probe
 from tljax.transfer.history import skipped_steps
 from tljax.transfer.inputs import load_start
@@ -174,7 +174,8 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         net, lines = finetune(net, train, val, config=config, key=key, hooks=hooks, shard=shard)
     if val is not None:
         quiet = until(job.stop, untracked)
-        probs, places, _ = predict_source(net, val, batch_size=config.batch_size, track=quiet)
+        passes = validations(config)  # as while it learned, so that no other program is compiled
+        probs, places, _ = predict_source(net, val, batch_size=config.batch_size, track=quiet, passes=passes)
         index = shares["val"][places]
     save(checkpoint, jax.device_get(net.variables))
     return Fitted(net, probe, accuracy, probs, index, lines)

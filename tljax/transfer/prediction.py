@@ -87,6 +87,7 @@ def predict_source(
     batch_size: int = _BATCH,
     track: Track = untracked,
     mesh: Mesh | None = None,
+    passes: int = 1,
 ) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"], list[Skipped]]:
     """Probabilities of the pictures of a source; several processes share these, and all get all.
 
@@ -94,18 +95,21 @@ def predict_source(
         net: a network, or what stands in its place and has a `predict_source` of its own: an exported file.
         batch_size: pictures at once, at most.
         mesh: the devices that share each batch; None for all of this process.
+        passes: how often the pictures are shown in all, which decides the network's form as `for_inference` does.
     Returns:
         (n, classes) float32 for those that can be read, their n places in the source, ascending, and the others.
     """
     if not isinstance(net, Network):
         return net.predict_source(source, track=track)
-    net = for_inference(net, images=max(len(source.files), 1))
-    batch_size = min(batch_size, next(size for size in _BATCHES if size >= min(len(source.files), _BATCHES[-1])))
-    return make_predictor(net, source, batch_size=batch_size, mesh=mesh)(net.variables, track)
+    return make_predictor(net, source, batch_size=batch_size, mesh=mesh, passes=passes)(net.variables, track)
 
 
-def make_predictor(net: Network, source: Source, *, batch_size: int, mesh: Mesh | None = None) -> Callable:
+def make_predictor(
+    net: Network, source: Source, *, batch_size: int, mesh: Mesh | None = None, passes: int = 1
+) -> Callable:
     """`(variables, track=untracked) -> ` what `predict_source` returns; for a network whose variables change."""
+    net = net.replace(plain=for_inference(net, images=max(passes * len(source.files), 1)).plain)
+    batch_size = min(batch_size, next(size for size in _BATCHES if size >= min(len(source.files), _BATCHES[-1])))
     step = make_eval_step(net.replace(folded=True).apply, size=net.spec.input_size)
     mesh = sharding.local_mesh() if mesh is None else mesh
     batch_size = sharding.whole_rows(batch_size, mesh)
