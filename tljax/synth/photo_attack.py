@@ -67,7 +67,7 @@ def attack_photo(
     if target is not None and "targeted" not in parameters:
         raise InputError(f"{method} seeks any other class: for a target use pgd, apgd_ce or fab")
     if steps is None:
-        steps = parameters["steps"].default
+        steps = int(parameters["steps"].default)
     before, prob = top_class(net, photo)
     label = before if target is None else match_name(target, classes)
     if target is not None and label == before:
