@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from tljax.models import keras
 from tljax.models.rules import Rule, conv, dense, layer
 from tljax.models.spec import Family, ModelSpec, torchvision_url
@@ -14,6 +12,8 @@ _VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 
 def dense_of_map(kernel: Any) -> Any:
     """A dense layer on a 7x7 map of 512 channels, or a convolution in its place: (out, C*H*W) to (H*W*C, out)."""
+    import numpy as np  # here, as the list of networks loads nothing
+
     if kernel.ndim == 2:
         kernel = kernel.reshape(len(kernel), 512, 7, 7)
     turned = kernel.transpose(2, 3, 1, 0)
