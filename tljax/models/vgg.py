@@ -12,9 +12,15 @@ _VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 
 def dense_of_map(kernel: Any) -> Any:
     """A dense layer on a 7x7 map of 512 channels, or a convolution in its place: (out, C*H*W) to (H*W*C, out)."""
+    import numpy as np  # here, as the list of networks loads nothing
+
     if kernel.ndim == 2:
         kernel = kernel.reshape(len(kernel), 512, 7, 7)
-    return kernel.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
+    turned = kernel.transpose(2, 3, 1, 0)
+    copied = np.empty(turned.shape, turned.dtype)
+    for start in range(0, len(kernel), 64):  # so that what is read and what is written fit in a processor's cache
+        copied[..., start : start + 64] = turned[..., start : start + 64]
+    return copied.reshape(-1, len(kernel))
 
 
 def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:

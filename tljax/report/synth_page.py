@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from tljax.report import figures
 from tljax.report.blocks import (
     Bar,
     Bars,
@@ -88,6 +87,8 @@ def write_robustness(path: str | os.PathLike, record: Mapping[str, Any]) -> Path
 
 def save_curve(path: str | os.PathLike, curve: Sequence[Mapping[str, Any]]) -> None:
     """Saves a robust accuracy curve, {eps, accuracy} each, as a PNG."""
+    from tljax.report import figures  # here, as other pages need no matplotlib, which takes half a second to import
+
     figures.robustness_curve(curve).savefig(path, dpi=150, facecolor="white")
 
 
@@ -142,6 +143,8 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
 
 def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
     """The curve of a `write_robustness` record, with what its figures mean."""
+    from tljax.report import figures
+
     curve, count = record["curve"], f" of {number(record['images'])} photos" if record.get("images") else ""
     text = (
         f"The share{count} that is still classified rightly when each pixel may be changed by as much as the budget. "

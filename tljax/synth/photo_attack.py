@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, UInt8
 
 from tljax.data.png import through_png
 from tljax.errors import InputError, match_name
-from tljax.models.network import Network
+from tljax.models.network import Network, for_inference
 from tljax.synth.apgd import apgd_ce, apgd_dlr, apgd_t
 from tljax.synth.attacks import fgsm, mi_fgsm, pgd
 from tljax.synth.auto_attack import AttackResult, auto_attack
@@ -24,6 +23,7 @@ from tljax.synth.square import square
 
 _ALL = (pgd, fgsm, mi_fgsm, cw_l2, apgd_ce, apgd_dlr, apgd_t, square, fab, auto_attack)
 ATTACKS: dict[str, Callable[..., Any]] = {attack.__name__: attack for attack in _ALL}
+_MANY, _MANY_CLASSES = ("apgd_t", "fab", "auto_attack"), 9  # which take their steps towards each of these classes
 _SMALLEST = ("cw_l2", "fab")  # which seek the smallest change where no budget is given
 _BUDGETS = {"linf": 4 / 255, "l2": 1.0}
 
@@ -67,12 +67,13 @@ def attack_photo(
     if target is not None and "targeted" not in parameters:
         raise InputError(f"{method} seeks any other class: for a target use pgd, apgd_ce or fab")
     if steps is None:
-        steps = parameters["steps"].default
+        steps = int(parameters["steps"].default)
     before, prob = top_class(net, photo)
     label = before if target is None else match_name(target, classes)
     if target is not None and label == before:
         raise InputError(f'the network already sees "{classes[label]}" ({prob:.2f}): give another target')
-    given, labels = jnp.asarray(photo[None], jnp.float32) / 255, jnp.asarray([label])
+    net = for_inference(net, images=3 * steps * (_MANY_CLASSES if method in _MANY else 1))
+    given, labels = photo[None].astype(np.float32) / 255, np.array([label])
     start = time.perf_counter()
     made = attack(
         net.scores,

@@ -87,7 +87,7 @@ def finetune(
     plan = make_plan(config, len(train.files), processes=shard[1])
     mesh = sharding.data_mesh()
     step, state, frozen = _prepare(net, train.labels, config, plan, mesh)
-    validate = _validation(net, val, plan.batch_size)
+    validate = _validation(net, val, config)
     if config.keep == "best" and val is None:
         raise InputError('keep="best" needs photos to validate by: give val')
     order_key, step_key = jax.random.split(key)
@@ -174,12 +174,17 @@ def _prepare(
     return guard(step, mesh), *sharding.replicate(mesh, init_state(net.variables, labels["params"], optimizer))
 
 
-def _validation(net: Network, val: Labelled | None, batch_size: int) -> Callable:
+def validations(config: FinetuneConfig) -> int:
+    """How often a run shows its validation photos: after each epoch, and for its result."""
+    return 1 + (config.epochs or DEFAULT_EPOCHS)
+
+
+def _validation(net: Network, val: Labelled | None, config: FinetuneConfig) -> Callable:
     """`(variables, track) -> {"val_accuracy", "val_loss"}`; {} where there is nothing to measure by."""
     if val is None:
         return lambda variables, track: {}
     source = labelled_source(val, net.spec.classes)
-    predict = make_predictor(net, source, batch_size=batch_size)
+    predict = make_predictor(net, source, batch_size=config.batch_size, passes=validations(config))
 
     def validate(variables, track):
         probs, _, index, _ = predict(variables, track)

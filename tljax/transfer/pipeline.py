@@ -25,7 +25,7 @@ from tljax.transfer.checkpoint import save
 from tljax.transfer.config import DEFAULT_EPOCHS, TINY_LR, TrainConfig
 from tljax.transfer.config_file import Recorded, check_repeated, check_resumed, describe
 from tljax.transfer.features import Features, extract
-from tljax.transfer.finetuning import finetune
+from tljax.transfer.finetuning import finetune, validations
 from tljax.transfer.head import seen_as, with_probe
 from tljax.transfer.history import skipped_steps
 from tljax.transfer.inputs import load_start
@@ -179,10 +179,11 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         net, lines = finetune(net, train, val, config=config, key=key, hooks=hooks, shard=shard)
     if val is not None:
         quiet = until(job.stop, untracked)
-        probs, places, _ = predict_source(net, val, batch_size=config.batch_size, track=quiet)
+        passes = validations(config)  # as while it learned, so that no other program is compiled
+        probs, places, _ = predict_source(net, val, batch_size=config.batch_size, track=quiet, passes=passes)
         index = shares["val"][places]
     save(checkpoint, jax.device_get(net.variables))
-    return Fitted(net, probe, accuracy, probs, index, lines, _tuned_known(job, backbone, net, train, val))
+    return Fitted(net, probe, accuracy, probs, index, lines, _tuned_known(job, backbone, net, features, rows))
 
 
 def _known(job: Job, features: np.ndarray, labels: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
@@ -194,19 +195,21 @@ def _known(job: Job, features: np.ndarray, labels: np.ndarray, **options: Any) -
     return collectives.arrays_from_first(known)
 
 
-def _tuned_known(job: Job, backbone: Network, net: Network, train: Source, val: Source | None) -> dict[str, np.ndarray]:
+def _tuned_known(
+    job: Job, backbone: Network, net: Network, features: Features, rows: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """The same after fine-tuning, whose network knows the photos that it was trained on: only others set the threshold.
 
-    The tuned layers stand in the backbone's own tree, whose program for features is compiled already.
+    The tuned layers stand in the backbone's own tree, and all photos are shown again: that program is compiled already.
     """
     tuned = {name: value for name, value in net.variables["params"].items() if name != "head"}
     params = {**backbone.variables["params"], **tuned}
     net = backbone.replace(variables={"params": params, "batch_stats": net.variables["batch_stats"]})
     options = {"batch_size": job.config.batch_size, "skip": True, "track": until(job.stop, untracked)}
-    learned = extract(net, train, **options)
-    if val is None:
-        return _known(job, learned.values, learned.labels)
-    return _known(job, learned.values, learned.labels, val=extract(net, val, **options).values, folds=0)
+    again = extract(net, job.source.subset(features.index), **options)
+    learned = np.isin(again.index, rows["train"])
+    known = again.values[learned], again.labels[learned]
+    return _known(job, *known, val=again.values[~learned], folds=0) if "val" in rows else _known(job, *known)
 
 
 def write(job: Job, features: Features, shares: Shares, fitted: Fitted, described: Mapping[str, Any]) -> dict[str, Any]:

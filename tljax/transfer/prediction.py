@@ -21,6 +21,8 @@ from tljax.transfer.augment import central
 from tljax.transfer.trust.unknown import unknown_score
 
 _BATCH = 32
+_BATCHES = (1, 8, _BATCH)
+"""The sizes of batches, few, so that other photos find their program compiled."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,10 @@ def predict_source(
     batch_size: int = _BATCH,
     track: Track = untracked,
     mesh: Mesh | None = None,
+    passes: int = 1,
 ) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"], list[Skipped]]:
     """`score_source` without the scores: probabilities, places, and what could not be read."""
-    probs, _, index, skipped = score_source(net, source, batch_size=batch_size, track=track, mesh=mesh)
+    probs, _, index, skipped = score_source(net, source, batch_size=batch_size, track=track, mesh=mesh, passes=passes)
     return probs, index, skipped
 
 
@@ -106,6 +109,7 @@ def score_source(
     batch_size: int = _BATCH,
     track: Track = untracked,
     mesh: Mesh | None = None,
+    passes: int = 1,
 ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, " n"], Int[np.ndarray, " n"], list[Skipped]]:
     """Probabilities of the pictures of a source; several processes share these, and all get all.
 
@@ -113,18 +117,22 @@ def score_source(
         net: a network, or what stands in its place and has a `score_source` of its own: an exported file.
         batch_size: pictures at once, at most.
         mesh: the devices that share each batch; None for all of this process.
+        passes: how often the pictures are shown in all, which decides the network's form as `for_inference` does.
     Returns:
         (n, classes) float32 for those that can be read; how unlike the classes each is, (n,) float32 (above 1: none of
         them; nan where the network does not tell); their n places in the source, ascending; and the others.
     """
     if not isinstance(net, Network):
         return net.score_source(source, track=track)
-    batch_size = min(batch_size, max(len(source.files), 1))
-    return make_predictor(net, source, batch_size=batch_size, mesh=mesh)(net.variables, track)
+    return make_predictor(net, source, batch_size=batch_size, mesh=mesh, passes=passes)(net.variables, track)
 
 
-def make_predictor(net: Network, source: Source, *, batch_size: int, mesh: Mesh | None = None) -> Callable:
+def make_predictor(
+    net: Network, source: Source, *, batch_size: int, mesh: Mesh | None = None, passes: int = 1
+) -> Callable:
     """`(variables, track=untracked) -> ` what `score_source` returns; for a network whose variables change."""
+    net = net.replace(plain=for_inference(net, images=max(passes * len(source.files), 1)).plain)
+    batch_size = min(batch_size, next(size for size in _BATCHES if size >= min(len(source.files), _BATCHES[-1])))
     fast = net.replace(folded=True)
     step = make_eval_step(fast.apply, fast.embed, size=net.spec.input_size)
     mesh = sharding.local_mesh() if mesh is None else mesh
