@@ -134,7 +134,7 @@ def test_url_that_gives_something_else(server, content, reason):
 
 
 def test_download_that_breaks_off_leaves_nothing(server, monkeypatch):
-    monkeypatch.setattr("tljax.weights.fetch._PAUSE", 0.01)
+    monkeypatch.setattr("tljax.downloads._PAUSE", 0.01)
     server.files["/net.pth"] = CONTENT
     server.cut.add("/net.pth")
     assert "net.pth" in refusal(spec_from(f"{server.url}/net.pth"))

@@ -11,7 +11,18 @@ from tljax.models import efficientnet_lite, mobilenet, resnet, squeezenet, vgg
 from tljax.models.spec import register
 
 if TYPE_CHECKING:
-    from tljax.models.layers import BatchNorm, Conv, ConvNorm, Execution, Head, Outputs, Taps, dropout, spatial_mean
+    from tljax.models.channels import Dense, LayerNorm, LayerScale, gelu
+    from tljax.models.layers import (
+        BatchNorm,
+        Conv,
+        ConvNorm,
+        Execution,
+        Head,
+        Outputs,
+        Taps,
+        dropout,
+        spatial_mean,
+    )
     from tljax.models.network import Network, for_inference, init_network
     from tljax.models.rules import Rule
     from tljax.models.spec import Family, ModelSpec, get_spec, list_models, register
@@ -20,9 +31,12 @@ _WHERE = {
     "BatchNorm": "layers",
     "Conv": "layers",
     "ConvNorm": "layers",
+    "Dense": "channels",
     "Execution": "layers",
     "Family": "spec",
     "Head": "layers",
+    "LayerNorm": "channels",
+    "LayerScale": "channels",
     "ModelSpec": "spec",
     "Network": "network",
     "Outputs": "layers",
@@ -30,6 +44,7 @@ _WHERE = {
     "Taps": "layers",
     "dropout": "layers",
     "for_inference": "network",
+    "gelu": "channels",
     "get_spec": "spec",
     "init_network": "network",
     "list_models": "spec",
@@ -41,9 +56,12 @@ __all__ = [
     "BatchNorm",
     "Conv",
     "ConvNorm",
+    "Dense",
     "Execution",
     "Family",
     "Head",
+    "LayerNorm",
+    "LayerScale",
     "ModelSpec",
     "Network",
     "Outputs",
@@ -51,6 +69,7 @@ __all__ = [
     "Taps",
     "dropout",
     "for_inference",
+    "gelu",
     "get_spec",
     "init_network",
     "list_models",

@@ -78,7 +78,7 @@ class Taps:
         return x
 
 
-_DRAWN_LATER = nn.initializers.zeros  # `network.init_network` draws kernels: to trace their initialisers takes long
+DRAWN_LATER = nn.initializers.zeros  # `network.init_network` draws kernels: to trace their initialisers takes long
 
 
 class Conv(nn.Module):
@@ -104,7 +104,7 @@ class Conv(nn.Module):
     def convolve(self, x: Array, *, use_bias: bool) -> Array:
         """The convolution itself; declares `kernel` and `bias` in the caller's scope."""
         shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", _DRAWN_LATER, shape).astype(self.execution.dtype)
+        kernel = self.param("kernel", DRAWN_LATER, shape).astype(self.execution.dtype)
         x = x.astype(self.execution.dtype)
         y = ops.conv2d(x, kernel, stride=self.stride, padding=self.padding, groups=self.groups)
         if use_bias:
@@ -179,7 +179,7 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b f"]:
         """(b, d) -> (b, features)."""
-        kernel = self.param("kernel", _DRAWN_LATER, (x.shape[-1], self.features))
+        kernel = self.param("kernel", DRAWN_LATER, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return x.astype(jnp.float32) @ kernel + bias
 

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from tljax.models.conv.dense import dense
 from tljax.models.conv.depthwise import depthwise
+from tljax.models.conv.patches import patches
 from tljax.models.conv.plain import Pads, general
 from tljax.models.conv.pointwise import pointwise
 from tljax.models.conv.pool import general_max_pool, sliced_max_pool
@@ -61,6 +62,8 @@ def conv2d(
     if not _plain.get():
         if kernel.shape[:2] == (1, 1) and groups == 1 and pads == ((0, 0), (0, 0)):
             return pointwise(x, kernel, stride)
+        if kernel.shape[:2] == (stride, stride) and groups == 1 and pads == ((0, 0), (0, 0)):
+            return patches(x, kernel)
         if groups == x.shape[-1] == kernel.shape[-1] and kernel.shape[0] == kernel.shape[1]:
             return depthwise(x, kernel, stride, pads)
         if groups == 1:
