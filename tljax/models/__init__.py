@@ -7,7 +7,7 @@ the models needs no jax.
 from typing import TYPE_CHECKING
 
 from tljax.lazy import lazy
-from tljax.models import efficientnet_lite, mobilenet, resnet, squeezenet, vgg
+from tljax.models import convnext, efficientnet_lite, mobilenet, resnet, squeezenet, vgg, vit
 from tljax.models.spec import register
 
 if TYPE_CHECKING:
@@ -78,5 +78,5 @@ __all__ = [
 ]
 __getattr__ = lazy(__name__, _WHERE)
 
-for _family in (vgg, resnet, mobilenet, efficientnet_lite, squeezenet):
+for _family in (vgg, resnet, mobilenet, efficientnet_lite, squeezenet, convnext, vit):
     register(_family.FAMILY)

@@ -82,7 +82,7 @@ DRAWN_LATER = nn.initializers.zeros  # `network.init_network` draws kernels: to 
 
 
 class Conv(nn.Module):
-    """Convolution with a bias, through `ops.conv2d`.
+    """Convolution, with a bias by default, through `ops.conv2d`.
 
     >>> layer = tljax.models.Conv(features=4, kernel=3, stride=2, padding=1)
     >>> layer.init_with_output(jax.random.key(0), images)[0].shape
@@ -94,12 +94,13 @@ class Conv(nn.Module):
     stride: int = 1
     padding: ops.Padding = 0
     groups: int = 1
+    bias: bool = True
     execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
         """(b, h, w, c) -> (b, y, x, features)."""
-        return self.convolve(x, use_bias=True)
+        return self.convolve(x, use_bias=self.bias)
 
     def convolve(self, x: Array, *, use_bias: bool) -> Array:
         """The convolution itself; declares `kernel` and `bias` in the caller's scope."""
