@@ -130,7 +130,7 @@ def from_photo(net: Network, config: Config, track: Track) -> list[dict[str, Any
         optimiser=optax.sgd(config.photo_rate),
         steps=config.photo_steps,
         key=jax.random.key(config.seed),
-        args=((net.variables,), jnp.array([target])),
+        args=((net.variables,), jnp.array([target]), jnp.zeros(1, jnp.uint32)),
         track=track,
     )
     attacked = synth.pgd(

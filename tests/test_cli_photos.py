@@ -102,6 +102,19 @@ def test_columns_of_a_table_by_name(capsys, photos, tmp_path):
     assert (code, json.loads(shown)["trained_on"]) == (0, 10)
 
 
+def test_robustness_takes_labels_as_evaluate_does(capsys, photos, trained, tmp_path):
+    files = sorted(photos.rglob("*.jpg"))
+    (tmp_path / "odd.csv").write_text("\n".join(["which,says", *(f"{path.name},{path.parent.name}" for path in files)]))
+    table = ("--labels", tmp_path / "odd.csv", "--file-column", "which", "--label-column", "says")
+    short = ("--eps", "0", "--limit", "2", "--json")
+    for i, where in enumerate((table, ("--label-regex", r"^(.+)_\d+"))):
+        code, shown, said = run(capsys, "robustness", trained, photos, "--out", tmp_path / f"r{i}", *short, *where)
+        assert (code, json.loads(shown)["images"]) == (0, 2), said
+        assert i or 'columns: files "which", classes "says"' in said
+    line = refused(capsys, "robustness", trained, photos, "--out", tmp_path / "r", "--label-column", "says")
+    assert "--label-column is for a table" in line
+
+
 def test_help_lists_the_headers_that_are_known(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])

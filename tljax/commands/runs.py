@@ -9,7 +9,7 @@ import tyro
 
 import tljax
 from tljax import metrics
-from tljax.commands import Classifier, Command, Images, Labels, SharedCommand
+from tljax.commands import Classifier, Images, LabelledCommand, SharedCommand
 from tljax.commands.photos import Naming, skipped_lines, table
 from tljax.files import check_out, keep_compiled
 from tljax.progress import Track
@@ -117,10 +117,11 @@ def _interval(measured: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Command):
+class Evaluate(LabelledCommand):
     """Measures a trained run on other photos, whose folders carry the names of its classes.
 
-    On the photos that the run was trained on, those that it did not see are measured apart.
+    On the photos that the run was trained on, those that it did not see are measured apart, and it need
+    not be said again where the labels are.
 
     Example: tljax evaluate run other-photos --csv wrong-first.csv
     """
@@ -128,12 +129,6 @@ class Evaluate(Command):
     run_dir: Classifier
     data: tyro.conf.Positional[str]
     """Labelled photos, laid out as for `train`; upper and lower case do not matter."""
-    labels: Labels = None
-    label_regex: str | None = None
-    """These four as for `train`; on the photos that the run was trained on they need not be given."""
-    file_column: str | None = None
-    label_column: str | None = None
-    split_column: str | None = None
     csv: str | None = None
     """Write a table as well: file, true, predicted, probability, why it was skipped; the surest mistakes first."""
     overwrite: bool = False
@@ -144,9 +139,7 @@ class Evaluate(Command):
         keep_compiled()
         from tljax.transfer.evaluation import measure
 
-        names = ("labels", "label_regex", "file_column", "label_column", "split_column")
-        options = {name: getattr(self, name) for name in names}
-        measured = measure(self.run_dir, self.data, track=track, **options)
+        measured = measure(self.run_dir, self.data, track=track, **self.where())
         if out is not None:
             measured.write(out)
         return measured.result()

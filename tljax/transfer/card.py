@@ -8,9 +8,9 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from tljax import __version__
 from tljax.metrics import wilson
-from tljax.models.spec import ModelSpec, get_spec
+from tljax.models.spec import ModelSpec
 from tljax.transfer.config_file import read_classes, read_run
-from tljax.transfer.head import run_spec, seen_as
+from tljax.transfer.head import recorded_spec
 from tljax.transfer.metrics_log import read_log
 from tljax.transfer.run_folder import LOG
 
@@ -38,8 +38,7 @@ def run_card(run: str | Path, *, name: str = "") -> str:
         InputError: no RUN, or a damaged one.
     """
     record, name = read_run(run), name or Path(run).absolute().name
-    seen = {key: record[key] for key in ("image_size", "crop_mode", "white")}
-    spec = run_spec(seen_as(get_spec(record["model"]), **seen), read_classes(run))
+    spec = recorded_spec(record, read_classes(run))
     finals = [line["final"] for line in read_log(Path(run) / LOG) if isinstance(line.get("final"), dict)]
     return model_card(spec, name=name, record=record, measured=finals[-1] if finals else {})
 

@@ -64,17 +64,16 @@ class ProbeConfig:
             one; --model is then that run's.
         mode: "linear_probe" keeps the backbone; "finetune" starts from the probe and trains blocks as well.
         labels: a table of files and labels, for a folder without class folders.
-        file_column: the header of the table's column of files, or its number from 1; None is one called file, filename,
-            file_name, files, filenames, path, paths, filepath, file_path, filepaths, image_path, img_path, image_file,
-            img_file, image_name, img_name, image, images, img, photo, picture, fname, image_id, img_id, imageid, id,
-            name.
-        label_column: the same of the classes; None is one called label, labels, class, classes, class_name, classname,
-            label_name, category, category_name, target, breed, species, breed_name, tag, kind, type, variety,
-            diagnosis, dx, emotion, cat_name, name, class_id, label_id, category_id, classid, label_idx, class_idx, or
-            columns of 0 and 1.
-        split_column: the same of the splits; None is one called split, subset, set, data_set, dataset, partition,
-            phase, usage, is_valid, is_val, is_validation, is_test, is_testing, is_train, is_training,
-            is_training_image.
+        file_column: the header of the table's column of files, or its number from 1; None is one called file,
+            file_name, files, file_names, path, paths, file_path, file_paths, image_path, img_path, image_file,
+            img_file, image_name, img_name, image, images, img, photo, picture, fname, image_id, img_id, id, name (only
+            letters and digits count: imageFile and Image-file as well).
+        label_column: the same of the classes; None is one called label, labels, class, classes, class_name, label_name,
+            class_label, category, category_name, target, breed, species, breed_name, tag, tags, kind, type, variety,
+            diagnosis, dx, emotion, cat_name, name, class_id, label_id, category_id, label_idx, class_idx, or columns of
+            0 and 1.
+        split_column: the same of the splits; None is one called split, subset, set, data_set, partition, phase, usage,
+            is_valid, is_val, is_validation, is_test, is_testing, is_train, is_training, is_training_image.
         label_regex: takes the class from the name of each file, for a folder without class folders: the named group, or
             the first one; "^(.+)_\\d+\\.jpg$" for Abyssinian_12.jpg. With a "/" in it, from the path below DATA.
         min_photos: classes with fewer training photos are left out.

@@ -104,7 +104,7 @@ def finetune(
             left = (epoch + 1) * plan.epoch_steps - first
             for number, batch, index in hooks.track(feed, f"epoch {epoch + 1} of {total}", left):
                 hooks.before_step(number)
-                state, measures = step(state, frozen, batch, key=step_key, number=number)
+                state, measures = step(state, frozen, sharding.spread(mesh, batch), key=step_key, number=number)
                 history.step(number, measures, index)
                 hooks.after_step(number, state)
             history.flush()

@@ -33,6 +33,12 @@ def run_spec(base: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:
     return replace(base, classes=classes, head="linear")
 
 
+def recorded_spec(record: Mapping[str, Any], classes: tuple[str, ...]) -> ModelSpec:
+    """The specification of the run that a config.json describes."""
+    seen = {name: record[name] for name in ("image_size", "crop_mode", "white")}
+    return run_spec(seen_as(get_spec(record["model"]), **seen), classes)
+
+
 def seen_as(base: ModelSpec, *, image_size: int, crop_mode: str, white: int | None) -> ModelSpec:
     """The specification for photos that are seen at another size, framed and brightened otherwise.
 

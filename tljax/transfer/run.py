@@ -11,7 +11,7 @@ from tljax.models.network import Network, abstract_variables, for_inference, mak
 from tljax.models.spec import get_spec, list_models
 from tljax.transfer.checkpoint import restore
 from tljax.transfer.config_file import read_classes, read_run
-from tljax.transfer.head import run_spec, seen_as, with_head
+from tljax.transfer.head import recorded_spec, with_head
 from tljax.transfer.onnx_file import OnnxFile, read_onnx
 from tljax.transfer.run_folder import CONFIG
 from tljax.weights.fetch import fetch
@@ -31,8 +31,7 @@ def load_run(run: str | Path) -> Network:
     """
     record = read_run(run)
     run = Path(os.path.expanduser(run))
-    seen = {name: record[name] for name in ("image_size", "crop_mode", "white")}
-    spec = run_spec(seen_as(get_spec(record["model"]), **seen), read_classes(run))
+    spec = recorded_spec(record, read_classes(run))
     checkpoint = run / "checkpoint"
     if record["checkpoint"] == "network":
         variables = restore(checkpoint, abstract_variables(spec))
