@@ -9,8 +9,11 @@ import tljax
 from tljax.models.spec import get_spec, list_models
 
 MODELS = (
-    "vgg16 vgg19 resnet18 resnet34 resnet50 resnet101 resnet152 mobilenet_v2 efficientnet_lite0 efficientnet_lite1 "
-    "efficientnet_lite2 squeezenet1_1 squeezenet1_1.caffe vgg16.keras vgg19.keras resnet50.keras mobilenet_v2.keras"
+    "vgg16 vgg19 resnet18 resnet34 resnet50 resnet101 resnet152 mobilenet_v2 mobilenet_v3_large mobilenet_v3_small "
+    "efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6 "
+    "efficientnet_b7 efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l efficientnet_lite0 efficientnet_lite1 "
+    "efficientnet_lite2 densenet121 densenet161 densenet169 densenet201 squeezenet1_1 squeezenet1_1.caffe vgg16.keras "
+    "vgg19.keras resnet50.keras mobilenet_v2.keras"
 )
 
 

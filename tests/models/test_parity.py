@@ -41,8 +41,9 @@ def for_networks(*names):
     return pytest.mark.parametrize("net", marked, indirect=True, scope="module")
 
 
-def test_the_table_has_every_network():
-    assert list(table.NETWORKS) == tljax.list_models()
+def test_the_table_has_networks_that_are_listed():
+    """The others are compared by `tests.golden.on_the_spot`, which needs torch."""
+    assert set(table.NETWORKS) <= set(tljax.list_models())
 
 
 @for_networks(*table.NETWORKS)

@@ -7,10 +7,21 @@ the models needs no jax.
 from typing import TYPE_CHECKING
 
 from tljax.lazy import lazy
-from tljax.models import efficientnet_lite, mobilenet, resnet, squeezenet, vgg
+from tljax.models import (
+    densenet,
+    efficientnet,
+    efficientnet_lite,
+    efficientnet_v2,
+    mobilenet,
+    mobilenet_v3,
+    resnet,
+    squeezenet,
+    vgg,
+)
 from tljax.models.spec import register
 
 if TYPE_CHECKING:
+    from tljax.models.gates import SqueezeExcite
     from tljax.models.layers import BatchNorm, Conv, ConvNorm, Execution, Head, Outputs, Taps, dropout, spatial_mean
     from tljax.models.network import Network, for_inference, init_network
     from tljax.models.rules import Rule
@@ -27,6 +38,7 @@ _WHERE = {
     "Network": "network",
     "Outputs": "layers",
     "Rule": "rules",
+    "SqueezeExcite": "gates",
     "Taps": "layers",
     "dropout": "layers",
     "for_inference": "network",
@@ -48,6 +60,7 @@ __all__ = [
     "Network",
     "Outputs",
     "Rule",
+    "SqueezeExcite",
     "Taps",
     "dropout",
     "for_inference",
@@ -59,5 +72,15 @@ __all__ = [
 ]
 __getattr__ = lazy(__name__, _WHERE)
 
-for _family in (vgg, resnet, mobilenet, efficientnet_lite, squeezenet):
+for _family in (
+    vgg,
+    resnet,
+    mobilenet,
+    mobilenet_v3,
+    efficientnet,
+    efficientnet_v2,
+    efficientnet_lite,
+    densenet,
+    squeezenet,
+):
     register(_family.FAMILY)

@@ -16,6 +16,11 @@ conv: Transform = methodcaller("transpose", 2, 3, 1, 0)  # OIHW to HWIO; depthwi
 dense: Transform = methodcaller("transpose", 1, 0)  # (out, in) to (in, out)
 
 
+def dense_of_pixel(kernel: Any) -> Any:
+    """A 1x1 convolution as a dense layer: (out, in, 1, 1) to (in, out)."""
+    return kernel.reshape(kernel.shape[:2]).T
+
+
 class Rule(NamedTuple):
     r"""Source tensors whose whole name matches a pattern become one of our leaves.
 

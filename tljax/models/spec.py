@@ -38,7 +38,8 @@ class ModelSpec:
         channel_order: the order that the first convolution expects, "rgb" or "bgr".
         classes: their names, in the order of the logits; by default ImageNet's.
         feature_dim: D of `embed`.  last_layer: the name of the last convolutional map in `intermediates`.
-        params: parameters with the original head.  top1: ImageNet top-1 in percent, as published; None: not known.
+        params: parameters with the original head; None: not counted.
+        top1: ImageNet top-1 in percent, as published; None: not known.
         sources: where the weights come from, tried in order: `package:`, `hub:` or a URL; none: they are passed.
         sha256: of the file, or how it starts, where known.  md5: of the file, where its authors give only that.
         head: "original", or "linear": a dense layer on `embed`, which is what a trained run has.
@@ -52,7 +53,7 @@ class ModelSpec:
     config: Any
     feature_dim: int
     last_layer: str
-    params: int
+    params: int | None
     top1: float | None = None
     licence: str = ""
     sources: tuple[str, ...] = ()
@@ -100,6 +101,7 @@ class Family:
         rules: a function of a specification that gives the rules of each origin of weights, such as
             {"torchvision": [...]}; a file is read by those that know most of its names.
         networks: the specifications.
+        versions: others, such as later weights of the same networks, that have a name but are not listed.
         head: the top-level layers of the original classifier, the last one first.
         min_input_size: of an image, in pixels a side.
 
@@ -115,6 +117,7 @@ class Family:
     networks: tuple[ModelSpec, ...]
     head: tuple[str, ...] = ("head",)
     min_input_size: int = 1
+    versions: tuple[ModelSpec, ...] = ()
 
 
 _FAMILIES: dict[str, Family] = {}  # the one state of the package; it only grows, so what was looked up stays true
@@ -141,8 +144,8 @@ def register(family: Family) -> None:
         if family != _FAMILIES[family.name]:
             raise InputError(f'another family named "{family.name}" is registered already: choose another name')
         return
-    taken = list_models()
-    for spec in family.networks:
+    taken = list(_networks())
+    for spec in (*family.networks, *family.versions):
         if spec.family != family.name:
             raise InputError(f'"{spec.name}" says that its family is "{spec.family}", not "{family.name}"')
         if spec.name in taken:
@@ -168,7 +171,8 @@ def list_models() -> list[str]:
     >>> tljax.list_models()[:3]
     ['vgg16', 'vgg19', 'resnet18']
     """
-    return sorted(_networks(), key=lambda name: name.partition(".")[2])
+    listed = (spec.name for family in _FAMILIES.values() for spec in family.networks)
+    return sorted(listed, key=lambda name: name.partition(".")[2])
 
 
 def get_spec(name: str) -> ModelSpec:
@@ -189,7 +193,7 @@ def get_spec(name: str) -> ModelSpec:
 
 
 def _networks() -> dict[str, ModelSpec]:
-    return {spec.name: spec for family in _FAMILIES.values() for spec in family.networks}
+    return {spec.name: spec for family in _FAMILIES.values() for spec in (*family.networks, *family.versions)}
 
 
 def torchvision_url(name: str, digest: str) -> str:
