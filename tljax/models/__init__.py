@@ -7,22 +7,26 @@ the models needs no jax.
 from typing import TYPE_CHECKING
 
 from tljax.lazy import lazy
-from tljax.models import convnext, efficientnet_lite, mobilenet, resnet, squeezenet, vgg, vit
+from tljax.models import (
+    convnext,
+    densenet,
+    efficientnet,
+    efficientnet_lite,
+    efficientnet_v2,
+    mobilenet,
+    mobilenet_v3,
+    resnet,
+    squeezenet,
+    vgg,
+    vit,
+)
 from tljax.models.spec import register
 
 if TYPE_CHECKING:
-    from tljax.models.channels import Dense, LayerNorm, LayerScale, gelu
-    from tljax.models.layers import (
-        BatchNorm,
-        Conv,
-        ConvNorm,
-        Execution,
-        Head,
-        Outputs,
-        Taps,
-        dropout,
-        spatial_mean,
-    )
+    from tljax.models.activations import gelu
+    from tljax.models.channels import Dense, LayerNorm, LayerScale
+    from tljax.models.gates import SqueezeExcite
+    from tljax.models.layers import BatchNorm, Conv, ConvNorm, Execution, Head, Outputs, Taps, dropout, spatial_mean
     from tljax.models.network import Network, for_inference, init_network
     from tljax.models.rules import Rule
     from tljax.models.spec import Family, ModelSpec, get_spec, list_models, register
@@ -41,10 +45,11 @@ _WHERE = {
     "Network": "network",
     "Outputs": "layers",
     "Rule": "rules",
+    "SqueezeExcite": "gates",
     "Taps": "layers",
     "dropout": "layers",
     "for_inference": "network",
-    "gelu": "channels",
+    "gelu": "activations",
     "get_spec": "spec",
     "init_network": "network",
     "list_models": "spec",
@@ -66,6 +71,7 @@ __all__ = [
     "Network",
     "Outputs",
     "Rule",
+    "SqueezeExcite",
     "Taps",
     "dropout",
     "for_inference",
@@ -78,5 +84,17 @@ __all__ = [
 ]
 __getattr__ = lazy(__name__, _WHERE)
 
-for _family in (vgg, resnet, mobilenet, efficientnet_lite, squeezenet, convnext, vit):
+for _family in (
+    vgg,
+    resnet,
+    mobilenet,
+    mobilenet_v3,
+    efficientnet,
+    efficientnet_v2,
+    efficientnet_lite,
+    densenet,
+    squeezenet,
+    convnext,
+    vit,
+):
     register(_family.FAMILY)

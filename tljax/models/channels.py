@@ -65,14 +65,3 @@ class LayerScale(nn.Module):
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         """(..., d) -> (..., d)."""
         return x * self.param("scale", nn.initializers.ones, x.shape[-1:]).astype(x.dtype)
-
-
-def gelu(x: Array) -> Array:
-    """The exact GELU, x * P(Z < x) for a standard normal Z: Hendrycks and Gimpel, 2016 (arXiv 1606.08415).
-
-    By the error function as torch has it; JAX's own takes its complement, which is several times slower on a CPU.
-
-    >>> tljax.models.gelu(jnp.array([-10.0, 0.0, 10.0])).tolist()
-    [-0.0, 0.0, 10.0]
-    """
-    return 0.5 * x * (1.0 + lax.erf(x * 2**-0.5))

@@ -17,7 +17,7 @@ def fold_batch_norm(spec: ModelSpec, variables: Mapping[str, Any]) -> dict[str, 
         spec: its config says the eps of batch norm.
         variables: with `params` and `batch_stats`.
     Returns:
-        variables with `params` only, for a network that is `folded`.
+        variables for a network that is `folded`; what a batch norm without a convolution before it has stays.
     """
     params = trees.flatten(variables["params"])
     stats = trees.flatten(variables.get("batch_stats", {}))
@@ -32,4 +32,5 @@ def fold_batch_norm(spec: ModelSpec, variables: Mapping[str, Any]) -> dict[str, 
             folded[f"{layer}/kernel"] = kernel.astype(np.float32)
             own = np.asarray(params.get(f"{layer}/bias", 0.0), np.float64)
             folded[f"{layer}/bias"] = (bias + (own - mean) * factor).astype(np.float32)
-    return {"params": jax.device_put(trees.unflatten(folded)), "batch_stats": {}}
+    kept = {path: leaf for path, leaf in stats.items() if "/norm/" not in path}
+    return jax.device_put({"params": trees.unflatten(folded), "batch_stats": trees.unflatten(kept)})

@@ -143,6 +143,12 @@ class BatchNorm(nn.BatchNorm):
         return (x * a + (bias - mean * a)).astype(self.dtype)
 
 
+def batch_norm(layer: nn.Module, name: str, eps: float, execution: Execution) -> BatchNorm:
+    """The batch norm `name` of a layer, in training mode where the top-level layer that it belongs to is."""
+    frozen = (*layer.path, name)[0] not in execution.update_stats
+    return BatchNorm(frozen, momentum=0.9, epsilon=eps, dtype=execution.dtype, name=name)
+
+
 class ConvNorm(Conv):
     """Convolution (without a bias, but for Keras'), batch norm, activation: `kernel` and the child `norm`.
 
@@ -163,8 +169,7 @@ class ConvNorm(Conv):
         """(b, h, w, c) -> (b, y, x, features)."""
         x = self.convolve(x, use_bias=self.bias or self.execution.folded)
         if not self.execution.folded:
-            frozen = self.path[0] not in self.execution.update_stats
-            x = BatchNorm(frozen, momentum=0.9, epsilon=self.eps, dtype=self.execution.dtype, name="norm")(x)
+            x = batch_norm(self, "norm", self.eps, self.execution)(x)
         return x if self.activation is None else self.activation(x)
 
 
@@ -183,11 +188,6 @@ class Head(nn.Module):
         kernel = self.param("kernel", DRAWN_LATER, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return x.astype(jnp.float32) @ kernel + bias
-
-
-def relu6(x: Array) -> Array:
-    """ReLU clipped at 6; the derivative is 0 at both ends, as in torch."""
-    return jnp.where(x < 6.0, nn.relu(x), 6.0)
 
 
 def dropout(x: Array, rate: float, execution: Execution) -> Array:

@@ -86,6 +86,23 @@ def max_pool(
     return pool(x, size, stride, tuple(pads))
 
 
+def avg_pool(x: Float[Array, "b h w c"], size: int, *, ceil_mode: bool = False) -> Float[Array, "b y x c"]:
+    """Averages over windows of `size` x `size` side by side.
+
+    A row or column that fills no window is left out, or with `ceil_mode` makes one of what it has, as in torch with
+    `count_include_pad=False`.
+    """
+    lengths = x.shape[1:3]
+    counts = tuple(-(n // -size) if ceil_mode else n // size for n in lengths)
+    ends = tuple((0, count * size - n) for count, n in zip(counts, lengths, strict=True))
+    grid = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*end, 0) for end in ends), (0, 0, 0)))
+    sums = grid.reshape(x.shape[0], counts[0], size, counts[1], size, x.shape[3]).sum((2, 4))
+    rows, columns = (
+        jnp.full(count, size).at[-1].add(-max(end, 0)) for count, (_, end) in zip(counts, ends, strict=True)
+    )
+    return sums / (rows[:, None, None] * columns[:, None]).astype(x.dtype)
+
+
 def adaptive_avg_pool(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b size size c"]:
     """Averages over `size` x `size` bins of nearly equal extent, as torch's `AdaptiveAvgPool2d`."""
     if x.shape[1:3] == (size, size):

@@ -108,6 +108,7 @@ class Family:
         networks: the specifications.
         head: the top-level layers of the original classifier, the last one first.
         min_input_size: of an image, in pixels a side.
+        versions: others, such as later weights of the same networks, that have a name but are not listed.
         timm: a function of the name of one of timm's architectures and its arguments that gives the specification of
             the same network here, with 1,000 classes, and None where it is none of the family; see `models.timm`.
 
@@ -123,6 +124,7 @@ class Family:
     networks: tuple[ModelSpec, ...]
     head: tuple[str, ...] = ("head",)
     min_input_size: int = 1
+    versions: tuple[ModelSpec, ...] = ()
     timm: Callable[[str, Mapping[str, Any]], ModelSpec | None] = _none_of_timm
 
 
@@ -150,8 +152,8 @@ def register(family: Family) -> None:
         if family != _FAMILIES[family.name]:
             raise InputError(f'another family named "{family.name}" is registered already: choose another name')
         return
-    taken = list_models()
-    for spec in family.networks:
+    taken = list(_networks())
+    for spec in (*family.networks, *family.versions):
         if spec.family != family.name:
             raise InputError(f'"{spec.name}" says that its family is "{spec.family}", not "{family.name}"')
         if spec.name in taken:
@@ -182,7 +184,8 @@ def list_models() -> list[str]:
     >>> tljax.list_models()[:3]
     ['vgg16', 'vgg19', 'resnet18']
     """
-    return sorted(_networks(), key=lambda name: name.partition(".")[2])
+    listed = (spec.name for family in _FAMILIES.values() for spec in family.networks)
+    return sorted(listed, key=lambda name: name.partition(".")[2])
 
 
 def get_spec(name: str) -> ModelSpec:
@@ -211,7 +214,7 @@ def get_spec(name: str) -> ModelSpec:
 
 
 def _networks() -> dict[str, ModelSpec]:
-    return {spec.name: spec for family in _FAMILIES.values() for spec in family.networks}
+    return {spec.name: spec for family in _FAMILIES.values() for spec in (*family.networks, *family.versions)}
 
 
 def torchvision_url(name: str, digest: str) -> str:

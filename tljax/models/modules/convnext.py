@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from tljax.models.channels import Dense, LayerNorm, LayerScale, gelu
+from tljax.models.activations import gelu
+from tljax.models.channels import Dense, LayerNorm, LayerScale
 from tljax.models.convnext import ConvNeXtConfig
 from tljax.models.layers import Conv, Execution, Head, Outputs, Taps, dropout, spatial_mean
 

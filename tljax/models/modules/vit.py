@@ -1,6 +1,6 @@
 """The vision transformer: Dosovitskiy et al., 2021 (arXiv 2010.11929), with what DeiT III, CLIP and DINOv2 changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -8,16 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tljax.errors import InputError
-from tljax.models.channels import Dense, LayerNorm, LayerScale, gelu
+from tljax.models.activations import ACTIVATIONS
+from tljax.models.channels import Dense, LayerNorm, LayerScale
 from tljax.models.layers import Conv, Execution, Head, Outputs, Taps, dropout
 from tljax.models.vit import ViTConfig
-
-_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": gelu,
-    "gelu_tanh": nn.gelu,
-    "quick_gelu": lambda x: x * nn.sigmoid(1.702 * x),
-    "swiglu": lambda x: nn.silu(x[..., : x.shape[-1] // 2]) * x[..., x.shape[-1] // 2 :],
-}
 
 
 class Embedding(nn.Module):
@@ -79,7 +73,7 @@ class Block(nn.Module):
         y = Attention(config, run, name="attention")(LayerNorm(config.eps, run, name="norm1")(x))
         x = x + (LayerScale(name="scale1")(y) if config.layer_scale else y)
         y = Dense(config.hidden, execution=run, name="expand")(LayerNorm(config.eps, run, name="norm2")(x))
-        y = Dense(config.width, execution=run, name="project")(_ACTIVATIONS[config.activation](y))
+        y = Dense(config.width, execution=run, name="project")(ACTIVATIONS[config.activation](y))
         return x + (LayerScale(name="scale2")(y) if config.layer_scale else y)
 
 
