@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200 if content is not None else 404)
         if content is None:
             self.send_header("X-Error-Code", "RepoNotFound")
-        self.send_header("ETag", f'"{DIGEST}"')
+        self.send_header("ETag", f'"{hashlib.sha256(content or b"").hexdigest()}"')
         self.send_header("X-Repo-Commit", "0" * 40)
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()

@@ -178,22 +178,26 @@ def get_family(name: str) -> Family:
     return _FAMILIES[name]
 
 
-def list_models() -> list[str]:
+def list_models(*, versions: bool = False) -> list[str]:
     """The names that `load_pretrained`, `init_network` and `--model` take: plain ones first, then by origin.
+
+    Args:
+        versions: with the names "torchvision/NAME.VERSION" of other weights of the same networks.
 
     >>> tljax.list_models()[:3]
     ['vgg16', 'vgg19', 'resnet18']
     """
-    listed = (spec.name for family in _FAMILIES.values() for spec in family.networks)
-    return sorted(listed, key=lambda name: name.partition(".")[2])
+    listed = sorted((spec for family in _FAMILIES.values() for spec in family.networks), key=lambda spec: spec.origin)
+    others = (spec for family in _FAMILIES.values() for spec in family.versions) if versions else ()
+    return [spec.name for spec in (*listed, *others)]
 
 
 def get_spec(name: str) -> ModelSpec:
     """The specification of a model.
 
     Args:
-        name: one of `list_models()`; or "timm/NAME", or "hub:ORGANISATION/NAME" of a repository in timm's layout, whose
-            `config.json` is downloaded when it is first asked for.
+        name: one of `list_models(versions=True)`; or "timm/NAME", or "hub:ORGANISATION/NAME" of a repository in timm's
+            layout, whose `config.json` is downloaded when it is first asked for.
     Raises:
         InputError: an unknown name; the message suggests the nearest. A file that cannot be had, or a setting in it
             that is not supported.

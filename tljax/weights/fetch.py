@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 from tljax.downloads import Unavailable, cached_hub_file, downloaded, hub_file, mismatch
@@ -12,6 +13,8 @@ from tljax.files import cache_dir, write_text
 from tljax.models.spec import ModelSpec
 
 _HUB_FILE = "model.safetensors"
+_FREE = ("apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc0-1.0")
+"""Licences that ask for no more than to name the authors; another one is told where weights are downloaded."""
 
 
 def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:
@@ -53,11 +56,18 @@ def fetch(spec: ModelSpec, *, cache_dir: str | Path | None = None) -> Path:
         except Unavailable as reason:
             reasons.append(str(reason))
             continue
+        _tell_licence(spec)
         return _checked(path, source, spec, folder)
     raise InputError(
         f"no weights for {spec.name}: {'; '.join(reasons)}; get that file where there is a network and pass it to "
         "load_pretrained(weights=PATH), or to classify, features or train with --weights PATH"
     )
+
+
+def _tell_licence(spec: ModelSpec) -> None:
+    if spec.licence.lower() not in _FREE:
+        terms = f"{spec.licence}, which may restrict" if spec.licence else "not known: see its authors' page before any"
+        print(f"the licence of {spec.name}'s weights is {terms} use", file=sys.stderr, flush=True)
 
 
 def cached(spec: ModelSpec) -> bool:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from tljax.models.activations import gelu
 from tljax.models.channels import Dense, LayerNorm, LayerScale
-from tljax.models.convnext import ConvNeXtConfig
+from tljax.models.convnext_architectures import ConvNeXtConfig
 from tljax.models.layers import Conv, Execution, Head, Outputs, Taps, dropout, spatial_mean
 
 

@@ -11,7 +11,7 @@ from tljax.errors import InputError
 from tljax.models.activations import ACTIVATIONS
 from tljax.models.channels import Dense, LayerNorm, LayerScale
 from tljax.models.layers import Conv, Execution, Head, Outputs, Taps, dropout
-from tljax.models.vit import ViTConfig
+from tljax.models.vit_architectures import ViTConfig
 
 
 class Embedding(nn.Module):
