@@ -69,6 +69,15 @@ def test_help_of_each_command(capsys, command):
     assert "usage: tljax " + command in capsys.readouterr().out
 
 
+def test_a_reader_that_has_enough_ends_a_command_quietly():
+    reading, writing = os.pipe()
+    os.close(reading)  # as `head` does when it ends
+    command = [sys.executable, "-m", "tljax", "models"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_models(capsys):
     code, out, _ = run(capsys, "models", "--json")
     rows = json.loads(out)["models"]

@@ -50,7 +50,7 @@ MACHINERY = (
 OWN_NETWORKS = ("experiments/training_tricks.py",)
 """Experiments that build a network of their own, and so may import Flax."""
 
-SHARED = ("experiments.comparison", "experiments.page")
+SHARED = ("experiments.comparison", "experiments.findings", "experiments.page")
 """What experiments have in common: figures over seeds, and the page."""
 
 LIBRARY = sorted({*(ROOT / "tljax").rglob("*.py")} - {*(ROOT / "tljax").glob("__*__.py")})

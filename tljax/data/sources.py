@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 
 from tljax.data import folders, sixteen_bit, splits, tables
@@ -19,6 +19,7 @@ __all__ = ["Photos", "Source", "image_source", "labelled_source", "open_source",
 
 Photo = str | os.PathLike | bytes | Image.Image | UInt8[np.ndarray, "h w 3"]
 Photos = Photo | Sequence[Photo] | UInt8[np.ndarray, "b h w 3"] | Source
+Labelled = Source | tuple[Photos, Sequence[int] | Int[np.ndarray, " b"]]
 
 
 def open_source(
@@ -123,7 +124,7 @@ def photo_source(photos: Photos) -> Source:
     return Source("photos", (), tuple(files), np.full(len(files), -1, np.int32), lambda i: readers[i]())
 
 
-def labelled_source(photos: Source | tuple[Photos, Sequence[int]], classes: tuple[str, ...]) -> Source:
+def labelled_source(photos: Labelled, classes: tuple[str, ...]) -> Source:
     """A labelled `Source`, or (photos, labels) as one.
 
     Args:

@@ -13,7 +13,7 @@ class SqueezeExcite(nn.Module):
     Source: Hu et al., 2018 (arXiv 1709.01507).
 
     >>> gate = tljax.models.SqueezeExcite(squeeze=2)
-    >>> gate.init_with_output(jax.random.key(0), images)[0].shape
+    >>> gate.init_with_output(jax.random.key(0), jnp.asarray(images))[0].shape
     (8, 32, 32, 3)
     """
 

@@ -177,7 +177,7 @@ def _init(spec: ModelSpec, key: Array) -> Variables:
     """What the layers' own initialisers give, but for the stream of numbers: theirs take minutes to compile."""
     flat = trees.flatten(abstract_variables(spec))
     kernels = {path: leaf for path, leaf in flat.items() if path.endswith("/kernel")}
-    noise = jax.random.normal(key, (sum(leaf.size for leaf in kernels.values()),))
+    noise = jax.random.normal(key, (sum(leaf.size for leaf in kernels.values()),), jnp.float32)
     ends = list(itertools.accumulate(leaf.size for leaf in kernels.values()))
     drawn = dict(zip(kernels, jnp.split(noise, ends[:-1]), strict=True))
 

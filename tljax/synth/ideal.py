@@ -141,7 +141,7 @@ def _awake(networks, layer, weights, targets, shown: Callable, noise: Array, str
     return start
 
 
-def _activation(networks, layer, weights, targets: Int[Array, " n"], images) -> Float[Array, " n"]:
+def _activation(networks, layer, weights, targets: Int[Array | np.ndarray, " n"], images) -> Float[Array, " n"]:
     pairs = zip(networks, weights, strict=True)
     return jnp.stack([channel_mean(net(variables, images)[layer], targets) for net, variables in pairs]).mean(0)
 

@@ -46,7 +46,7 @@ def uncropped(image: Picture, spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:
     return preprocess(image, replace(spec, crop_pct=1.0))
 
 
-def probabilities(net: Network, images: Sequence[Picture]) -> Float[np.ndarray, "n c"]:
+def probabilities(net: Network, images: Sequence[Picture] | UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n c"]:
     """The probability of each class for each picture, `uncropped`; (n, classes) float32.
 
     >>> probs = tljax.synth.probabilities(net, photos)
@@ -96,7 +96,7 @@ def find_class(name: str | int, own: Sequence[str], other: Sequence[str]) -> int
 
 def judge(
     nets: Mapping[str, Network],
-    images: Sequence[Picture],
+    images: Sequence[Picture] | UInt8[np.ndarray, "n h w 3"],
     classes: Sequence[str | int],
     *,
     table: Sequence[str] | None = None,
@@ -132,7 +132,7 @@ def judge(
 def judge_ideals(
     makers: Mapping[str, Network],
     judges: Mapping[str, Network],
-    images: Sequence[Picture],
+    images: Sequence[Picture] | UInt8[np.ndarray, "n h w 3"],
     classes: Sequence[str | int],
     *,
     table: Sequence[str] | None = None,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -16,7 +16,7 @@ from jaxtyping import Int
 from tljax import metrics
 from tljax.data.loader import batches
 from tljax.data.source import Source
-from tljax.data.sources import Photos, labelled_source
+from tljax.data.sources import Labelled, labelled_source
 from tljax.distributed import sharding
 from tljax.errors import InputError
 from tljax.models.network import Network
@@ -37,8 +37,6 @@ from tljax.transfer.train_step import (
     state_variables,
 )
 from tljax.trees import partition
-
-Labelled = Source | tuple[Photos, Sequence[int]]
 
 
 def finetune(

@@ -20,8 +20,8 @@ class ResponseNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """(b, h, w, c) -> (b, h, w, c)."""
-        scale = self.param("scale", nn.initializers.ones, x.shape[-1:]).astype(x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:]).astype(x.dtype)
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32).astype(x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32).astype(x.dtype)
         # The derivative of a root is infinite at 0, where a channel is 0 all over; the floor changes no other norm.
         norms = lax.sqrt(jnp.maximum((x.astype(jnp.float32) ** 2).sum((1, 2), keepdims=True), 1e-30))
         share = (norms / (norms.mean(-1, keepdims=True) + 1e-6)).astype(x.dtype)

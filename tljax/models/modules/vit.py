@@ -25,13 +25,15 @@ class Embedding(nn.Module):
         """The patches, (b, y, x, c) -> (b, prefix + y * x, c)."""
         config, (b, *grid, c) = self.config, x.shape
         embedded = config.prefix if config.embed_prefix else 0
-        known = self.param("positions", nn.initializers.zeros, (embedded + config.grid**2, c))
+        known = self.param("positions", nn.initializers.zeros, (embedded + config.grid**2, c), jnp.float32)
         positions = resampled(known[embedded:].reshape(config.grid, config.grid, c), grid).astype(x.dtype)
         x = (x + positions).reshape(b, -1, c)
         if not config.prefix:
             return x
         names = {"class_token": int(config.class_token), "registers": config.registers}
-        first = jnp.concatenate([self.param(name, nn.initializers.zeros, (n, c)) for name, n in names.items() if n])
+        first = jnp.concatenate(
+            [self.param(name, nn.initializers.zeros, (n, c), jnp.float32) for name, n in names.items() if n]
+        )
         first = (first + known[:embedded] if embedded else first).astype(x.dtype)
         return jnp.concatenate([jnp.broadcast_to(first, (b, *first.shape)), x], axis=1)
 
