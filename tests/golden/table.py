@@ -48,6 +48,8 @@ NETWORKS = {  # name -> the container that its weights go through
     "efficientnet_lite2": "safetensors",
     "mobilenet_v3_small": "zip",
     "squeezenet1_1": "tar",
+    "vit_tiny_patch16": "safetensors",
+    "dinov2_vits14_reg": "safetensors",
     "squeezenet1_1.caffe": "numpy",
     "vgg16.keras": "h5 of 2016",
     "vgg19.keras": "h5 model",
