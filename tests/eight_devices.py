@@ -13,7 +13,7 @@ import pytest
 from tljax import trees
 from tljax.data.source import Source
 from tljax.distributed import sharding
-from tljax.models.mobilenet import MobileConfig, Stage
+from tljax.models.inverted import InvertedConfig, Row, stages
 from tljax.models.network import abstract_variables, make_network
 from tljax.models.spec import get_spec
 from tljax.synth import dream
@@ -38,10 +38,10 @@ def mesh(devices):
 
 def toy_net():
     """A small MobileNetV2: depthwise filters of both strides, batch norm away from the identity, dropout."""
-    stages = (Stage(2, 8, 1, 1, 5), Stage(2, 12, 1, 2, 3))
+    blocks = stages(((Row(2, 8, 1, 1, 5),), (Row(2, 12, 1, 2, 3, True),)), 8)
     spec = replace(
         get_spec("mobilenet_v2"),
-        config=MobileConfig(8, stages, 24),
+        config=InvertedConfig(8, blocks, 24),
         classes=("a", "b", "c"),
         head="linear",
         feature_dim=24,

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROWS = (
-    ("errors", "files", "lazy", "memory", "metrics", "progress", "trees", "versions"),
+    ("downloads", "errors", "files", "lazy", "memory", "metrics", "progress", "trees", "versions"),
     ("distributed",),
     ("models",),
     ("weights",),

@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200 if content is not None else 404)
         if content is None:
             self.send_header("X-Error-Code", "RepoNotFound")
-        self.send_header("ETag", f'"{DIGEST}"')
+        self.send_header("ETag", f'"{hashlib.sha256(content or b"").hexdigest()}"')
         self.send_header("X-Repo-Commit", "0" * 40)
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
@@ -134,7 +134,7 @@ def test_url_that_gives_something_else(server, content, reason):
 
 
 def test_download_that_breaks_off_leaves_nothing(server, monkeypatch):
-    monkeypatch.setattr("tljax.weights.fetch._PAUSE", 0.01)
+    monkeypatch.setattr("tljax.downloads._PAUSE", 0.01)
     server.files["/net.pth"] = CONTENT
     server.cut.add("/net.pth")
     assert "net.pth" in refusal(spec_from(f"{server.url}/net.pth"))

@@ -17,7 +17,7 @@ from tests.weights.test_fetch import (
     run_hub,
     spec_from,
 )
-from tljax.weights import fetch as fetching
+from tljax import downloads as fetching
 from tljax.weights.fetch import fetch
 
 NAME = f"/net-{DIGEST[:8]}.pth"

@@ -62,7 +62,7 @@ RunFolder = tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="The folder t
 Classifier = tyro.conf.Positional[
     Annotated[str, tyro.conf.arg(help="The folder that `tljax train` wrote, or an .onnx that `tljax export` wrote.")]
 ]
-Model = Annotated[str, tyro.conf.arg(help="A name from `tljax models`.")]
+Model = Annotated[str, tyro.conf.arg(help="A name from `tljax models --all`, or timm/NAME of the hub.")]
 Run = Annotated[str | None, tyro.conf.arg(help="A trained run in the place of --model.")]
 Overwrite = Annotated[bool, tyro.conf.arg(help="Replace an existing folder.")]
 

@@ -21,6 +21,9 @@ from tljax.progress import Track
 class Models(Command):
     """Lists the networks: parameters, ImageNet accuracy, input size, and where their weights come from."""
 
+    all: bool = False
+    """Other weights of the same networks as well, by their names: torchvision/NAME.VERSION."""
+
     def execute(self, track: Track) -> dict[str, Any]:
         from tljax.weights.fetch import cached
 
@@ -34,7 +37,7 @@ class Models(Command):
                 "licence": spec.licence,
                 "cached": cached(spec),
             }
-            for spec in map(tljax.get_spec, tljax.list_models())
+            for spec in map(tljax.get_spec, tljax.list_models(versions=self.all))
         ]
         return {"models": rows}
 
@@ -44,7 +47,7 @@ class Models(Command):
         rows += [
             (
                 row["name"],
-                f"{row['params'] / 1e6:.1f} M",
+                "" if row["params"] is None else f"{row['params'] / 1e6:.1f} M",
                 "" if row["top1"] is None else f"{row['top1']:.1f} %",
                 str(row["input_size"]),
                 "yes" if row["cached"] else "no",
@@ -56,7 +59,9 @@ class Models(Command):
         note = (
             "efficientnet_lite*: TensorFlow-born weights (SAME padding); timm calls them tf_efficientnet_lite*.\n"
             "squeezenet1_1.caffe: the original Caffe weights and preprocessing; plain squeezenet1_1 is torchvision's.\n"
-            '*.keras: the weights and preprocessing of Keras Applications; reading them needs "tljax[keras]".'
+            '*.keras: the weights and preprocessing of Keras Applications; reading them needs "tljax[keras]".\n'
+            "dinov2_*: features without a classifier, which `tljax train` puts on them.\n"
+            "timm/NAME: any checkpoint of the hub whose architecture is of these families, by its own config.json."
         )
         return table(rows) + "\n\n" + note
 

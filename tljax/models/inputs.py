@@ -40,6 +40,19 @@ def normalise(spec: ModelSpec, images: Float[Array | np.ndarray, "b h w 3"]) -> 
     return images[..., ::-1] if spec.channel_order == "bgr" else images
 
 
+def check_classifier(spec: ModelSpec) -> None:
+    """Refuses to make logits where no class is known.
+
+    Raises:
+        InputError: the network has no classifier.
+    """
+    if not spec.classes:
+        raise InputError(
+            f"{spec.name} has no classifier: train one (tljax train DATA --model {spec.name}, or "
+            "tljax.transfer.fit_probe and with_probe), or use embed"
+        )
+
+
 def check_range(images: Any) -> None:
     """Refuses floats far outside [0, 1] where they lie in the memory of a CPU. NaN is passed over.
 

@@ -78,11 +78,11 @@ class Taps:
         return x
 
 
-_DRAWN_LATER = nn.initializers.zeros  # `network.init_network` draws kernels: to trace their initialisers takes long
+DRAWN_LATER = nn.initializers.zeros  # `network.init_network` draws kernels: to trace their initialisers takes long
 
 
 class Conv(nn.Module):
-    """Convolution with a bias, through `ops.conv2d`.
+    """Convolution, with a bias by default, through `ops.conv2d`.
 
     >>> layer = tljax.models.Conv(features=4, kernel=3, stride=2, padding=1)
     >>> layer.init_with_output(jax.random.key(0), jnp.asarray(images))[0].shape
@@ -94,17 +94,18 @@ class Conv(nn.Module):
     stride: int = 1
     padding: ops.Padding = 0
     groups: int = 1
+    bias: bool = True
     execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
         """(b, h, w, c) -> (b, y, x, features)."""
-        return self.convolve(x, use_bias=True)
+        return self.convolve(x, use_bias=self.bias)
 
     def convolve(self, x: Array, *, use_bias: bool) -> Array:
         """The convolution itself; declares `kernel` and `bias` in the caller's scope."""
         shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", _DRAWN_LATER, shape, jnp.float32).astype(self.execution.dtype)
+        kernel = self.param("kernel", DRAWN_LATER, shape, jnp.float32).astype(self.execution.dtype)
         x = x.astype(self.execution.dtype)
         y = ops.conv2d(x, kernel, stride=self.stride, padding=self.padding, groups=self.groups)
         if use_bias:
@@ -143,6 +144,12 @@ class BatchNorm(nn.BatchNorm):
         return (x * a + (bias - mean * a)).astype(self.dtype)
 
 
+def batch_norm(layer: nn.Module, name: str, eps: float, execution: Execution) -> BatchNorm:
+    """The batch norm `name` of a layer, in training mode where the top-level layer that it belongs to is."""
+    frozen = (*layer.path, name)[0] not in execution.update_stats
+    return BatchNorm(frozen, momentum=0.9, epsilon=eps, dtype=execution.dtype, name=name)
+
+
 class ConvNorm(Conv):
     """Convolution (without a bias, but for Keras'), batch norm, activation: `kernel` and the child `norm`.
 
@@ -163,8 +170,7 @@ class ConvNorm(Conv):
         """(b, h, w, c) -> (b, y, x, features)."""
         x = self.convolve(x, use_bias=self.bias or self.execution.folded)
         if not self.execution.folded:
-            frozen = self.path[0] not in self.execution.update_stats
-            x = BatchNorm(frozen, momentum=0.9, epsilon=self.eps, dtype=self.execution.dtype, name="norm")(x)
+            x = batch_norm(self, "norm", self.eps, self.execution)(x)
         return x if self.activation is None else self.activation(x)
 
 
@@ -180,14 +186,9 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b f"]:
         """(b, d) -> (b, features)."""
-        kernel = self.param("kernel", _DRAWN_LATER, (x.shape[-1], self.features), jnp.float32)
+        kernel = self.param("kernel", DRAWN_LATER, (x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         return x.astype(jnp.float32) @ kernel + bias
-
-
-def relu6(x: Array) -> Array:
-    """ReLU clipped at 6; the derivative is 0 at both ends, as in torch."""
-    return jnp.where(x < 6.0, nn.relu(x), 6.0)
 
 
 def dropout(x: Array, rate: float, execution: Execution) -> Array:

@@ -20,7 +20,7 @@ from tljax import trees
 from tljax.errors import InputError
 from tljax.models import ops
 from tljax.models.inference import fold_batch_norm
-from tljax.models.inputs import check_range, normalise
+from tljax.models.inputs import check_classifier, check_range, normalise
 from tljax.models.layers import Execution, Outputs, Taps
 from tljax.models.spec import ModelSpec, get_family, get_spec
 
@@ -52,7 +52,8 @@ class Network:
 
     Raises:
         InputError: by its functions, for images of another rank, dtype or number of channels, or too small for the
-            architecture; images far outside [0, 1], where they are arrays in the memory of a CPU and not traced.
+            architecture; images far outside [0, 1], where they are arrays in the memory of a CPU and not traced; by
+            `apply`, `scores` and `apply_train` where the network has no classifier.
 
     >>> net.apply(net.variables, images).shape, net.embed(net.variables, images).shape
     ((8, 2), (8, 8))
@@ -212,9 +213,11 @@ def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Simple
             return build(spec, execution).apply(_collections(variables), normalise(spec, images), tap)
 
     def apply(variables, images):
+        check_classifier(spec)
         return run(variables, images).logits
 
     def scores(variables, images):
+        check_classifier(spec)
         return run(variables, images).scores
 
     def embed(variables, images):
@@ -224,6 +227,7 @@ def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Simple
         return OrderedDict(run(variables, images, None).maps)  # jit would sort the names of a plain dict
 
     def apply_train(variables, images, *, key, update_stats: Collection[str] = ()):
+        check_classifier(spec)
         module = build(spec, replace(execution, train=True, update_stats=frozenset(update_stats)))
         with ops.plain_convolutions(plain):
             outputs, changed = module.apply(

@@ -18,7 +18,8 @@ BATCH_STATS = "batch_stats"
 
 def blocks(spec: ModelSpec) -> tuple[str, ...]:
     """The parts of a backbone from the image upwards, as patterns of the name after `params/`."""
-    return get_family(spec.family).blocks
+    parts = get_family(spec.family).blocks
+    return parts(spec) if callable(parts) else parts
 
 
 def default_freeze(spec: ModelSpec) -> tuple[str, ...]:
