@@ -47,6 +47,8 @@ NETWORKS = {  # name -> the container that its weights go through
     "efficientnet_lite1": "zip",
     "efficientnet_lite2": "safetensors",
     "mobilenet_v3_small": "zip",
+    "efficientnet_b0": "safetensors",
+    "densenet121": "stream",
     "squeezenet1_1": "tar",
     "vit_tiny_patch16": "safetensors",
     "dinov2_vits14_reg": "safetensors",

@@ -15,7 +15,7 @@ from tljax.transfer.metrics_log import read_log
 from tljax.transfer.run_folder import LOG
 
 CARD = "README.md"
-_HUB_LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit")
+_HUB_LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0", "mit")
 _SHOWN = 40
 _LIMITS = """## What it is not for
 
@@ -84,7 +84,8 @@ def _what(spec: ModelSpec, record: Mapping[str, Any] | None) -> str:
 def _how_good(spec: ModelSpec, record: Mapping[str, Any] | None, measured: Mapping[str, Any]) -> str:
     if record is None:
         known = "not known" if spec.top1 is None else f"{spec.top1:.1f} %, as its authors published"
-        return f"## Data and accuracy\n\nTrained on ImageNet (ILSVRC 2012). Top-1 accuracy there: {known}."
+        source = spec.source or "whoever gave its weights"
+        return f"## Data and accuracy\n\nTop-1 accuracy on ImageNet (ILSVRC 2012): {known}. Its training: see {source}."
     lines = [f"Data: {_quoted(_data(record))}, {measured.get('train_images', '?')} photos to train on."]
     accuracy, folds = measured.get("val_accuracy"), measured.get("folds")
     images = measured.get("train_images" if folds else "val_images")
