@@ -50,6 +50,7 @@ NETWORKS = {  # name -> the container that its weights go through
     "efficientnet_b0": "safetensors",
     "densenet121": "stream",
     "squeezenet1_1": "tar",
+    "convnextv2_nano": "safetensors",
     "vit_tiny_patch16": "safetensors",
     "dinov2_vits14_reg": "safetensors",
     "squeezenet1_1.caffe": "numpy",
