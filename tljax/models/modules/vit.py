@@ -42,7 +42,8 @@ def resampled(positions: Float[Array, "h w c"], grid: Sequence[int]) -> Float[Ar
     """Position embeddings for another number of patches, by cubic interpolation with antialiasing, as timm's."""
     if positions.shape[:2] == tuple(grid):
         return positions
-    return jax.image.resize(positions, (*grid, positions.shape[-1]), "cubic", antialias=True, precision="highest")
+    shape, highest = (*grid, positions.shape[-1]), jax.lax.Precision.HIGHEST
+    return jax.image.resize(positions, shape, "cubic", antialias=True, precision=highest)
 
 
 class Attention(nn.Module):
