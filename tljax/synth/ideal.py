@@ -1,5 +1,6 @@
 """Ideal images: those that raise a network's score of a class, or the activation of a channel, as far as it goes."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -125,7 +126,7 @@ def dream(
         noise = jax.vmap(lambda key: fourier.init_spectrum(key, 1, size, scale=1.0)[0])(start_keys)
         objective, shown = FourierObjective(networks, layer, variants, size, recipe), fourier.fourier_images
         start = _awake(networks, layer, weights, targets, shown, sharding.spread(mesh, noise), _STARTS)
-        ascent = _by_stages(climb, objective, start, 256 if steps is None else steps)
+        ascent = _by_stages(climb, objective, weights, start, 256 if steps is None else steps)
     images = shown(ascent.params)
     return Ideal(images, ascent, None if layer is None else _activation(networks, layer, weights, targets, images))
 
@@ -146,7 +147,7 @@ def _activation(networks, layer, weights, targets: Int[Array | np.ndarray, " n"]
     return jnp.stack([channel_mean(net(variables, images)[layer], targets) for net, variables in pairs]).mean(0)
 
 
-def _by_stages(climb: Callable, objective: FourierObjective, spectrum: fourier.Spectrum, steps: int) -> Ascent:
+def _by_stages(climb: Callable, objective: FourierObjective, weights, spectrum: fourier.Spectrum, steps: int) -> Ascent:
     """`climb`s through the sizes of the recipe's stages."""
     recipe, size = objective.recipe, objective.size
     optimiser, ascent, done, share = _adam(recipe.learning_rate, steps), None, 0, 0.0
@@ -154,12 +155,24 @@ def _by_stages(climb: Callable, objective: FourierObjective, spectrum: fourier.S
         share += part
         until = round(steps * share)
         if until > done:
-            at_size = replace(objective, size=2 * round(size * scale / 2))
-            ascent = climb(at_size, spectrum, optimiser=optimiser, steps=until - done, resume=ascent)
+            at_size = _nearest_size(objective.networks, weights, 2 * round(size * scale / 2), size)
+            ascent = climb(
+                replace(objective, size=at_size), spectrum, optimiser=optimiser, steps=until - done, resume=ascent
+            )
         done = max(done, until)
     if ascent is None:
         raise InputError(f"the recipe's stages are no part of the steps: {recipe.stages}")
     return ascent
+
+
+def _nearest_size(networks, weights, wanted: int, size: int) -> int:
+    """The first even size from `wanted` up to `size` that all networks take: patches divide only some."""
+    for side in range(wanted, size, 2):
+        with contextlib.suppress(InputError):
+            for scores, variables in zip(networks, weights, strict=True):
+                jax.eval_shape(scores, variables, jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32))
+            return side
+    return size
 
 
 def _check(networks, weights, classes, size, layer, variants, steps) -> None:
