@@ -125,7 +125,7 @@ def train(
         return {**result, "dry_run": True, "options": recorded_options(config), "seconds": _since(began)}
     own = run_folder(out, overwrite=overwrite, resume=resume) if join.first() else scratch_folder()
     try:
-        with own as folder, on_signals() as stop:
+        with on_signals() as stop, own as folder:  # from the first trace on disk, which somebody may wait for
             partial = partial_folder(path)
             job = Job(config, source, recorded_data(data, config), before, folder, partial, stop, shown, began)
             return result | run_stages(job)
