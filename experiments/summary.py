@@ -28,6 +28,7 @@ EXPERIMENTS = (
     "ideal_classes",
     "attack_success",
     "fool_another",
+    "exported",
     "fuzz",
     "benchmark",
 )

@@ -1,8 +1,12 @@
 """What the experiments say of their results, on exact cases."""
 
-from experiments import attack_success, cats_vs_dogs, fool_another, ideal_classes
+import numpy as np
+from PIL import Image
+
+from experiments import attack_success, cats_vs_dogs, exported, fool_another, ideal_classes
 from experiments.findings import markdown, plain
 from experiments.fuzz import page as fuzz
+from tests.photos import make_photos
 from tljax.report.blocks import Table
 
 
@@ -25,6 +29,21 @@ def test_an_attack_that_never_succeeds_has_no_distance():
     _, targeted, _, untargeted = attack_success.findings(document)
     assert targeted.rows == [("fgsm", 9, "0 %", "4", "–", "–", "2")]
     assert untargeted.rows == [("pgd", "25.0 %")]
+
+
+def test_an_exported_file_is_compared_by_its_worst_photo():
+    theirs, ours = np.array([[2.0, 1.0], [0.0, 4.0]]), np.array([[1.9, 1.0], [0.0, -4.0]])
+    assert exported.difference(theirs, ours) == 2.0
+    assert exported.agreement(theirs, ours) == 0.5
+
+
+def test_odd_photos_lie_in_every_orientation(tmp_path):
+    photos = make_photos(tmp_path / "photos", {"red": 9}, size=(40, 60))
+    config = exported.Config(photos=str(photos), count=9)
+    files = [Image.open(path) for path in exported.odd_photos(tmp_path, config)]
+    assert [file.getexif()[exported.ORIENTATION] for file in files] == [1, 2, 3, 4, 5, 6, 7, 8, 1]
+    assert all(side % 2 and exported.SHORTEST <= side <= exported.LONGEST for file in files for side in file.size)
+    assert len({file.size for file in files}) == 9
 
 
 def test_judges_are_summed_up_by_rank():
