@@ -13,12 +13,12 @@ from jaxtyping import Array, Float, UInt8
 import tljax.onnx
 from tljax import __version__
 from tljax.data.bundled import bundled_photograph
-from tljax.data.images import decode
+from tljax.data.sources import photo_source
 from tljax.files import replacing
 from tljax.models.network import Network, for_inference
 from tljax.transfer.export import make_outputs, picture_shape, preprocessing
 from tljax.transfer.onnx_file import OnnxFile, read_onnx
-from tljax.transfer.prediction import predict
+from tljax.transfer.prediction import score_source
 
 TOLERANCE = 1e-3
 """By how much a probability may differ between ONNX Runtime and the network."""
@@ -42,7 +42,7 @@ def export_onnx(net: Network, *, cropped: bool = False, heat: bool = False) -> b
     Returns:
         the model; its output "output" is float32 (b, classes), and of a trained run "unknown" float32 (b,): above 1,
         the photo is none of the classes. Its metadata: "classes" (a JSON list), "preprocessing" (a JSON object),
-        "model", "licence", "source", "tljax".
+        "model", "licence", "source", "tljax", and where there is such an output "unknown_threshold".
     Raises:
         InputError: as `tljax.onnx.export`.
 
@@ -66,6 +66,8 @@ def export_onnx(net: Network, *, cropped: bool = False, heat: bool = False) -> b
         "source": spec.source,
         "preprocessing": json.dumps({**preprocessing(spec, cropped=cropped), "crop_pct": spec.crop_pct}),
     }
+    if "unknown" in net.variables:
+        metadata["unknown_threshold"] = "1"
     with jax.enable_x64(True):
         return tljax.onnx.export(function, (picture_shape(spec, cropped=cropped), "uint8"), metadata=metadata)
 
@@ -120,12 +122,14 @@ def largest_difference(net: Network, exported: OnnxFile) -> float:
     """Between the probabilities of a network and of its exported file, on a few photographs.
 
     Raises:
-        RuntimeError: it is more than `TOLERANCE`.
+        RuntimeError: it is more than `TOLERANCE`, or what tells photos of none of the classes differs by a hundredth.
     """
-    photos = [decode(bundled_photograph(name).read_bytes()) for name in _TRIED]
-    expected = np.stack([one.probs for one in predict(net.replace(dtype="float32"), photos)])
-    found = np.stack(list(exported.probabilities(photos)))
+    photos = photo_source([bundled_photograph(name) for name in _TRIED])
+    expected, strange, *_ = score_source(net.replace(dtype="float32"), photos)
+    found, also_strange, *_ = score_source(exported, photos)
     difference = float(np.abs(found - expected).max())
     if not difference <= TOLERANCE:  # nan is none either
         raise RuntimeError(f"ONNX Runtime differs from the network by {difference:.2g}, so nothing was written")
+    if not np.allclose(also_strange, strange, rtol=0.01, equal_nan=True):
+        raise RuntimeError("ONNX Runtime tells unknown photos otherwise than the network, so nothing was written")
     return difference

@@ -10,6 +10,7 @@ from PIL import Image
 import tljax
 from tests.photos import make_photos
 from tljax import cli
+from tljax.transfer import onnx_export
 from tljax.transfer.onnx_export import write_onnx
 from tljax.transfer.onnx_file import read_onnx
 from tljax.transfer.prediction import score_source
@@ -72,9 +73,23 @@ def test_a_run_without_it_loads_and_says_nothing(run, noise, tmp_path, capsys):
 
 def test_an_onnx_file_says_the_same(run, photos, noise, tmp_path):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime comes with tljax[onnx]")
+    onnx = pytest.importorskip("onnx", reason="it comes with tljax[onnx]")
     net, out = tljax.load_run(run), tmp_path / "run.onnx"
     write_onnx(net, out)
+    (threshold,) = [prop.value for prop in onnx.load(out).metadata_props if prop.key == "unknown_threshold"]
+    assert threshold == "1"
     source = tljax.data.image_source([noise, photos / "blue"])
     expected, found = score_source(net, source)[1], score_source(read_onnx(out), source)[1]
     np.testing.assert_allclose(found, expected, rtol=5e-3)
     assert found[0] > 1
+
+
+def test_an_onnx_file_that_tells_them_otherwise_does_not_appear(run, monkeypatch, tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime comes with tljax[onnx]")
+    net, correct = tljax.load_run(run), onnx_export.export_onnx
+    unknown = net.variables["unknown"]
+    laxer = {**net.variables, "unknown": {**unknown, "threshold": 2 * unknown["threshold"]}}
+    monkeypatch.setattr(onnx_export, "export_onnx", lambda net, **rest: correct(net.replace(variables=laxer), **rest))
+    with pytest.raises(RuntimeError, match="tells unknown photos otherwise"):
+        write_onnx(net, tmp_path / "run.onnx")
+    assert not list(tmp_path.iterdir())
