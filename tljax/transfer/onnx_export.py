@@ -126,7 +126,7 @@ def largest_difference(net: Network, exported: OnnxFile) -> float:
     """
     photos = photo_source([bundled_photograph(name) for name in _TRIED])
     expected, strange, *_ = score_source(net.replace(dtype="float32"), photos)
-    found, also_strange, *_ = score_source(exported, photos)
+    found, also_strange, *_ = exported.score_source(photos)
     difference = float(np.abs(found - expected).max())
     if not difference <= TOLERANCE:  # nan is none either
         raise RuntimeError(f"ONNX Runtime differs from the network by {difference:.2g}, so nothing was written")
