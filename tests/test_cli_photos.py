@@ -318,7 +318,7 @@ def test_a_run_that_kept_no_hashes_is_split_again(capsys, photos, trained, tmp_p
 def test_all_photos_may_train(capsys, photos, tmp_path):
     code, shown, said = run(capsys, "train", photos, "--out", tmp_path / "run", "--val-fraction", "0", *SMALL)
     assert code == 0, said
-    assert shown.startswith("2 classes, 12 + 0 photos\naccuracy by 5 folds of the training photos")
+    assert shown.startswith("2 classes, 12 + 0 photos\naccuracy by 5 parts of the training photos")
     final = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["final"]
     assert (final["val_images"], final["folds"], final["val_accuracy"]) == (0, 5, 1)
     assert (tmp_path / "run" / "report.html").is_file()

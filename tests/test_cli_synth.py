@@ -132,6 +132,10 @@ def test_attack_reports_what_the_saved_file_does(capsys, cat, tmp_path):
     assert result["adversarial"]["linf"] == pytest.approx(np.abs(change).max())
     assert result["adversarial"]["l2"] == pytest.approx(np.sqrt((change**2).sum()))
     assert np.abs(saved.astype(int) - original).max() <= 8
+    _, said, _ = run(capsys, "classify", tmp_path / "a" / "adversarial.png", "--model", MODEL, "--json")
+    (photo,) = json.loads(said)["images"]
+    assert result["as_photo"]["name"] == photo["top"][0]["name"]
+    assert result["as_photo"]["prob"] == pytest.approx(photo["top"][0]["prob"], abs=1e-4)
     size = tljax.get_spec(MODEL).input_size
     assert result["size"] == [size, size]
     assert np.asarray(Image.open(tmp_path / "a" / "side-by-side.png")).shape == (size, 3 * size, 3)

@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.photos import make_photos
@@ -53,6 +54,9 @@ def test_the_python_code_runs(tmp_path, monkeypatch):
     make_photos(tmp_path / "new-photos", {"new": 2})
     for name in ("cat", "dog"):
         next((tmp_path / "photos" / name).iterdir()).rename(f"{name}.jpg")
+    (tmp_path / "photos" / "cat" / "broken.jpg").write_bytes(b"")
+    np.save("photos.npy", np.zeros((8, 72, 96, 3), np.uint8) + np.arange(8, dtype=np.uint8)[:, None, None, None])
+    np.save("labels.npy", np.arange(8) % 2)
     training, script, *jax_code = blocks(README, "python")
     names = {}
     exec(training, names)
@@ -68,5 +72,7 @@ def test_the_python_code_runs(tmp_path, monkeypatch):
     assert names["images"].shape == (2, 224, 224, 3)
     assert names["slope"].shape == names["fooled"].shape == names["images"].shape
     assert names["dreams"].shape == (2, 64, 64, 3)
+    assert [one.reason for one in names["found"].skipped] == ["empty file"]
+    assert main(["predict", "mine.onnx", "cat.jpg"]) == 0
     assert names["tuned"].spec.classes == ("cat", "dog")
     assert len(names["history"]) > 2

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.photos import make_photos, photo
-from tljax.data.sources import image_source, open_source
+from tljax.data.sources import image_source, open_source, photo_source
 from tljax.errors import InputError
 
 
@@ -218,3 +218,18 @@ def test_loose_pictures_that_are_not_there(tmp_path):
     ]:
         with pytest.raises(InputError, match=message):
             image_source(paths)
+
+
+@pytest.mark.parametrize(
+    ("array", "advice"),
+    [
+        (np.zeros((2, 8, 8, 3), np.float32), r"astype\(np.uint8\)"),
+        (np.zeros((2, 8, 8, 3), np.int64), "within these"),
+        (np.zeros((2, 3, 8, 8), np.uint8), r"\.transpose\(1, 2, 0\)"),
+        (np.zeros((2, 8, 8), np.uint8), 'convert\\("RGB"\\)'),
+        (np.zeros((2, 8, 8, 4), np.uint8), 'convert\\("RGB"\\)'),
+    ],
+)
+def test_an_array_that_is_no_photo_is_refused_with_the_way_out(array, advice):
+    with pytest.raises(InputError, match=advice):
+        photo_source(list(array))

@@ -22,8 +22,8 @@ class Attack(Command):
     """Changes a photo as little as it can, until the network takes it for something else.
 
     The photo is first brought to the network's own resolution. The result is an 8-bit PNG; only what the network says
-    of that file, read back, is reported. Saved: the original, the adversarial, their difference times 20, all three
-    side by side, and a page.
+    of that file, read back, is reported, and what `tljax classify` says, which resizes it once more and cuts a margin
+    off. Saved: the original, the adversarial, their difference times 20, all three side by side, and a page.
 
     Examples: tljax attack dog.jpg --target "Siamese cat" --out attacked
               tljax attack dog.jpg --untargeted --norm l2 --eps 0.5 --out attacked
@@ -82,7 +82,7 @@ class Attack(Command):
 
     def text(self, result: dict[str, Any]) -> str:
         """Before, after, and the size of the change."""
-        before, after = result["source"], result["adversarial"]
+        before, after, as_photo = result["source"], result["adversarial"], result["as_photo"]
         height, width = result["size"]
         wanted = f' as "{result["target"]}"' if "target" in result else " as anything else"
         outcome = f"{after['name']} {100 * after['prob']:.1f} %"
@@ -94,6 +94,7 @@ class Attack(Command):
             [
                 f"at the network's resolution, {width} x {height}: {before['name']} {100 * before['prob']:.1f} %",
                 f"after {result['steps']} steps: {outcome}",
+                f"resized and cropped again, like any photo: {as_photo['name']} {100 * as_photo['prob']:.1f} %",
                 f"change: at most {255 * after['linf']:.3g}/255 in a pixel, L2 {after['l2']:.3f}",
                 f"{after['file']}; report: {result['report']}",
             ]

@@ -135,6 +135,8 @@ class Features(SharedCommand):
             return self._extract(track, first)
 
     def _extract(self, track: Track, first: bool) -> dict[str, Any] | None:
+        import jax
+
         from tljax.distributed import collectives
 
         out = check_out(self.out, overwrite=self.overwrite, suffix=".npz") if first else None
@@ -155,13 +157,15 @@ class Features(SharedCommand):
         return {
             "files": len(files),
             "dim": int(features.values.shape[1]),
+            "devices": jax.device_count(),
             "out": os.fspath(out),
             "skipped": skipped_rows(features.skipped),
         }
 
     def text(self, result: dict[str, Any]) -> str:
         """One line, and the skipped files."""
-        line = f"{result['files']} photos, {result['dim']} features each: {result['out']}"
+        shared = f", by {result['devices']} devices" if result["devices"] > 1 else ""
+        line = f"{result['files']} photos, {result['dim']} features each{shared}: {result['out']}"
         return "\n".join([line, *skipped_lines(result["skipped"])])
 
 

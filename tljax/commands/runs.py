@@ -89,11 +89,11 @@ def _accuracy_lines(result: dict[str, Any]) -> list[str]:
     where = f"on the {result['val_images']} photos kept aside"
     if result.get("folds"):
         tuned = ", before fine-tuning" if result["mode"] == "finetune" else ""
-        where = f"by {result['folds']} folds of the training photos, each held out once{tuned}"
+        where = f"by {result['folds']} parts of the training photos, each held out once{tuned}"
     lines = [
         f"accuracy {where}: {100 * result['val_accuracy']:.1f} %{_interval(result)} "
         f"(mean of the classes {100 * result['val_balanced_accuracy']:.1f} %, "
-        f"calibration error {100 * result['val_ece']:.1f} %)"
+        f"its percentages are off by {100 * result['val_ece']:.1f} %)"
     ]
     if copies := result.get("copies"):
         alone = result["accuracy_without_copies"]
@@ -130,7 +130,8 @@ class Evaluate(LabelledCommand):
     data: tyro.conf.Positional[str]
     """Labelled photos, laid out as for `train`; upper and lower case do not matter."""
     csv: str | None = None
-    """Write a table as well: file, true, predicted, probability, why it was skipped; the surest mistakes first."""
+    """Write a table of all photos as well: file, true, predicted, probability, why it was skipped; the surest
+    mistakes first."""
     overwrite: bool = False
     """Replace an existing --csv file."""
 

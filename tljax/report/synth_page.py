@@ -118,7 +118,8 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
     Args:
         record: pictures: {original, adversarial: uint8 of one size}, whose difference is shown x 20 around grey;
             source and adversarial: {name, prob}, adversarial also linf and l2 in [0, 1] units where known; success
-            (default true), target (name), eps, steps, seconds, masked_gradients (bool) where known.
+            (default true), target (name), eps, steps, seconds, masked_gradients (bool), as_photo ({name, prob}) where
+            known.
     """
     before, after = record["source"], record["adversarial"]
     original, changed = record["pictures"]["original"], record["pictures"]["adversarial"]
@@ -132,6 +133,11 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
         text = f"The attack did not succeed: the network does not see it{wanted}. This is the best that was found."
         if record.get("masked_gradients"):
             text += " The network shows no gradient but zero here, so this says nothing of how robust it is."
+    if as_photo := record.get("as_photo"):
+        text += (
+            f" Given to the network like any photo, so resized and cropped once more, it is {as_photo['name']}, "
+            f"{percent(as_photo['prob'])}."
+        )
     slider = Slider(
         Picture(original, "The original photo", before["name"], percent(before["prob"]), exact=True),
         Picture(changed, "The changed photo", after["name"], percent(after["prob"]), exact=True),

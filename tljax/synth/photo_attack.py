@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, UInt8
 
+from tljax.data.framing import preprocess
 from tljax.data.png import through_png
 from tljax.errors import InputError, match_name
 from tljax.models.network import Network, for_inference
@@ -51,9 +52,10 @@ def attack_photo(
             many as the attack takes by itself.
     Returns:
         source: {name, prob}; adversarial: {name, prob, linf, l2}, distances in [0, 1] units between 8-bit pictures;
-        success; masked_gradients: whether the attack failed and the photo shows no gradient but zero; target, if given;
-        method, norm, eps, steps, seconds, size (h, w); pictures: {original, adversarial},
-        uint8.
+        as_photo: {name, prob} of the PNG given to `tljax.predict`, which resizes it and cuts a margin off like any
+        photo; success: of the PNG as it is; masked_gradients: whether the attack failed and the photo shows no
+        gradient but zero; target, if given; method, norm, eps, steps, seconds, size (h, w); pictures: {original,
+        adversarial}, uint8.
 
     Raises:
         InputError: an unknown class, one that the network sees already; see also `choose_budget` and `attacks.pgd`.
@@ -90,12 +92,14 @@ def attack_photo(
     saved = through_png(np.asarray(to_bytes(made))[0])
     seconds = time.perf_counter() - start
     after, prob_after = top_class(net, saved)
+    as_photo, prob_as_photo = top_class(net, preprocess(saved, net.spec))
     change = (saved.astype(np.float64) - photo) / 255
     distances = {"linf": float(np.abs(change).max()), "l2": float(np.sqrt((change**2).sum()))}
     success = bool(np.isfinite(prob_after)) and (after != before if target is None else after == label)
     return {
         "source": {"name": classes[before], "prob": prob},
         "adversarial": {"name": classes[after], "prob": prob_after, **distances},
+        "as_photo": {"name": classes[as_photo], "prob": prob_as_photo},
         "success": success,
         "masked_gradients": not success and bool(hidden_gradients(net.scores, net.variables, given, labels)[0]),
         "steps": steps,

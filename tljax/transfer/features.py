@@ -96,7 +96,7 @@ def extract(
         if len(missing):
             feed = loader.batches(source, missing, net.spec, batch_size=rows_at_once, threads=threads)
             shown: Any = track  # a `Track` by now
-            feed = shown(feed, "features", -(-len(missing) // rows_at_once))
+            feed = shown(feed, f"features, in batches of {rows_at_once}", -(-len(missing) // rows_at_once))
             for batch, embedded in _one_behind(net, feed, mesh):
                 rows = [row_of[int(i)] for i in batch.index[batch.mask]]
                 values[rows] = embedded[batch.mask]

@@ -39,6 +39,8 @@ from tljax.transfer.train_step import (
 )
 from tljax.trees import partition
 
+_FEW_STEPS = 20
+
 
 def finetune(
     net: Network,
@@ -121,6 +123,14 @@ def finetune(
         raise
     variables = state_variables(state if best is None else best, frozen)
     return net.replace(variables=jax.device_get(variables)), lines
+
+
+def few_steps(config: FinetuneConfig, photos: int) -> str | None:
+    """A hint, where fine-tuning on `photos` training photos takes fewer than 20 steps."""
+    steps = max(photos // config.batch_size, 1) * (config.epochs or DEFAULT_EPOCHS)
+    if steps >= _FEW_STEPS:
+        return None
+    return f"fine-tuning takes {steps} steps, few to learn by: a smaller --batch-size or more --epochs makes more"
 
 
 def make_plan(config: FinetuneConfig, photos: int, *, processes: int = 1) -> Plan:

@@ -146,7 +146,7 @@ def make_predictor(
         index, skipped = [np.zeros(0, np.int64)], []
         mine = every[collectives.share(len(every))]
         feed = batches(source, mine, net.spec, batch_size=batch_size)
-        for batch in track(feed, "predict", -(-len(mine) // batch_size)):
+        for batch in track(feed, f"predict, in batches of {batch_size}", -(-len(mine) // batch_size)):
             skipped.extend(batch.skipped)
             said = step(folded, sharding.spread(mesh, batch.images))
             for part, values in zip((probs, strange), said, strict=True):
