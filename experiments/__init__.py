@@ -14,6 +14,7 @@ from tljax.memory import keep_large_pages
 from tljax.progress import Track, tracking
 
 if TYPE_CHECKING:  # the peers of a benchmark should not hold what draws pages
+    from experiments.findings import Finding
     from tljax.report.blocks import Figure
     from tljax.report.page import Section
 
@@ -29,7 +30,7 @@ class Experiment:
         config: a frozen dataclass, whose fields are the options; `out` is the folder to write.
         main: (options, folder, track) -> what results.json holds, and what the page shows besides findings and
             drawings. Pictures go into the folder; loops pass through `track`.
-        findings: results -> a sentence each.
+        findings: results -> sentences and tables, for the page, the terminal and the README of the experiments.
         drawings: results -> file stem -> figure.
         compiles: this process runs JAX itself, and keeps the programs that it compiles.
     """
@@ -37,7 +38,7 @@ class Experiment:
     text: str
     config: type
     main: Callable[[Any, Path, Track], tuple[Results, Sequence["Section"]]]
-    findings: Callable[[Results], Sequence[str]]
+    findings: Callable[[Results], Sequence["Finding"]]
     drawings: Callable[[Results], Mapping[str, "Figure"]] = lambda results: {}
     compiles: bool = True
 
@@ -76,11 +77,13 @@ def run(experiment: Experiment, config: Any) -> Results:
 def program(experiment: Experiment) -> None:
     """Runs an experiment as a command, as fast as `tljax` itself, and prints what it found; see `command`."""
 
+    from experiments.findings import plain
+
     def main(config: Any) -> str:
         if experiment.compiles:
             keep_large_pages()
             keep_compiled()
-        return "\n".join(experiment.findings(run(experiment, config)))
+        return plain(experiment.findings(run(experiment, config)))
 
     command(main, experiment.config, experiment.text)
 

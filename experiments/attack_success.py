@@ -23,12 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import Experiment, Results, program
+from experiments.findings import Finding
 from tljax import synth
 from tljax.data.loader import batches
 from tljax.data.png import through_png
 from tljax.data.sources import image_source
 from tljax.progress import Track
-from tljax.report.blocks import Table, Text
+from tljax.report.blocks import Table
 from tljax.report.page import Section
 from tljax.report.text import percent
 from tljax.synth import default_judges
@@ -97,7 +98,7 @@ def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Sect
     if not config.small:
         standing |= foolbox_peer(net, images, first_guesses, config, untargeted["pgd"]["steps"])
     results = {"config": config.__dict__, "targeted": rows, "untargeted still right": standing}
-    return results, sections(results)
+    return results, []
 
 
 def photographs(net: Any, config: Config) -> tuple[np.ndarray, np.ndarray]:
@@ -173,51 +174,28 @@ def as_floats(images: np.ndarray) -> jax.Array:
     return jnp.asarray(images, jnp.float32) / 255
 
 
-def sections(results: Results) -> list[Section]:
-    """The page."""
+def findings(results: Results) -> list[Finding]:
+    """What it found: how often each attack succeeds, and how far it had to go."""
+    config = results["config"]
+    lengths = ("mean l2 of successes", "mean l2 before rounding")
     targeted = [
         (
             name,
             row["photos"],
             percent(row["success"]),
             f"{row['linf (255ths)']:g}",
-            *(
-                "–" if row.get(key) is None else f"{row[key]:.3f}"
-                for key in ("mean l2 of successes", "mean l2 before rounding")
-            ),
+            *("–" if row.get(key) is None else f"{row[key]:.3f}" for key in lengths),
             f"{row['seconds']:.0f}",
         )
         for name, row in results["targeted"].items()
     ]
     columns = ["attack", "photos", "success", "largest change, 255ths", "mean L2", "mean L2 before rounding", "seconds"]
     standing = [(name, percent(share)) for name, share in results["untargeted still right"].items()]
-    eps = results["config"]["eps"]
     return [
-        Section("To a random target", [Text("Success counted from PNG files, read back."), Table(columns, targeted)]),
-        Section(
-            "To anything else",
-            [Text(f"Photos still right at L∞ {255 * eps:g}/255."), Table(["attack", "still right"], standing)],
-        ),
-    ]
-
-
-def findings(results: Results) -> list[str]:
-    """What it found, a sentence each."""
-    config = results["config"]
-    targeted = results["targeted"]
-    near = {name: row for name, row in targeted.items() if row.get("mean l2 before rounding") is None}
-    reached = "; ".join(f"{name} {percent(row['success'])}" for name, row in near.items())
-    far = {name: row for name, row in targeted.items() if name not in near}
-    lengths = "; ".join(
-        f"{name} {row['mean l2 of successes']:.3f}, before rounding {row['mean l2 before rounding']:.3f} "
-        f"({row['photos']} photos, {percent(row['success'])})"
-        for name, row in far.items()
-    )
-    standing = "; ".join(f"{name} {percent(share)}" for name, share in results["untargeted still right"].items())
-    return [
-        f"{config['model']}, {config['count']} photos, to a random target: {reached}.",
-        *([f"Mean L2 of the files that succeed: {lengths}."] if far else []),
-        f"Still right at L∞ {255 * config['eps']:g}/255 when it may become anything else: {standing}.",
+        f"{config['model']}, to a random target; success is counted from PNG files, read back.",
+        Table(columns, targeted),
+        f"When a photo may become anything else, within L∞ {255 * config['eps']:g}/255:",
+        Table(["attack", "photos still right"], standing),
     ]
 
 

@@ -17,7 +17,7 @@ fine-tuning on all.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ import numpy as np
 
 import tljax
 from experiments import Experiment, Results, comparison, program
+from experiments.findings import Finding
 from tljax import metrics, trees
 from tljax.data.loader import batches
 from tljax.data.source import Source
@@ -292,25 +293,36 @@ class Lab:
         return run_page.sections(record)
 
 
-def findings(results: Results) -> list[str]:
-    """What it found, a sentence each."""
-    lines = []
-    for name, measured in results["backbones"].items():
-        accuracies = [f"{arm} {spread(*interval(values))}" for arm, values in measured["accuracy"].items()]
-        lines.append(f"{name}, {measured['photos']:,} photos: {'; '.join(accuracies)}.")
-    accuracy = results["backbones"][results["models"][0]]["accuracy"]
-    few = results["config"]["few"]
+def findings(results: Results) -> list[Finding]:
+    """What it found: the accuracy of each arm and network, and what one arm gains over another."""
+    accuracies = {name: measured["accuracy"] for name, measured in results["backbones"].items()}
+    arms = dict.fromkeys(arm for measured in accuracies.values() for arm in measured)
+    rows = [
+        (arm, *(spread(*interval(measured[arm])) if arm in measured else "" for measured in accuracies.values()))
+        for arm in arms
+    ]
+    photos = results["backbones"][results["models"][0]]["photos"]
+    gains = compared(accuracies[results["models"][0]], results["config"]["few"])
+    return [
+        f"{photos:,} photos in all; few are {results['config']['few']} to train on.",
+        Table(["photos and way", *accuracies], rows),
+        *([Table(["gain of one way over another, same seeds", "points", "seeds"], gains)] if gains else []),
+    ]
+
+
+def compared(accuracy: Mapping[str, Sequence[float]], few: int) -> list[tuple[str, str, int]]:
+    """What fine-tuning gains, on the seeds that both sides have: words, points, seeds."""
     pairs = {
-        f"On {few} photos, probe first, then tuned, less all at once under a random head": (FEW_FIRST, FEW_AT_ONCE),
-        f"On {few} photos, probe first, then tuned, less the probe alone": (FEW_FIRST, FEW),
-        "On 80 % of all photos, tuned less the probe alone": (TUNED, ALL),
+        f"{few} photos: probe first, then tuned, over all at once under a random head": (FEW_FIRST, FEW_AT_ONCE),
+        f"{few} photos: probe first, then tuned, over the probe alone": (FEW_FIRST, FEW),
+        "80 % of all photos: tuned over the probe alone": (TUNED, ALL),
     }
+    rows = []
     for words, (one, other) in pairs.items():
-        if one in accuracy and other in accuracy:
-            both = list(zip(accuracy[one], accuracy[other], strict=False))
-            gain = interval([a - b for a, b in both])
-            lines.append(f"{words}: {spread(*gain).replace(' %', ' points')} (paired, {len(both)} seeds).")
-    return lines
+        gains = [a - b for a, b in zip(accuracy.get(one, ()), accuracy.get(other, ()), strict=False)]
+        if gains:
+            rows.append((words, spread(*interval(gains)).removesuffix(" %"), len(gains)))
+    return rows
 
 
 def drawings(results: Results) -> dict[str, Figure]:
@@ -336,9 +348,8 @@ def drawings(results: Results) -> dict[str, Figure]:
 
 def sections(results: Results) -> list[Section]:
     """What the page shows besides the main backbone's own sections."""
-    rows, costs = [], []
+    costs = []
     for name, measured in results["backbones"].items():
-        rows += [(name, arm, spread(*interval(values))) for arm, values in measured["accuracy"].items()]
         times, trainable = measured["seconds"], measured["trainable"]
         words = f"features of {times['features computed']:,} photos"
         costs.append((name, words, duration(times["features"]), ""))
@@ -347,7 +358,6 @@ def sections(results: Results) -> list[Section]:
                 kind = "all at once" if "at once" in arm else "tuned" if "tuned" in arm else "probe"
                 costs.append((name, arm, duration(seconds), f"{trainable[kind]:,}"))
     return [
-        Section("Every arm", [Table(["backbone", "arm", "accuracy"], rows)]),
         Section(
             "What it costs",
             [

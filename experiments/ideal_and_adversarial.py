@@ -28,6 +28,7 @@ import numpy as np
 import optax
 
 from experiments import Experiment, Results, program
+from experiments.findings import Finding
 from tljax import synth
 from tljax.data.images import read_photo
 from tljax.data.png import file_stem, read_png, save_png
@@ -35,7 +36,7 @@ from tljax.errors import InputError
 from tljax.models.network import Network
 from tljax.progress import Track
 from tljax.report import figures, synth_page
-from tljax.report.blocks import Figure, Picture, Pictures, Table, Text
+from tljax.report.blocks import Figure, Picture, Pictures, Table
 from tljax.report.page import Section
 from tljax.report.text import percent
 from tljax.synth import ImageObjective, Pixels, default_judges, top_class
@@ -131,7 +132,7 @@ def from_photo(net: Network, config: Config, track: Track) -> list[dict[str, Any
         optimiser=optax.sgd(config.photo_rate),
         steps=config.photo_steps,
         key=jax.random.key(config.seed),
-        args=((net.variables,), jnp.array([target]), None),
+        args=((net.variables,), jnp.array([target]), jnp.zeros(1, jnp.uint32)),
         track=track,
     )
     attacked = synth.pgd(
@@ -176,21 +177,19 @@ def judge(steps: Sequence[dict[str, Any]], nets: dict[str, Any], folder: Path) -
     return judged
 
 
-def findings(results: Results) -> list[str]:
-    """What it found, a sentence each."""
-    lines, maker = [], results["config"]["model"]
+def findings(results: Results) -> list[Finding]:
+    """What it found: what each network says of each picture."""
+    names = [results["config"]["model"], *results["judges"]]
+    rows = []
     for step in results["steps"]:
-        own = step["opinions"][maker]
-        others = "; ".join(
-            f"{name} {percent(answer['prob'])}, rank {answer['rank']}"
-            for name, answer in step["opinions"].items()
-            if name != maker
-        )
-        change = f" (changed by at most {255 * step['linf']:.0f}/255, L2 {step['l2']:.2f})" if "linf" in step else ""
-        lines.append(
-            f"{step['title']} [{step['way']}]{change}: {step['class']} {percent(own['prob'])} says {maker}; {others}."
-        )
-    return lines
+        answers = (step["opinions"][name] for name in names)
+        opinions = [f"{percent(answer['prob'])}, rank {answer['rank']}" for answer in answers]
+        change = f"{255 * step['linf']:.0f}/255, L2 {step['l2']:.2f}" if "linf" in step else ""
+        rows.append((step["title"], step["way"], change, step["class"], *opinions))
+    return [
+        f"Probability and rank of the wanted class; {names[0]} made the pictures, rank 1 is the first answer of 1,000.",
+        Table(["picture", "way", "changed by at most", "wanted class", *names], rows),
+    ]
 
 
 def drawings(results: Results) -> dict[str, Figure]:
@@ -221,13 +220,7 @@ def sections(results: Results, folder: Path) -> list[Section]:
             ]
             blocks.append(Pictures(differences, "large"))
         shown.append(Section(title, blocks))
-    rows = [
-        (step["title"], name, percent(answer["prob"]), answer["rank"])
-        for step in results["steps"]
-        for name, answer in step["opinions"].items()
-    ]
-    words = Text(f"Made on {maker}; rank 1 is the network's first answer of 1,000.")
-    return [*shown, Section("Every opinion", [words, Table(["picture", "network", "probability", "rank"], rows)])]
+    return shown
 
 
 def card(step: dict[str, Any], picture: np.ndarray, maker: str) -> Picture:

@@ -24,12 +24,13 @@ import jax
 import numpy as np
 
 from experiments import Experiment, Results, program
+from experiments.findings import Finding
 from tljax.data.png import file_stem, read_png, save_png
 from tljax.progress import Track
 from tljax.report import figures, synth_page
-from tljax.report.blocks import Figure, Table, Text
+from tljax.report.blocks import Figure, Table
 from tljax.report.page import Section
-from tljax.report.text import percent
+from tljax.report.text import duration, percent
 from tljax.synth import PixelRecipe, default_judges, dream, judge_ideals, to_bytes
 from tljax.transfer.run import load_network
 
@@ -114,13 +115,15 @@ def summaries(images: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def findings(results: Results) -> list[str]:
-    """What it found, a sentence for each way."""
-    lines = []
-    for name, result in results["ways"].items():
-        shares = "; ".join("{}: first {}, top 5 {}, median rank {}".format(*row) for row in summaries(result["images"]))
-        lines.append(f"{name} ({len(result['images'])} classes, {result['seconds']:.0f} s): {shares}.")
-    return lines
+def findings(results: Results) -> list[Finding]:
+    """What it found: how each judge ranks the images of each way."""
+    rows = [(way, *summary) for way, made in results["ways"].items() for summary in summaries(made["images"])]
+    times = "; ".join(f"{way} {duration(made['seconds'])}" for way, made in results["ways"].items())
+    return [
+        "The share of the classes that each judge puts first, and among its first five.",
+        Table(["way", "judge", "first", "top 5", "median rank"], rows),
+        f"{len(results['config']['classes'])} classes; time: {times}.",
+    ]
 
 
 def drawings(results: Results) -> dict[str, Figure]:
@@ -137,19 +140,11 @@ def drawings(results: Results) -> dict[str, Figure]:
 
 def sections(results: Results, folder: Path) -> list[Section]:
     """What the page shows besides."""
-    rows = [(way, *summary) for way, made in results["ways"].items() for summary in summaries(made["images"])]
-    opinions_of_judges = Section(
-        "What the judges say",
-        [
-            Text("The share of the classes that each judge puts first, and among its first five."),
-            Table(["way", "judge", "first", "top 5", "median rank"], rows),
-        ],
-    )
     pictures = {
         way: [{**image, "image": read_png(folder / image["file"])} for image in made["images"]]
         for way, made in results["ways"].items()
     }
-    return [opinions_of_judges, *(Section(way, synth_page.ideal_blocks(images)) for way, images in pictures.items())]
+    return [Section(way, synth_page.ideal_blocks(images)) for way, images in pictures.items()]
 
 
 EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)

@@ -16,6 +16,7 @@ takes half a minute.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from experiments import Experiment, Results, comparison, program
+from experiments.findings import Finding
 from tljax import metrics
 from tljax.data.source import Source
 from tljax.data.sources import open_source
@@ -169,35 +171,46 @@ def unit_rows(values: np.ndarray) -> np.ndarray:
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
 
 
-def findings(results: Results) -> list[str]:
-    """What it found, a sentence each."""
-    main_name, photos = results["models"][0], results["photos"]
-    breeds, pets = results["breeds"], results["cat_or_dog"]
-    per_breed = photos["train"] / len(results["classes"])
-    lines = [
-        f"{main_name}, {per_breed:.3g} training photos a breed: {spread(*interval(breeds[main_name]))} of "
-        f"{len(results['classes'])} breeds ({len(breeds[main_name])} seeds, {photos['test']} test photos each)"
-        + (f"; cat or dog {spread(*interval(pets))}." if pets else ".")
+def findings(results: Results) -> list[Finding]:
+    """What it found: every network, few photos, and the breeds that are confused."""
+    main_name, photos, pets = results["models"][0], results["photos"], results["cat_or_dog"]
+    seeds, per_breed = len(results["breeds"][main_name]), photos["train"] / len(results["classes"])
+    found: list[Finding] = [
+        f"{len(results['classes'])} breeds, {per_breed:.3g} training photos each; {seeds} seeds, {photos['test']} test "
+        "photos each; mean accuracy over the breeds."
+        + (f" Cat or dog, by {main_name}: {spread(*interval(pets))}." if pets else ""),
+        networks(results),
+        few_photos(results["shots"]),
     ]
-    shots = results["shots"][main_name]
-    few = ", ".join(f"{k}: {spread(*interval([run[k] for run in shots]))}" for k in shots[0])
-    lines.append(f"Photos a breed and accuracy of {main_name}: {few}.")
-    if TOGETHER in breeds:
-        best = max(results["models"], key=lambda name: np.mean(breeds[name]))
-        for name in (TOGETHER, VOTES):
-            over = ", ".join(
-                f"{spread(*interval(np.subtract(breeds[name], breeds[one]))).replace(' %', '')} points over {one}"
-                for one in dict.fromkeys((main_name, best))
-            )
-            lines.append(
-                f"{len(results['models'])} networks, {name}: {spread(*interval(breeds[name]))} ({over}; paired)."
-            )
-        lines.append(f"The best single network is {best}: {spread(*interval(breeds[best]))}.")
     worst = top_confusions(np.array(results["confusion"]), results["classes"], limit=3)
     if worst:
-        pairs = "; ".join(f"{true} for {taken} ({percent(share)})" for true, taken, _, share in worst)
-        lines.append(f"Most often confused (true breed, what it is taken for, share of its photos): {pairs}.")
-    return lines
+        rows = [(true, taken, percent(share)) for true, taken, _, share in worst]
+        found.append(Table(["most often confused", "taken for", "share of its photos"], rows))
+    return found
+
+
+def networks(results: Results) -> Table:
+    """The accuracy of each network and of all together, and what they gain over the first and the best, by seed."""
+    breeds = results["breeds"]
+    best = max(results["models"], key=lambda name: np.mean(breeds[name]))
+    others = dict.fromkeys((results["models"][0], best)) if len(breeds) > 1 else ()
+    rows = [
+        (name, spread(*interval(values)), *(points(values, breeds[one]) if one != name else "" for one in others))
+        for name, values in breeds.items()
+    ]
+    return Table(["features of", "accuracy", *(f"points over {one}" for one in others)], rows)
+
+
+def points(values: Sequence[float], others: Sequence[float]) -> str:
+    """How much better, in points: "2.0 ± 1.7"."""
+    return spread(*interval(np.subtract(values, others))).removesuffix(" %")
+
+
+def few_photos(shots: Results) -> Table:
+    """Accuracy against the number of training photos a breed."""
+    counts = next(iter(shots.values()))[0]
+    rows = [(count, *(spread(*interval([run[count] for run in runs])) for runs in shots.values())) for count in counts]
+    return Table(["training photos a breed", *shots], rows)
 
 
 def drawings(results: Results) -> dict[str, Figure]:
@@ -226,17 +239,13 @@ def sections(results: Results) -> list[Section]:
         (true, taken, count, percent(share))
         for true, taken, count, share in top_confusions(matrix, results["classes"], limit=12)
     ]
-    rows = [(name, spread(*interval(values))) for name, values in results["breeds"].items()]
     alt = "Confusion matrix of the breeds; the most frequent mistakes are listed as text"
     blocks = [
         Text(f"Test photos of all seeds, {results['models'][0]}."),
         Figure(figures.confusion(matrix, results["classes"]), alt),
         Table(["True breed", "Taken for", "Photos", "of its breed"], worst) if worst else Text("No mistake at all."),
     ]
-    return [
-        Section("Every network", [Table(["features of", "mean per-class accuracy"], rows)]),
-        Section("Which breeds look alike", blocks),
-    ]
+    return [Section("Which breeds look alike", blocks)]
 
 
 EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)

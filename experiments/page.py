@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from experiments.findings import Finding
 from tljax.files import PAGE, write_text
 from tljax.report.blocks import Figure, Text
 from tljax.report.page import Section, write_page
@@ -17,7 +18,7 @@ def write_experiment(
     question: str,
     document: Mapping[str, Any],
     *,
-    findings: Sequence[str],
+    findings: Sequence[Finding],
     drawings: Mapping[str, Figure],
     sections: Sequence[Section] = (),
 ) -> Path:
@@ -26,7 +27,7 @@ def write_experiment(
     Args:
         question: the page's title.
         document: goes into results.json; nothing in it may be NaN, which is no JSON.
-        findings: a sentence each, with its figures.
+        findings: sentences and tables.
         drawings: file stem -> figure; saved as PNG, and shown on the page, over its caption or else its `alt`.
         sections: what else the page shows.
     Returns:
@@ -40,4 +41,5 @@ def write_experiment(
         drawing.figure.savefig(folder / f"{stem}.png", dpi=130, facecolor="white")
     figures = [replace(drawing, caption=drawing.caption or drawing.alt) for drawing in drawings.values()]
     shown = [Section("Figures", figures)] if figures else []
-    return write_page(folder / PAGE, question, [Section("What it found", list(map(Text, findings))), *shown, *sections])
+    found = [Text(one) if isinstance(one, str) else one for one in findings]
+    return write_page(folder / PAGE, question, [Section("What it found", found), *shown, *sections])

@@ -1,4 +1,4 @@
-"""Writes experiments/README.md, the map of the experiments, from their results: nothing in it is written by hand.
+"""Writes experiments/README.md, the map of the experiments, from their results, and the table of speed in README.md.
 
     python -m experiments.summary                  from experiments/results/*.json
     python -m experiments.summary --collect out    takes over out/*/results.json first
@@ -14,6 +14,7 @@ from typing import Any
 
 import tyro
 
+from experiments.findings import markdown
 from tljax.errors import InputError
 from tljax.files import replacing, write_text
 
@@ -27,6 +28,7 @@ EXPERIMENTS = (
     "ideal_classes",
     "attack_success",
     "fool_another",
+    "exported",
     "fuzz",
     "benchmark",
 )
@@ -38,11 +40,21 @@ options are a frozen dataclass (`--help` lists them), `--small` shows within a m
 `OUT/report.html`, `OUT/results.json` and its figures. None needs another. To start your own, copy the nearest.
 
 What stands below was measured on two CPU cores that had other work to do as well (so times are upper bounds), and put
-here by `python -m experiments.summary`. Behind ± is the 95 % interval over seeds by Student's t.
+here by `python -m experiments.summary`. Behind ± is the 95 % interval over seeds by Student's t. "The lesson" is that
+of a course in Keras and PyTorch, whose ways of transfer learning and of making images are tried beside ours.
 
 | question | experiment |
 |---|---|
 """
+SPEED = (  # of the rows of the benchmark those that README.md shows
+    "forward/efficientnet_lite0/32",
+    "forward/resnet50/8",
+    "gradient/efficientnet_lite0/8",
+    "step/resnet50/8",
+    "ideal/efficientnet_lite0/20",
+    "train/efficientnet_lite0/2005",
+)
+MARK = "<!-- python -m experiments.summary -->"
 NOTEBOOKS = """
 Two notebooks show the same by hand: [your photos in five minutes](notebooks/your_photos_in_five_minutes.ipynb) and
 [how a network sees a cat](notebooks/how_a_network_sees_a_cat.ipynb).
@@ -71,6 +83,8 @@ def main(config: Config) -> None:
             with replacing(results / f"{name}-{stem}.png") as part:
                 drawing.figure.savefig(part, dpi=80, facecolor="white", metadata={"Software": None})
     write_text(FOLDER / "README.md", readme())
+    front = FOLDER.parent / "README.md"
+    write_text(front, with_speed(front.read_text("utf-8")))
 
 
 def save(path: Path, document: dict[str, Any]) -> None:
@@ -98,13 +112,21 @@ def readme() -> str:
     return HEAD + rows + NOTEBOOKS + "".join(map(section, EXPERIMENTS))
 
 
+def with_speed(text: str) -> str:
+    """The text of the front README, with the table between its two marks written anew."""
+    before, _, after = text.split(MARK)
+    table = speaker("benchmark").ratios(measured("benchmark"), SPEED, ranges=False)
+    return f"{before}{MARK}\n\n{markdown([table])}\n\n{MARK}{after}"
+
+
 def section(name: str) -> str:
     """What the README says of one experiment."""
     lines = [f"\n## {name}\n", f"{question(name)}\n", "```bash", *commands(name), "```\n"]
     document = measured(name)
     if document is not None:
-        lines += [f"- {finding}" for finding in speaker(name).findings(document)]
-        lines.append("")
+        lines += [markdown(speaker(name).findings(document)), ""]
+    else:
+        lines.append("Not among the stored results.\n")
     for stem, drawing in drawn(name).items():
         lines += [f"![{drawing.alt}](results/{name}-{stem}.png)\n", f"*{drawing.alt}.*\n"]
     return "\n".join(lines)

@@ -33,11 +33,12 @@ import optax
 from jaxtyping import Array, Float
 
 from experiments import Experiment, Results, comparison, program
+from experiments.findings import Finding
 from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.metrics import interval
 from tljax.progress import Track
-from tljax.report.blocks import Figure, Table, Text
+from tljax.report.blocks import Figure, Table
 from tljax.report.page import Section
 from tljax.report.text import duration, spread
 
@@ -370,17 +371,12 @@ def chosen(setting: Setting, arm: Arm, run: dict[str, np.ndarray]) -> dict[str, 
     }
 
 
-def findings(results: Results) -> list[str]:
-    """What it found, a sentence each."""
-    lines = []
+def findings(results: Results) -> list[Finding]:
+    """What it found: each setting at its best rate, what it gains, and what one program for all runs saves."""
+    columns = ["trick", "setting", "best rate", "accuracy on test pictures", "points over the trick's first setting"]
+    rows = [row for name, arm in results["arms"].items() for row in compared(name, arm["settings"])]
+    lines: list[Finding] = [Table(columns, rows, limit=len(rows))]
     for name, arm in results["arms"].items():
-        (first, base), *others = arm["settings"].items()
-        text = f"{name}: {first} {spread(*interval(base['test']))}"
-        for other, measured in others:
-            gain = np.subtract(measured["test"], base["test"])
-            points = spread(*interval(gain)).replace(" %", "")
-            text += f"; {other} {spread(*interval(measured['test']))} ({'+' if gain.mean() > 0 else ''}{points})"
-        lines.append(text + ".")
         if "warm seconds one by one" in arm:
             together, single = arm["warm seconds together"], arm["warm seconds one by one"]
             lines.append(
@@ -388,6 +384,16 @@ def findings(results: Results) -> list[str]:
                 f"another: {duration(single)}, {single / together:.1f} times as long (compiled beforehand, medians)."
             )
     return lines
+
+
+def compared(name: str, settings: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """A row for each setting of a trick; gains are those on the same seeds."""
+    base, rows = next(iter(settings.values()))["test"], []
+    for setting, measured in settings.items():
+        gain = spread(*interval(np.subtract(measured["test"], base))).removesuffix(" %") if rows else ""
+        accuracy = spread(*interval(measured["test"]))
+        rows.append(("" if rows else name, setting, f"{measured['rate']:g}", accuracy, gain))
+    return rows
 
 
 def drawings(results: Results) -> dict[str, Figure]:
@@ -417,12 +423,8 @@ def drawings(results: Results) -> dict[str, Figure]:
 
 def sections(results: Results) -> list[Section]:
     """What the page shows besides."""
-    made = []
-    for name, arm in results["arms"].items():
-        rows = [(s, f"{best['rate']:g}", spread(*interval(best["test"]))) for s, best in arm["settings"].items()]
-        words = f"{arm['question']} {arm['runs']} runs in one program: {duration(arm['seconds'])} with compiling."
-        made.append(Section(name, [Text(words), Table(["setting", "best rate", "accuracy on test pictures"], rows)]))
-    return made
+    rows = [(name, arm["question"], arm["runs"], duration(arm["seconds"])) for name, arm in results["arms"].items()]
+    return [Section("What was asked", [Table(["trick", "question", "runs in one program", "with compiling"], rows)])]
 
 
 EXPERIMENT = Experiment(__doc__, Config, main, findings, drawings)

@@ -36,6 +36,7 @@ import numpy as np
 
 import tljax
 from experiments import Experiment, Results, comparison, program
+from experiments.findings import Finding
 from tljax import metrics
 from tljax.data.loader import batches
 from tljax.data.source import Source
@@ -300,25 +301,46 @@ def gathered(runs: Sequence[dict[str, float]]) -> dict[str, list[float]]:
     return {key: [run[key] for run in runs] for key in runs[0]}
 
 
-def findings(results: Results) -> list[str]:
-    """What it found, a sentence each."""
-    lines = []
-    for name, measured in results["sets"].items():
-        stage = max(set(measured["chosen"]), key=measured["chosen"].count)
-        arms = "; ".join(
-            f"{arm}{f' (most often {stage})' if arm == CHOSEN else ''} {spread(*interval(values))}"
-            f"{f' ({len(values)} seeds)' if arm == FINETUNED else ''}"
-            for arm, values in compared(measured).items()
-        )
-        own = f" ({OWN})" if measured.get("own split") else ""
-        lines.append(f"{name}, {measured['train']} training pictures{own}: {arms}.")
-        paired = "; ".join(f"{words} {points(values)}" for words, values in pairs(measured).items())
-        lines.append(f"{name}, paired, in points: {paired}.")
-    distances = {name: far(measured) for name, measured in results["sets"].items() if measured["distance"]}
-    if distances:
-        order = ", ".join(f"{name} {distances[name]:.2f}" for name in sorted(distances, key=distances.get))
-        lines.append(f"Frechet distance from ImageNet's photos, mean over batch norms, in squared deviations: {order}.")
-    return lines
+def findings(results: Results) -> list[Finding]:
+    """What it found: accuracies, their differences, and how far each set lies from ImageNet's photos."""
+    sets = results["sets"]
+    rows = [
+        ("training pictures", *(f"{measured['train']:,}" for measured in sets.values())),
+        *side_by_side([accuracies(measured) for measured in sets.values()]),
+        ("stage chosen most often", *(most_often(measured["chosen"]) for measured in sets.values())),
+        ("distance from ImageNet's photos", *(distance(measured) for measured in sets.values())),
+    ]
+    differences = [{words: points(values) for words, values in pairs(measured).items()} for measured in sets.values()]
+    own = [name for name, measured in sets.items() if measured.get("own split")]
+    return [
+        Table(["accuracy of a probe on", *sets], rows),
+        "The distance is Frechet's, the mean over batch norms, in squared deviations."
+        + (f" Of {' and '.join(own)}: {OWN}." if own else ""),
+        Table(["difference in points, same seeds", *sets], side_by_side(differences)),
+    ]
+
+
+def side_by_side(columns: Sequence[dict[str, str]]) -> list[tuple[str, ...]]:
+    """A row for each key that some column has; empty where another has none."""
+    return [(key, *(column.get(key, "") for column in columns)) for key in dict.fromkeys(itertools.chain(*columns))]
+
+
+def accuracies(measured: dict[str, Any]) -> dict[str, str]:
+    """What is compared, with its accuracy."""
+    return {
+        arm.split(",")[0]: spread(*interval(values)) + (f" ({len(values)} seeds)" if arm == FINETUNED else "")
+        for arm, values in compared(measured).items()
+    }
+
+
+def most_often(names: Sequence[str]) -> str:
+    """The most frequent of the names."""
+    return max(dict.fromkeys(names), key=names.count)
+
+
+def distance(measured: dict[str, Any]) -> str:
+    """How far the set lies from ImageNet's photos, where that was measured."""
+    return f"{far(measured):.2f}" if measured["distance"] else ""
 
 
 def compared(measured: dict[str, Any]) -> dict[str, list[float]]:

@@ -13,13 +13,15 @@ import pytest
 from tljax import trees
 from tljax.data.source import Source
 from tljax.distributed import sharding
-from tljax.models.mobilenet import MobileConfig, Stage
+from tljax.models.inverted import InvertedConfig, Row, stages
 from tljax.models.network import abstract_variables, make_network
 from tljax.models.spec import get_spec
 from tljax.synth import dream
 from tljax.synth.ascend import _chunk
 from tljax.synth.robustness import robust_accuracy
+from tljax.transfer import finetuning
 from tljax.transfer.augment import augmentation
+from tljax.transfer.config import FinetuneConfig
 from tljax.transfer.features import _embed, extract
 from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers
 from tljax.transfer.prediction import predict_source
@@ -36,10 +38,10 @@ def mesh(devices):
 
 def toy_net():
     """A small MobileNetV2: depthwise filters of both strides, batch norm away from the identity, dropout."""
-    stages = (Stage(2, 8, 1, 1, 5), Stage(2, 12, 1, 2, 3))
+    blocks = stages(((Row(2, 8, 1, 1, 5),), (Row(2, 12, 1, 2, 3, True),)), 8)
     spec = replace(
         get_spec("mobilenet_v2"),
-        config=MobileConfig(8, stages, 24),
+        config=InvertedConfig(8, blocks, 24),
         classes=("a", "b", "c"),
         head="linear",
         feature_dim=24,
@@ -148,6 +150,23 @@ def test_no_device_gathers_what_another_computed(net):
 def exchanged(program):
     """The kinds of collectives in a compiled program."""
     return set(re.findall(r"all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter", program))
+
+
+def test_fine_tuning_gives_each_device_its_rows(net, source, monkeypatch):
+    rows = []
+
+    def recorded(step, mesh):
+        def run(state, frozen, batch, *, key, number):
+            rows.append([len(shard.data) for shard in batch["images"].addressable_shards])
+            measures = dict.fromkeys(("loss", "accuracy", "grad_norm"), jnp.float32(1))
+            return state._replace(step=state.step + 1), measures
+
+        return run
+
+    monkeypatch.setattr(finetuning, "guard", recorded)
+    config = FinetuneConfig(epochs=1, batch_size=8, freeze=())
+    finetuning.finetune(net, source.subset([0, 1, 2, 3, 4, 6, 7, 8]), config=config, key=jax.random.key(0))
+    assert rows == [[1] * 8]
 
 
 @pytest.mark.slow

@@ -69,6 +69,15 @@ def test_help_of_each_command(capsys, command):
     assert "usage: tljax " + command in capsys.readouterr().out
 
 
+def test_a_reader_that_has_enough_ends_a_command_quietly():
+    reading, writing = os.pipe()
+    os.close(reading)  # as `head` does when it ends
+    command = [sys.executable, "-m", "tljax", "models"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_models(capsys):
     code, out, _ = run(capsys, "models", "--json")
     rows = json.loads(out)["models"]
@@ -76,6 +85,11 @@ def test_models(capsys):
     assert len(rows) >= 13
     assert set(rows[0]) >= {"name", "params", "top1", "input_size", "source", "licence", "cached"}
     assert next(row for row in rows if row["name"] == "efficientnet_lite0")["cached"]
+    code, out, _ = run(capsys, "models", "--all", "--json")
+    everything = json.loads(out)["models"]
+    assert everything[: len(rows)] == rows
+    assert "torchvision/resnet50.imagenet1k_v2" in [row["name"] for row in everything]
+    assert all(row["licence"] and row["source"] for row in everything)
 
 
 def test_classify_writes_json_and_csv_and_lists_what_it_skipped(capsys, tmp_path):

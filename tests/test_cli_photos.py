@@ -1,11 +1,13 @@
 """Photos as people have them, through the command line: what is said, what is counted, and where one goes on."""
 
 import csv
+import importlib.util
 import json
 import os
 import re
 import shutil
 import signal
+import unicodedata
 
 import jax
 import numpy as np
@@ -102,6 +104,19 @@ def test_columns_of_a_table_by_name(capsys, photos, tmp_path):
     assert (code, json.loads(shown)["trained_on"]) == (0, 10)
 
 
+def test_robustness_takes_labels_as_evaluate_does(capsys, photos, trained, tmp_path):
+    files = sorted(photos.rglob("*.jpg"))
+    (tmp_path / "odd.csv").write_text("\n".join(["which,says", *(f"{path.name},{path.parent.name}" for path in files)]))
+    table = ("--labels", tmp_path / "odd.csv", "--file-column", "which", "--label-column", "says")
+    short = ("--eps", "0", "--limit", "2", "--json")
+    for i, where in enumerate((table, ("--label-regex", r"^(.+)_\d+"))):
+        code, shown, said = run(capsys, "robustness", trained, photos, "--out", tmp_path / f"r{i}", *short, *where)
+        assert (code, json.loads(shown)["images"]) == (0, 2), said
+        assert i or 'columns: files "which", classes "says"' in said
+    line = refused(capsys, "robustness", trained, photos, "--out", tmp_path / "r", "--label-column", "says")
+    assert "--label-column is for a table" in line
+
+
 def test_help_lists_the_headers_that_are_known(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
@@ -134,6 +149,64 @@ def test_why_a_class_has_nothing_readable(capsys, tmp_path):
     line = refused(capsys, "train", data, "--labels", table, "--out", tmp_path / "run", *SMALL)
     assert "here.jpg" in line
     assert "no such file" in line
+
+
+def test_splits_by_other_names_are_no_classes(capsys, tmp_path):
+    data = make_photos(tmp_path / "all" / "training_set", {"red": 3, "blue": 3}).parent
+    make_photos(data / "test_set", {"red": 1, "blue": 1})
+    result, said = trains(capsys, data, tmp_path / "run")
+    assert (result["classes"], result["train_images"]) == (["blue", "red"], 6)
+    assert "training_set" in said
+    pairs = make_photos(tmp_path / "pairs", {"images": 3})
+    (pairs / "annotations").mkdir()
+    for path in (pairs / "images").iterdir():
+        shutil.copy(path, (pairs / "annotations" / path.name).with_suffix(".png"))
+    assert "annotations" in refused(capsys, "train", pairs, "--out", tmp_path / "no", *SMALL)
+
+
+def test_an_unlabelled_test_folder_is_said_not_to_be_used(capsys, tmp_path):
+    data = make_photos(tmp_path / "all" / "train", {"red": 4, "blue": 4}).parent
+    make_photos(data / "test", {"unknown": 3})
+    result, said = trains(capsys, data, tmp_path / "run")
+    assert result["classes"] == ["blue", "red"]
+    assert 'note: test is not used: train has no class "unknown"' in said
+    (data / "train" / "green").mkdir()
+    code, _, said = run(capsys, "evaluate", tmp_path / "run", data / "train")
+    assert code == 0, said
+
+
+def test_output_inside_the_photos_is_no_class(capsys, tmp_path):
+    data = make_photos(tmp_path / "all", {"red": 4, "blue": 4})
+    trains(capsys, data, data / "run")
+    first = data / "red" / "red_000.jpg"
+    code, _, said = run(capsys, "explain", first, "--run", data / "run", "--out", data / "why")
+    assert code == 0, said
+    result, said = trains(capsys, data, data / "again")
+    assert (result["classes"], result["train_images"] + result["val_images"]) == (["blue", "red"], 8)
+    assert all(f'"{name}"' in said for name in ("run", "why"))
+
+
+def test_names_in_another_normal_form_or_case(capsys, tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "château") for form in ("NFC", "NFD"))
+    data = make_photos(tmp_path / "all" / "train", {composed: 4, "Blue": 4, "blue": 4}).parent
+    make_photos(data / "val", {decomposed: 2, "Blue": 2, "blue": 2})
+    result, _ = trains(capsys, data, tmp_path / "run")
+    assert result["classes"] == ["Blue", "blue", composed]
+    assert result["val_images"] == 6
+    code, shown, said = run(capsys, "evaluate", tmp_path / "run", data / "val", "--json")
+    assert (code, json.loads(shown)["images"]) == (0, 6), said
+
+
+def test_other_formats_train(capsys, tmp_path):
+    suffixes = [".tiff", ".avif", ".ppm", ".jp2"]
+    if importlib.util.find_spec("pillow_heif"):
+        importlib.import_module("pillow_heif").register_heif_opener()
+        suffixes.append(".heic")
+    for suffix in suffixes:
+        make_photos(tmp_path / "all", {"red": 2, "blue": 2}, suffix=suffix)
+    result, _ = trains(capsys, tmp_path / "all", tmp_path / "run")
+    assert (result["train_images"] + result["val_images"], result["skipped"]) == (4 * len(suffixes), [])
+    assert result["val_accuracy"] == 1
 
 
 # --- what the network sees ---------------------------------------------------------------------------------
@@ -245,7 +318,7 @@ def test_a_run_that_kept_no_hashes_is_split_again(capsys, photos, trained, tmp_p
 def test_all_photos_may_train(capsys, photos, tmp_path):
     code, shown, said = run(capsys, "train", photos, "--out", tmp_path / "run", "--val-fraction", "0", *SMALL)
     assert code == 0, said
-    assert shown.startswith("2 classes, 12 + 0 photos\naccuracy by 5 folds of the training photos")
+    assert shown.startswith("2 classes, 12 + 0 photos\naccuracy by 5 parts of the training photos")
     final = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["final"]
     assert (final["val_images"], final["folds"], final["val_accuracy"]) == (0, 5, 1)
     assert (tmp_path / "run" / "report.html").is_file()

@@ -85,15 +85,6 @@ def test_ideal_of_neurons_and_of_what_is_least_from_a_photo(capsys, cat, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_channel_that_sleeps_at_the_start_wakes(capsys, tmp_path):
-    """No photograph-like noise excites it, and without a way through its ReLU no step would."""
-    options = ("--model", MODEL, "--steps", "64", "--size", "96", "--json", "--out", tmp_path / "d")
-    code, out, _ = run(capsys, "ideal", "--layer", "fire9", "--channel", "67", *options)
-    assert code == 0
-    assert json.loads(out)["images"][0]["activation"] > 0
-
-
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_picture(capsys, tmp_path):
     made = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -158,6 +149,10 @@ def test_attack_reports_what_the_saved_file_does(capsys, cat, tmp_path):
     assert result["adversarial"]["linf"] == pytest.approx(np.abs(change).max())
     assert result["adversarial"]["l2"] == pytest.approx(np.sqrt((change**2).sum()))
     assert np.abs(saved.astype(int) - original).max() <= 8
+    _, said, _ = run(capsys, "classify", tmp_path / "a" / "adversarial.png", "--model", MODEL, "--json")
+    (photo,) = json.loads(said)["images"]
+    assert result["as_photo"]["name"] == photo["top"][0]["name"]
+    assert result["as_photo"]["prob"] == pytest.approx(photo["top"][0]["prob"], abs=1e-4)
     size = tljax.get_spec(MODEL).input_size
     assert result["size"] == [size, size]
     assert np.asarray(Image.open(tmp_path / "a" / "side-by-side.png")).shape == (size, 3 * size, 3)

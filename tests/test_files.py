@@ -152,3 +152,14 @@ def test_compiled_programs_are_kept_in_the_cache_folder(tmp_path):
     env.pop("JAX_COMPILATION_CACHE_DIR", None)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "compiled")), done.stderr
+
+
+def test_of_the_compiled_programs_those_used_last_are_kept(tmp_path):
+    for name, (read, written) in {"old": (1, 1), "read": (9, 2), "new": (3, 8), "between": (5, 5)}.items():
+        (tmp_path / name).write_bytes(bytes(10))
+        os.utime(tmp_path / name, (read, written))
+    files._keep_latest(tmp_path, 25)
+    assert sorted(os.listdir(tmp_path)) == ["new", "read"]
+    files._keep_latest(tmp_path, 25)
+    assert sorted(os.listdir(tmp_path)) == ["new", "read"]
+    files._keep_latest(tmp_path / "nothing", 25)

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROWS = (
-    ("errors", "files", "lazy", "memory", "metrics", "progress", "trees", "versions"),
+    ("downloads", "errors", "files", "lazy", "memory", "metrics", "progress", "trees", "versions"),
     ("distributed",),
     ("models",),
     ("weights",),
@@ -25,6 +25,7 @@ ROWS = (
 LEARNING = (
     *("augment", "features", "finetuning", "freeze", "head", "history", "hooks", "logistic", "prediction", "probe"),
     "train_step",
+    "trust/unknown",
 )
 MACHINERY = (
     *("tljax.files", "tljax.distributed.join", "tljax.distributed.watch"),
@@ -42,7 +43,7 @@ MACHINERY = (
                 "resume",
                 "run",
             ),
-            *("run_folder", "training"),
+            *("run_folder", "training", "trust.unknown_file"),
         )
     ),
     *("orbax", "signal", "threading"),
@@ -50,7 +51,7 @@ MACHINERY = (
 OWN_NETWORKS = ("experiments/training_tricks.py",)
 """Experiments that build a network of their own, and so may import Flax."""
 
-SHARED = ("experiments.comparison", "experiments.page")
+SHARED = ("experiments.comparison", "experiments.findings", "experiments.page")
 """What experiments have in common: figures over seeds, and the page."""
 
 LIBRARY = sorted({*(ROOT / "tljax").rglob("*.py")} - {*(ROOT / "tljax").glob("__*__.py")})

@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import operator
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _failed(error, 1, arguments)
     if result is not None:  # another process prints it
-        print(json.dumps(result, indent=1) if command.json else command.text(result))
+        return _printed(json.dumps(result, indent=1) if command.json else command.text(result))
     return 0
 
 
@@ -135,6 +136,16 @@ def _one_line(box: str, command: str) -> str:
             names = dict.fromkeys(re.findall(r"(?:^| )(--[\w-]+)", listed))
             text += f": did you mean {' or '.join(names)}?"
     return f"{text} (see tljax {command} --help)".replace(" (required)", "")
+
+
+def _printed(text: str) -> int:
+    """Prints the result. Whoever has read enough, as `head` has, ends the command without a word, as SIGPIPE would."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return 128 + 13
+    return 0
 
 
 def _failed(error: BaseException, code: int, arguments: Sequence[str]) -> int:

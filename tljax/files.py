@@ -16,6 +16,8 @@ import platformdirs
 
 from tljax.errors import InputError, refuse
 
+_MOST_COMPILED = 1 << 30  # bytes; an ideal image takes 1.5 MB
+
 PAGE = "report.html"
 """Every folder of results holds this page; a folder that does not is never replaced."""
 
@@ -32,13 +34,30 @@ def cache_dir() -> Path:
 
 
 def keep_compiled() -> None:
-    """Keeps what XLA compiles in the cache folder, or in $JAX_COMPILATION_CACHE_DIR: a second run starts quickly."""
+    """Keeps what XLA compiles in the cache folder, or in $JAX_COMPILATION_CACHE_DIR: a second run starts quickly.
+
+    In the cache folder 1 GiB at most: what was used longest ago goes first. JAX's own bound needs another package, and
+    stumbles over what was kept without it.
+    """
     import jax
 
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]: at run time it is
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+        folder = cache_dir() / "compiled"
+        _keep_latest(folder, _MOST_COMPILED)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # many small ones add up
     _tell_of_compiling()
+
+
+def _keep_latest(folder: Path, most: int) -> None:
+    """Drops the files of a folder that were used longest ago, so that the others take `most` bytes at most."""
+    kept = 0
+    with contextlib.suppress(OSError):  # there is no such folder yet, or another process drops the same
+        states = [(entry.stat(), entry.path) for entry in os.scandir(folder)]
+        for state, path in sorted(states, key=lambda one: -max(one[0].st_atime, one[0].st_mtime)):
+            kept += state.st_size
+            if kept > most:
+                os.unlink(path)
 
 
 @cache

@@ -14,6 +14,7 @@ logits to 1e-3. The peers (extra `bench`):
 - pages: the same process with its memory in large pages, by our `keep_large_pages`: what PyTorch could do here.
 - compile: as the first, with batch norm fused by `fuse_conv_bn_eval`, then `torch.compile`, weights frozen for the
   forward.
+- onnx: ONNX Runtime on the network as `tljax export` writes it, in its own memory; forward only.
 - flax: our own modules with every convolution left to `lax.conv_general_dilated` and batch norm not folded.
 - keras: `keras.applications` on the JAX backend, with random weights of its own.
 

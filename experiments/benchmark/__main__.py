@@ -21,6 +21,7 @@ from experiments.benchmark.rows import (
     FLAX,
     KERAS,
     MACHINE,
+    ONNX,
     OURS,
     PAGES,
     PEERS,
@@ -37,7 +38,7 @@ from tljax.data.splits import split
 from tljax.errors import InputError
 from tljax.files import check_out, write_text
 
-NEEDED = {**dict.fromkeys((TORCH, PAGES, COMPILE), "torchvision"), FLAX: "flax", KERAS: "keras"}
+NEEDED = {**dict.fromkeys((TORCH, PAGES, COMPILE), "torchvision"), FLAX: "flax", KERAS: "keras", ONNX: "onnxruntime"}
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 
 
@@ -50,7 +51,7 @@ class Config:
     rows: tuple[str, ...] = ("*",)
     """Patterns of names, TASK/MODEL/COUNT; "scaling" for those that show how cost grows."""
     peers: tuple[str, ...] = ()
-    """Of torch, pages, compile, flax, keras; by default all that are installed."""
+    """Of torch, pages, compile, onnx, flax, keras; by default all that are installed."""
     data: str | None = None
     """A folder of photos, with a folder for each class, for the rows that read photos; without it they are left out."""
     rounds: int = 7
@@ -138,7 +139,7 @@ def before(out: Path) -> dict[str, Any]:
 
 def write(out: Path, document: dict[str, Any]) -> None:
     """Everything that OUT holds."""
-    write_text(out / "table.md", page.markdown(document))
+    write_text(out / "table.md", page.report(document))
     page.write(out, benchmark.__doc__.splitlines()[0], document)
 
 
@@ -192,4 +193,4 @@ def some_photos(data: str, count: int, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    command(lambda config: page.markdown(main(config)), Config, benchmark.__doc__)
+    command(lambda config: page.report(main(config)), Config, benchmark.__doc__)

@@ -15,9 +15,12 @@ import numpy as np
 Shapes = Mapping[str, tuple[int, ...]]
 
 _BLOCK = 2**18  # even
+_TOKENS = ("cls_token", "reg_token", "pos_embed")
+_GATES = r"(features\.[\d.]+\.block\.\d\.fc[12]|se\.conv_(reduce|expand))\.(weight|bias)$"
 _SMALL_NORM = 0.2  # scale of the last norm of a residual block
 _STEM_NORM = 3.0  # of the networks with ReLU6, so that it clips there too
 _AFTER_CAFFE = ("conv1/kernel", "block1_conv1/kernel", "conv1_conv/kernel")  # whose input has a spread near 80
+_GATE = 3.0  # gates are much wider open for one channel than for another, and every one of their layers counts
 _PLAIN_NORM = 1.0  # the same place in a block whose output no shortcut carries on
 
 
@@ -64,19 +67,24 @@ def _draw_tensor(name: str, shapes: Shapes, seed: int) -> np.ndarray:
         return _uniform(name, shape, seed, 0.2)
     if name.endswith(("running_var", "moving_variance")):
         return _uniform(name, shape, seed, 0.75 / math.sqrt(3)) + np.float32(1.25)
+    if name.endswith(_TOKENS):
+        return _uniform(name, shape, seed, 0.5)
+    gate = _GATE if re.search(_GATES, name) else 1.0
     if name.endswith(("bias", "beta")):
-        return _uniform(name, shape, seed, 0.1)
-    if len(shape) == 1:
+        return _uniform(name, shape, seed, 0.1 * gate)
+    if len(shape) == 1 or name.endswith("layer_scale"):
         scale = _norm_scale(name, shapes)
         return _uniform(name, shape, seed, 0.2 * scale) + np.float32(scale)
     fan_in = math.prod(shape[:2] if "depthwise/" in name else shape[:-1] if name.endswith("/kernel") else shape[1:])
     gain = 2 / 80**2 if name in _AFTER_CAFFE else 2
-    return _uniform(name, shape, seed, math.sqrt(gain / fan_in))
+    return _uniform(name, shape, seed, gate * math.sqrt(gain / fan_in))
 
 
 def _norm_scale(name: str, shapes: Shapes) -> float:
     """The mean of a norm's weight: small for the last norm of a residual block, large for some stems, else 1."""
     if re.fullmatch(r"conv\d_block\d_3_bn/gamma", name):  # Keras' ResNet
+        return _SMALL_NORM
+    if re.search(r"\.gamma$|grn\.weight$|layer_scale$", name):  # ConvNeXt, DINOv2
         return _SMALL_NORM
     if match := re.fullmatch(r"(layer\d\.\d+\.bn)(\d)\.weight", name):  # ResNet: bn2 or, of a bottleneck, bn3
         return 1.0 if f"{match[1]}{int(match[2]) + 1}.weight" in shapes else _SMALL_NORM

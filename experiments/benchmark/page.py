@@ -1,15 +1,16 @@
 """What the benchmark found: the table, the roofline plot, how cost grows, and the page with all of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from experiments.benchmark.rows import COMPILE, FLAX, KERAS, MACHINE, OURS, PAGES, TASKS, TORCH, Row, parse
+from experiments.benchmark.rows import COMPILE, FLAX, KERAS, MACHINE, ONNX, OURS, PAGES, TASKS, TORCH, Row, parse
 from experiments.comparison import COLOURS
+from experiments.findings import Finding, markdown
 from experiments.page import write_experiment
 from tljax.report.blocks import Figure, Table, Text
 from tljax.report.page import Section
@@ -20,12 +21,13 @@ CALLED = {
     TORCH: "PyTorch",
     PAGES: "PyTorch in large pages",
     COMPILE: "torch.compile",
+    ONNX: "ONNX Runtime",
     FLAX: "plain Flax",
     KERAS: "Keras 3 on JAX",
 }
 SHORT = {"efficientnet_lite0": "Lite0", "mobilenet_v2": "MobileNetV2", "resnet50": "ResNet-50", "vgg16": "VGG-16"}
-MARKS = {OURS: "o", TORCH: "s", PAGES: "P", COMPILE: "D", FLAX: "^", KERAS: "v"}
-HELD = "ratio: their time over ours; above 1 we are faster. In brackets the least and the most of the turns."
+MARKS = {OURS: "o", TORCH: "s", PAGES: "P", COMPILE: "D", ONNX: "X", FLAX: "^", KERAS: "v"}
+HELD = "A ratio is their time over ours: above 1, tljax is faster. In brackets the least and the most of single turns."
 
 
 def write(out: Path, question: str, document: Mapping[str, Any]) -> None:
@@ -40,23 +42,40 @@ def write(out: Path, question: str, document: Mapping[str, Any]) -> None:
     )
 
 
-def findings(document: Mapping[str, Any]) -> list[str]:
-    """A sentence for each row."""
-    rows = measured(document)
+def findings(document: Mapping[str, Any]) -> list[Finding]:
+    """What it found: our time in each row, and how many times as long the others took."""
     peak, bandwidth = limits(document)
     machine = document["machine"]
-    sentences = [
+    return [
         f"{machine['processor']}, {machine['threads']} threads, {machine['dtype']}: "
-        f"{peak / 1e9:.0f} GFLOP/s in a large matrix product, {bandwidth / 1e9:.1f} GB/s in a = b + 3 c."
+        f"{peak / 1e9:.0f} GFLOP/s in a large matrix product, {bandwidth / 1e9:.1f} GB/s in a = b + 3 c.",
+        f"Medians. {HELD} The first call compiles.",
+        ratios(document, measured(document)),
     ]
-    for name, row in rows.items():
-        beside = [
-            f"{CALLED[peer]} {one['ratio']:.2f} times as long [{one['range'][0]:.2f}–{one['range'][1]:.2f}]"
-            for peer, one in row["ratios"].items()
-        ]
-        ours = span(row["peers"][OURS]["seconds"])
-        sentences.append(f"{title(parse(name))}: {ours}; {', '.join(beside) or 'no peer'}.")
-    return sentences
+
+
+def ratios(document: Mapping[str, Any], names: Collection[str], *, ranges: bool = True) -> Table:
+    """Our first and our later calls, and the others' time over ours.
+
+    Args:
+        names: the rows that are wanted.
+        ranges: the least and the most of the turns behind each ratio.
+    """
+    wanted = {name: document["rows"][name] for name in names}
+    peers = [peer for peer in CALLED if any(peer in row["ratios"] for row in wanted.values())]
+    rows = []
+    for name, row in wanted.items():
+        ours = row["peers"][OURS]
+        first = span(ours["first"]) if ours["warm"] else "the same"
+        others = [ratio(row["ratios"][peer], ranges) if peer in row["ratios"] else "" for peer in peers]
+        rows.append((title(parse(name)), span(ours["seconds"]), *others, first))
+    columns = ["", "tljax", *(CALLED[peer] for peer in peers), "tljax's first call"]
+    return Table(columns, rows, limit=len(rows))
+
+
+def ratio(one: Mapping[str, Any], ranges: bool) -> str:
+    """A ratio in words, with its range where that is wanted."""
+    return f"{one['ratio']:.2f}" + (f" [{one['range'][0]:.2f}–{one['range'][1]:.2f}]" if ranges else "")
 
 
 def measured(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +155,7 @@ def against(row: Mapping[str, Any], peer: str) -> str:
     if peer not in row["ratios"]:
         return "failed"
     one = row["ratios"][peer]
-    return f"{one['ratio']:.2f} [{one['range'][0]:.2f}–{one['range'][1]:.2f}], {in_words(row['peers'][peer])}"
+    return f"{ratio(one, ranges=True)}, {in_words(row['peers'][peer])}"
 
 
 def memory(peer: Mapping[str, Any]) -> str:
@@ -144,16 +163,15 @@ def memory(peer: Mapping[str, Any]) -> str:
     return f"{peer['peak'] / 1e9:.2f} GB" if peer.get("peak") else ""
 
 
-def markdown(document: Mapping[str, Any]) -> str:
+def report(document: Mapping[str, Any]) -> str:
     """The table as Markdown, with what it was measured on."""
     columns, rows = table(document)
     machine = document["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    lines = [columns, ["---"] * len(columns), *rows]
-    table_lines = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     failed = "".join(f"- {line}\n" for line in failures(document))
     words = f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores, {machine['dtype']}; {versions}."
-    return f"{table_lines}\n\nMedians; {HELD} {words}\n" + (f"\nFailed:\n\n{failed}" if failed else "")
+    text = markdown([Table(columns, rows), f"Medians. {HELD} {words}"]) + "\n"
+    return text + (f"\nFailed:\n\n{failed}" if failed else "")
 
 
 def failures(document: Mapping[str, Any]) -> list[str]:
@@ -268,7 +286,7 @@ def sections(document: Mapping[str, Any]) -> list[Section]:
     facts += [(f"version of {name}", version) for name, version in machine["versions"].items()]
     failed = [Section("Failed", [Text(line) for line in failures(document)])] if failures(document) else []
     return [
-        Section("All rows", [Text(f"Medians; {HELD}", note=True), Table(columns, rows, limit=200)]),
+        Section("All rows", [Text(f"Medians. {HELD}", note=True), Table(columns, rows, limit=200)]),
         *failed,
         Section("Measured on", [Table(["what", "value"], facts)]),
     ]

@@ -17,18 +17,25 @@ from torch.nn import functional
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _LITE = ((127 / 255,) * 3, (128 / 255,) * 3)  # (255 x - 127) / 128
+_HALVES = ((0.5,) * 3, (0.5,) * 3)
+_ANY_SIZE = {"dynamic_img_size": True}
 _CAFFE = ((123 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3)  # then BGR
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference network: how to build it, its native size in pixels, and its preprocessing (RGB, [0, 1] units)."""
+    """A reference network: how to build it, its native size in pixels, and its preprocessing (RGB, [0, 1] units).
+
+    Where there are patches, `patch` pixels a side, they divide the images that it takes.
+    """
 
     build: Callable[[], nn.Module]
     size: int = 224
     mean: tuple[float, float, float] = _IMAGENET[0]
     std: tuple[float, float, float] = _IMAGENET[1]
     bgr: bool = False
+    patch: int = 1
+    classes: int = 1000
 
 
 class _SameConv(nn.Conv2d):
@@ -169,13 +176,26 @@ class CaffeSqueezeNet(nn.Module):
         return self._conv("conv10", self.features(x)).relu().mean((2, 3))
 
 
+def _timm(name: str, **options) -> nn.Module:
+    """One of timm's networks, which not everybody who needs the others has."""
+    import timm
+
+    return timm.create_model(name, **options)
+
+
 REFERENCES = {
     name: Reference(getattr(torchvision.models, name))
     for name in (
         *("vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-        *("mobilenet_v2", "squeezenet1_1"),
+        *("mobilenet_v2", "squeezenet1_1", "mobilenet_v3_small", "efficientnet_b0", "densenet121", "convnext_tiny"),
     )
 } | {
+    "efficientnet_v2_s": Reference(torchvision.models.efficientnet_v2_s, 192),  # half its size: float64 is slow
+    "convnextv2_nano": Reference(lambda: _timm("convnextv2_nano")),
+    "dinov2_vits14_reg": Reference(
+        lambda: _timm("vit_small_patch14_reg4_dinov2", num_classes=0, **_ANY_SIZE), 518, patch=14, classes=0
+    ),
+    "vit_tiny_patch16": Reference(lambda: _timm("vit_tiny_patch16_224", **_ANY_SIZE), 224, *_HALVES, patch=16),
     "efficientnet_lite0": Reference(lambda: EfficientNetLite(1.0, 1.0), 224, *_LITE),
     "efficientnet_lite1": Reference(lambda: EfficientNetLite(1.0, 1.1), 240, *_LITE),
     "efficientnet_lite2": Reference(lambda: EfficientNetLite(1.1, 1.2), 260, *_LITE),
@@ -221,21 +241,35 @@ def prepare(name: str, images: torch.Tensor) -> torch.Tensor:
 
 
 def scores(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """(b, 1000): the output before a final activation, which only SqueezeNet has; the output itself is `network(x)`."""
+    """(b, 1000): the output before a final activation, which only SqueezeNet has; the output itself is `network(x)`.
+
+    Where there is no classifier, the embedding.
+    """
     if isinstance(network, CaffeSqueezeNet):
         return network.scores(x)
+    if getattr(network, "num_classes", 1000) == 0:
+        return embed(network, x)
     if isinstance(network, torchvision.models.SqueezeNet):
         return network.classifier[1](network.features(x)).mean((2, 3))
     return network(x)
 
 
 def embed(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """(b, d): the last convolutional map after its activation, averaged over space."""
+    """(b, d): the last map after its activation, averaged over space; or what else the classifier is put on."""
     if isinstance(network, torchvision.models.ResNet):
         for layer in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             x = getattr(network, layer)(x)
         return x.mean((2, 3))
+    if hasattr(network, "forward_head"):  # timm's
+        if network.num_classes == 0:  # DINOv2's: the class token and the mean of the patches
+            tokens = network.forward_features(x)
+            return torch.cat([tokens[:, 0], tokens[:, network.num_prefix_tokens :].mean(1)], dim=1)
+        return network.forward_head(network.forward_features(x), pre_logits=True)
     features = network.features
+    if isinstance(network, torchvision.models.ConvNeXt):
+        return network.classifier[:2](network.avgpool(features(x)))
+    if isinstance(network, torchvision.models.DenseNet):
+        return features(x).relu().mean((2, 3))
     if isinstance(network, torchvision.models.VGG):
         features = features[:-1]  # without the last pooling
     return features(x).mean((2, 3))

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from tljax.errors import InputError, nearest
 from tljax.models.spec import get_spec
 
-OURS, TORCH, PAGES, COMPILE, FLAX, KERAS = "ours", "torch", "pages", "compile", "flax", "keras"
-PEERS = (TORCH, PAGES, COMPILE, FLAX, KERAS)
+OURS, TORCH, PAGES, COMPILE, ONNX, FLAX, KERAS = "ours", "torch", "pages", "compile", "onnx", "flax", "keras"
+PEERS = (TORCH, PAGES, COMPILE, ONNX, FLAX, KERAS)
 LITE, LITE_SIZE = "efficientnet_lite0", 224
 MODELS = (LITE, "mobilenet_v2", "resnet50", "vgg16", "squeezenet1_1")
 IN_KERAS = ("mobilenet_v2", "resnet50", "vgg16")
@@ -29,7 +29,7 @@ TASKS = {
     "matmul": Task("side of float32 matrices", (TORCH,)),
     "stream": Task("million float32 in each of three arrays", (TORCH,)),
     "forward": Task("images at once", PEERS),
-    "gradient": Task("images at once", PEERS),
+    "gradient": Task("images at once", (TORCH, PAGES, COMPILE, FLAX, KERAS)),
     "step": Task("images at once", (TORCH, PAGES, FLAX)),
     "features": Task("photos", (TORCH,)),
     "train": Task("photos", (TORCH,), cold=True),
@@ -40,8 +40,7 @@ TASKS = {
 MACHINE = ("matmul/-/2048", "stream/-/64")
 """What the machine can do: measured in every run."""
 ROWS = (
-    *(f"forward/{model}/{count}" for model in MODELS for count in (1, 32)),
-    *(f"forward/{model}/8" for model in ("resnet50", "vgg16")),
+    *(f"forward/{model}/{count}" for model in MODELS for count in (1, 8, 32)),
     *(f"gradient/{model}/{count}" for model in MODELS for count in (1, 8)),
     f"step/{LITE}/16",
     "step/resnet50/8",
@@ -52,7 +51,7 @@ ROWS = (
     f"pgd/{LITE}/32",
 )
 SCALING = (
-    *(f"forward/{LITE}/{count}" for count in (2, 4, 8, 16, 64)),
+    *(f"forward/{LITE}/{count}" for count in (2, 4, 16, 64)),
     *(f"forward/{LITE}/8@{size}" for size in (128, 160, 192, 256, 320, 384)),
     *(f"features/{LITE}/{count}" for count in (500, 1000, 2000)),
     *(f"probe/{LITE}/{count}" for count in (2, 10, 37, 100, 300, 1000)),

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmark.rows import COMPILE, FLAX, KERAS, OURS, PAGES, TORCH, Row, parse
+from experiments.benchmark.rows import COMPILE, FLAX, KERAS, ONNX, OURS, PAGES, TORCH, Row, parse
 
 MODULES = {
     **dict.fromkeys((OURS, FLAX), "jax_peer"),
     **dict.fromkeys((TORCH, PAGES, COMPILE), "torch_peer"),
+    ONNX: "onnx_peer",
     KERAS: "keras_peer",
 }
 
@@ -71,7 +72,7 @@ def main(peer: str, context: Context, row: Row) -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: context.threads])
-    if peer not in (TORCH, COMPILE):
+    if peer not in (TORCH, COMPILE, ONNX):
         from tljax.memory import keep_large_pages
 
         keep_large_pages()  # as the command line does; before JAX starts

@@ -1,6 +1,7 @@
 """Does a hostile file crash, hang, fill the memory, or run code?
 
     python -m experiments.fuzz --out out/fuzz
+    python -m experiments.fuzz --kinds onnx --inputs 1000 --out out/fuzz-onnx
     python -m experiments.fuzz --small --out out/small
 
 Mutates valid weight files (torch's three containers, safetensors, pickled NumPy), pictures, RUN folders and exported

@@ -17,7 +17,7 @@ _FACTS = {
 
 
 def small_model() -> bytes:
-    """The mean colour of a picture decides; made without JAX, which no fork survives."""
+    """The mean colour of a picture decides all that is said of it; made without JAX, which no fork survives."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -25,15 +25,20 @@ def small_model() -> bytes:
         helper.make_node("Cast", ["input_0"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "axes"], ["colour"], keepdims=0),
         helper.make_node("MatMul", ["colour", "weights"], ["logits"]),
+        helper.make_node("ReduceMax", ["logits", "classes"], ["unknown"], keepdims=0),
         helper.make_node("Softmax", ["logits"], ["output"], axis=-1),
     ]
     graph = helper.make_graph(
         nodes,
         "probabilities",
         [helper.make_tensor_value_info("input_0", TensorProto.UINT8, ["b", "h", "w", 3])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["b", 2])],
+        [
+            helper.make_tensor_value_info("output", TensorProto.FLOAT, ["b", 2]),
+            helper.make_tensor_value_info("unknown", TensorProto.FLOAT, ["b"]),
+        ],
         [
             helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2]),
+            helper.make_tensor("classes", TensorProto.INT64, [1], [1]),
             helper.make_tensor("weights", TensorProto.FLOAT, [3, 2], [0.01, 0.0, 0.0, 0.01, 0.02, 0.03]),
         ],
     )

@@ -21,7 +21,7 @@ class Config:
     seed: int = 0
     """Of the mutations."""
     seconds: float = 5.0
-    """A hang is whatever takes longer: CPU time, or six times as long by the clock."""
+    """A hang is whatever takes longer: CPU time, or six times as long by the clock if it waits for something then."""
     batch: int = 500
     """Inputs in one process, unless it dies before."""
     small: bool = False

@@ -39,8 +39,11 @@ def outcomes(kind: str, count: int, config: Config, scratch: Path) -> Iterator[t
         theirs.close()
         while done < stop:
             try:
-                if not (ours.recv() == "begun" and ours.poll(6 * config.seconds)):
-                    os.kill(worker.pid, signal.SIGPROF)
+                ours.recv()  # "begun"
+                while not ours.poll(6 * config.seconds):
+                    if not runs(worker.pid):  # one that runs has a limit of CPU time, and may wait for its turn
+                        os.kill(worker.pid, signal.SIGPROF)
+                        break
                 result = ours.recv()
             except EOFError:
                 worker.join()
@@ -130,6 +133,16 @@ def reader(kind: str, scratch: Path) -> tuple[Callable[[Random, Path], Path], Ca
     (folder / "F").write_bytes(seeds(kind)[0])
     attempt(read, folder / "F")
     return make, read
+
+
+def runs(pid: int) -> bool:
+    """Whether a process or a child of it has work to do, rather than waiting for something."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # it has just ended
+        return False
+    return state == "R" or any(map(runs, map(int, children)))
 
 
 def virtual_memory(name: str) -> int:

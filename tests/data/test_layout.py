@@ -20,10 +20,13 @@ from tljax.errors import InputError
 
 WORDS = {
     "train": ["train", "training", "trainval"],
-    "val": ["val", "valid", "validation", "dev"],
-    "test": ["test", "testing"],
+    "val": ["val", "valid", "validation", "dev", "development", "validating"],
+    "test": ["test", "testing", "tests", "holdout", "hold_out", "held-out", "eval"],
 }
-FORMS = ["{}", "{}_set", "{}set", "{}-images", "{}_data", "{}Data", "images_{}", "{}2017", "{} photos", "dataset_{}"]
+FORMS = [
+    *("{}", "{}_set", "{}set", "{}-images", "{}_data", "{}Data", "images_{}", "{}2017", "{} photos", "dataset_{}"),
+    *("{}_1", "1_{}", "01-{}", "{} (80%)", "My {} Pictures", "{}_256", "{}80", "{}.imgs"),
+]
 CASES = [str, str.title, str.upper]
 LITTER = ["docs", "sample_submission", "seg_pred", "annotations", "code"]
 
@@ -74,6 +77,9 @@ def split_names(draw):
 @example(names={"training_set": "train", "test_set": "test"}, wrap="", twice=False, litter=False)
 @example(names={"seg_train": "train", "seg_test": "test"}, wrap="", twice=True, litter=True)
 @example(names={"train": "train", "val": "val"}, wrap="images", twice=False, litter=True)
+@example(names={"Train_1": "train", "Hold_Out_1": "test"}, wrap="", twice=False, litter=False)
+@example(names={"train": "train", "development": "val"}, wrap="", twice=False, litter=False)
+@example(names={"train (80%)": "train", "held-out (20%)": "test"}, wrap="pets", twice=True, litter=False)
 def test_splits_are_known_by_all_usual_names(names, wrap, twice, litter):
     tree = {name: {name: PETS} if twice else PETS for name in names}
     tree = {wrap: tree} if wrap else tree
@@ -87,16 +93,24 @@ def test_splits_are_known_by_all_usual_names(names, wrap, twice, litter):
     assert not litter or ('"seg_pred"' in said and '"docs"' in said)
 
 
+@given(
+    prefix=st.sampled_from(["X", "ABC", "pets", "Pets", "my2", "Ü"]),
+    suffix=st.sampled_from(["", "Set", "_set", "2", "Data"]),
+    word=st.sampled_from([(word, kind) for kind, words in WORDS.items() for word in words if word.isalpha()]),
+)
+@example(prefix="ABC", suffix="", word=("train", "train"))
+def test_a_prefix_may_be_glued_to_a_capital(prefix, suffix, word):
+    assert split_of(f"{prefix}{word[0].title()}{suffix}") == (word[1], prefix.casefold().rstrip("2"))
+
+
 @given(st.text(string.ascii_letters + "_- ", min_size=1, max_size=12))
 @example("trains")
 @example("invalid")
 @example("contest")
 @example("latest")
 def test_a_word_that_only_holds_a_splits_name_is_none(name):
-    words = {word for forms in WORDS.values() for word in forms} | {"trn", "tst", "eval", "evaluation", "validate"}
-    assume(
-        not any(word in name.lower().replace("_", "").replace(" ", "").replace("-", "") for word in words | {"holdout"})
-    )
+    words = {word for forms in WORDS.values() for word in forms} | {"trn", "tst", "heldout"}
+    assume(not any(word in name.lower().replace("_", "").replace(" ", "").replace("-", "") for word in words))
     assert split_of(name) is None
 
 
@@ -152,6 +166,15 @@ def test_what_may_be_either_is_refused(tree, message):
     assert re.search(message, refused(tree))
 
 
+@pytest.mark.parametrize("name", ["test", "validation_set", "Train"])
+@pytest.mark.parametrize("wrap", [True, False])
+def test_a_split_alone_is_no_class(name, wrap):
+    source = opened({"pets": {name: PETS}} if name == "Train" and wrap else {name: PETS}, min_classes=1)
+    assert source.classes == ("cats", "dogs")
+    assert any(f"{name}" in note for note in source.notes)
+    assert opened({name: {"cats": 2}}, min_classes=1).classes == ("cats",)
+
+
 def test_masks_of_splits_are_no_splits():
     source = opened({"train": PETS, "train_masks": PETS, "test": PETS, "test_masks": PETS})
     assert counts(source) == {"train": [3, 2], "test": [3, 2]}
@@ -183,6 +206,35 @@ def test_photos_and_their_masks_are_no_classes(beside, suffix, number):
     assert any(beside in note for note in source.notes)
 
 
+@given(
+    end=st.sampled_from(["_mask", "-mask", " GT", "_seg", "_annotation", "_mask_1", "_mask 2", "_labels"]),
+    suffix=st.sampled_from([".jpg", ".png", ""]),
+    number=st.integers(1, 3),
+    regex=st.sampled_from([None, "^(.)"]),
+)
+@example(end="_mask_1", suffix=".png", number=1, regex=None)
+def test_masks_beside_their_photos_are_no_photos(end, suffix, number, regex):
+    tree = {
+        name: [f"{name[0]}{i}.jpg" for i in range(3)] + [f"{name[0]}{i}{end}{suffix}" for i in range(number)]
+        for name in ("cats", "dogs")
+    }
+    source = opened(tree, label_regex=regex)
+    assert np.bincount(source.labels).tolist() == [3, 3]
+    assert any("as masks of the photos beside them" in note and f"c0{end}{suffix}" in note for note in source.notes)
+    alone = {"covered": ["a_mask.jpg", "b_mask.jpg"], "bare": ["a.jpg", "c.jpg"]}
+    assert len(opened(alone).files) == 4
+
+
+@pytest.mark.parametrize("beside", ["meta", "annotations", "attributes"])
+def test_folders_of_classes_beside_notes_are_named(beside):
+    said = refused({"images": PETS, beside: ["a.txt"]})
+    assert 'give "images" as DATA' in said
+    source = opened({name: {"images": PETS, beside: ["a.txt"]} for name in ("train", "test")})
+    assert counts(source) == {"train": [3, 2], "test": [3, 2]}
+    said = refused({"images": {"train": 3, "val": 3}, "labels": {"train": ["0.txt"], "val": ["1.txt"]}})
+    assert "as DATA" not in said
+
+
 def test_a_class_called_mask_is_not_left_out_in_silence():
     tree = {"mask": 5, "helmet": 5, "gloves": 5}
     assert 'rename "mask" if it is a class' in refused(tree)
@@ -203,6 +255,9 @@ def test_classes_that_share_file_names_train():
 def test_labels_from_file_names():
     names = [f"{breed}_{i}.jpg" for breed in ("Abyssinian", "american_bulldog") for i in (1, 2, 12)]
     tree = {"images": [*names, "readme.txt", "odd.jpg"], "annotations": [f"{n[:-4]}.png" for n in names]}
+    composed, apart = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    both = [f"{apart}_1.jpg", f"{composed}_2.jpg", "b_1.jpg"]
+    assert opened({"images": both}, label_regex=f"^({apart}|b)_").classes == ("b", composed)
     for regex in (r"^(.+)_\d+\.jpg$", r"^(?P<breed>.+)_(\d+)\.jpg$", r"images/(.+)_\d+\.jpg$", r"^()?(?P<x>.+)_\d+"):
         source = opened(tree, label_regex=regex)
         assert source.classes == ("Abyssinian", "american_bulldog"), regex
@@ -293,6 +348,7 @@ def test_twins_that_differ_in_case_keep_apart():
             pytest.skip("the file system does not tell case")
     source = opened(tree)
     assert counts(source) == {"train": [2, 2], "val": [2, 1]}
+    assert 'kept apart, though they differ in case only: "Cats", "cats"' in source.notes
     assert "names 2 entries" in refused({**tree, "val": {"CATS": 1}})
 
 

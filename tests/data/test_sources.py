@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.photos import make_photos, photo
-from tljax.data.sources import image_source, open_source
+from tljax.data.sources import image_source, open_source, photo_source
 from tljax.errors import InputError
 
 
@@ -143,11 +143,12 @@ def test_table_with_semicolons_and_found_inside_the_folder(tmp_path):
     ("text", "message"),
     [
         (f'file,label\n"{"a" * 200_000}",b\n', "no table of comma-separated values: field larger"),
-        ("", 'a column "file" and a column "label"; it has: nothing'),
+        ("", "lists no file"),
+        ("file,label\n", "lists no file"),
         ("foto,soort,x\na,b,c\n", "it has: foto, soort, x"),
         ("file,label\nx/x_000.jpg,\n", "line 2: a file and its label"),
         ("file,label\nx/x_000.jpg,a\nx/x_000.jpg,b\n", "line 3: .* another label"),
-        ("file,label,split\nx/x_000.jpg,a,maybe\n", 'split "maybe" is not train, val or test'),
+        ("file,label,split\nx/x_000.jpg,a,train\nx/x_001.jpg,a,maybe\n", 'split "maybe" is not train, val or test'),
         ("file,label\nnowhere.jpg,a\n", "none of the 1 files"),
         ("file,label\nx/x_000.jpg,a\nx/x_001.jpg,a\n", 'a single class, "a"'),
     ],
@@ -217,3 +218,18 @@ def test_loose_pictures_that_are_not_there(tmp_path):
     ]:
         with pytest.raises(InputError, match=message):
             image_source(paths)
+
+
+@pytest.mark.parametrize(
+    ("array", "advice"),
+    [
+        (np.zeros((2, 8, 8, 3), np.float32), r"astype\(np.uint8\)"),
+        (np.zeros((2, 8, 8, 3), np.int64), "within these"),
+        (np.zeros((2, 3, 8, 8), np.uint8), r"\.transpose\(1, 2, 0\)"),
+        (np.zeros((2, 8, 8), np.uint8), 'convert\\("RGB"\\)'),
+        (np.zeros((2, 8, 8, 4), np.uint8), 'convert\\("RGB"\\)'),
+    ],
+)
+def test_an_array_that_is_no_photo_is_refused_with_the_way_out(array, advice):
+    with pytest.raises(InputError, match=advice):
+        photo_source(list(array))

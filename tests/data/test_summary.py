@@ -11,7 +11,8 @@ from tests.photos import make_photos
 from tljax.data.source import Source
 from tljax.data.sources import open_source
 from tljax.data.splits import split
-from tljax.data.summary import class_counts, long_photos
+from tljax.data.summary import by_name, class_counts, long_photos
+from tljax.errors import InputError
 from tljax.models.spec import get_spec
 
 SPEC = get_spec("resnet18")
@@ -27,6 +28,18 @@ def test_the_first_dozen_classes_are_counted(counts):
     assert line.endswith(f"and {len(counts) - 12} more") == (len(counts) > 12)
     assert ("c12 " in line, "c11 " in line) == (False, len(counts) >= 12)
     assert class_counts(source, split(source, val_fraction=0)).split(": ")[1].startswith(f"c0 {counts[0]}")
+
+
+def test_files_that_by_their_names_are_no_photos_are_not_counted(tmp_path):
+    data = make_photos(tmp_path / "data", {"red": 5, "blue": 5})
+    (data / "red" / "notes.txt").write_text("no photo")
+    source = open_source(data)
+    assert len(source.files) == 11
+    assert class_counts(source, by_name(source, split(source, val_fraction=0))).endswith("blue 5, red 5")
+    assert open_source(make_photos(tmp_path / "green", {"a": 6, "b": 6}), min_photos=6).notes == ()
+    (tmp_path / "green" / "a" / "a_000.jpg").rename(tmp_path / "green" / "a" / "a.json")
+    with pytest.raises(InputError, match="single class"):
+        open_source(tmp_path / "green", min_photos=6)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".ppm", ".tif"])

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import string
 import unicodedata
 from pathlib import Path
@@ -51,10 +52,24 @@ def labels(source):
 EXPECTED = dict(zip(FILES, CLASSES, strict=True))
 
 
+def camel(name):
+    first, *words = name.split("_")
+    return first + "".join(map(str.title, words))
+
+
+def plain(text):
+    return re.sub(r"[\W_]+", "", text).lower()
+
+
 @given(
     file=st.sampled_from(FILE_COLUMNS),
     label=st.sampled_from(LABEL_COLUMNS),
-    case=st.sampled_from([str, str.title, str.upper, lambda name: name.replace("_", " "), lambda name: f" {name}"]),
+    case=st.sampled_from(
+        [
+            *(str, str.title, str.upper, lambda name: name.replace("_", " "), lambda name: f" {name}"),
+            *(camel, lambda name: name.replace("_", "."), lambda name: f"{name}:"),
+        ]
+    ),
     delimiter=st.sampled_from(",;\t|"),
     swapped=st.booleans(),
     extra=st.booleans(),
@@ -65,17 +80,19 @@ EXPECTED = dict(zip(FILES, CLASSES, strict=True))
 @example("filepaths", "labels", str, ",", False, True)
 @example("name", "label", str, ",", False, False)
 @example("file", "name", str, ",", True, False)
+@example("image_path", "class_name", camel, ",", True, True)
 def test_usual_headers(file, label, case, delimiter, swapped, extra):
     assume(file != label)
     rows = [(case(file), case(label)), *zip(FILES, CLASSES, strict=True)]
     rows = [(*row, "no. 3") if i else (*row, "width") for i, row in enumerate(rows)] if extra else rows
     source = opened(written([row[::-1] if swapped else row for row in rows], delimiter))
     assert labels(source) == EXPECTED
-    assert any(file in note.lower().replace(" ", "_") for note in source.notes)
+    assert any(plain(file) in plain(note) for note in source.notes)
+    assert extra == any('not used "' in note for note in source.notes)
 
 
 @given(
-    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]),
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.lists(st.text("aéÜß €", min_size=1).map(str.strip).filter(bool), min_size=4, max_size=4),
 )
@@ -90,9 +107,77 @@ def test_encodings(encoding, ending, names):
     assert guessed == (encoding == "cp1252" and not "".join(names).isascii())
 
 
+@given(
+    st.sampled_from(["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]),
+    st.text("猫犬가Яж", min_size=1),
+    st.text("猫犬가Яж", min_size=1),
+)
+@example("utf-16-le", "文件", "标签")
+@example("utf-16-be", "文件", "标签")
+def test_encodings_of_other_scripts(encoding, file, label):
+    rows = [(f"{file}1", f"{label}2"), *zip(FILES, "abab", strict=True)]
+    assert list(labels(opened(written(rows).encode(encoding))).values()) == list("abab")
+
+
 def test_what_is_in_no_known_encoding_is_refused_by_name():
     assert "neither UTF-8 nor cp1252" in refused(b"file,label\nd.png,ch\x81teau\nimg/a.jpg,b\n")
     assert "neither UTF-8 nor utf-16" in refused(b"\xff\xfe" + "file,label\n".encode("utf-16-le") + b"\x00\xd8")
+
+
+@given(
+    delimiter=st.sampled_from(",;\t|"),
+    ending=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    said=st.sampled_from(["", "sep={}"]),
+    above=st.lists(st.sampled_from(["", "# by me", "# file list, by me", "My photos", "Pets; 2024"]), max_size=2),
+    spaced=st.booleans(),
+    header=st.sampled_from([("file", "label"), ("file", "label, remarks; kind"), ("foto", "soort"), None]),
+    after=st.integers(0, 2),
+)
+@example(",", "\r\n", "utf-8", "sep={}", [], False, ("file", "label"), 0)
+@example(";", "\r\n", "utf-16", "sep={}", [], False, ("file", "label"), 0)
+@example(";", "\n", "utf-8", "", [], False, ("file", "label, remarks; kind"), 0)
+@example(",", "\n", "utf-8", "", [], True, ("file", "label"), 0)
+@example(",", "\n", "utf-8", "", ["My photos"], False, ("file", "label"), 2)
+@example(",", "\n", "utf-8", "", ["# by me"], False, ("file", "label"), 0)
+@example(",", "\n", "utf-8", "", [], False, None, 2)
+def test_separators_titles_remarks_and_empty_columns(delimiter, ending, encoding, said, above, spaced, header, after):
+    assume(not any(delimiter in line for line in above))
+    names = ["cat", "dog, black; old", "cat", "d|o g"]
+    rows = [*([header] if header else []), *zip(FILES, names, strict=True)]
+    quoted = [[f'"{cell}"' if re.search(r"[,;\t|]", cell) else cell for cell in row] for row in rows]
+    lines = [(delimiter + " " * spaced).join([*row, *[""] * after]) for row in quoted]
+    text = ending.join([*([said.format(delimiter)] if said else []), *above, *lines, ""])
+    source = opened(text.encode(encoding))
+    assert list(labels(source).values()) == names
+    assert sum("as a title" in note for note in source.notes) == sum(
+        line[:1] in ("M", "P") and line != "" for line in above
+    )
+
+
+@pytest.mark.parametrize("names", [["#1", "b", "#1", "b"], ["# 2", "#", "# 2", "#"]])
+def test_classes_may_begin_like_a_remark(names):
+    rows = [("label", "file"), *zip(names, FILES, strict=True)]
+    assert list(labels(opened(written(rows))).values()) == names
+
+
+def test_a_row_longer_than_the_header_is_refused():
+    assert "line 3: more cells than the header names" in refused("file,label\nd.png,a\nimg/a.jpg,b, black\n")
+
+
+@given(st.sampled_from(["", "Unnamed: 0", "unnamed_0.1"]), st.booleans())
+def test_a_column_of_numbers_that_pandas_wrote_is_no_class(index, usual):
+    rows = [(index, *(("file", "label") if usual else ("foto", "soort")))]
+    rows += [(i, *row) for i, row in enumerate(zip(FILES, CLASSES, strict=True))]
+    assert labels(opened(written(rows))) == EXPECTED
+
+
+@given(st.permutations(["1.jpg", "2.jpg", "3.jpg", "4.jpg"]), st.booleans(), st.booleans())
+@example(["1.jpg", "2.jpg", "3.jpg", "4.jpg"], True, False)
+def test_numbers_of_classes_are_no_names_of_files(files, swapped, header):
+    rows = [*([("foto", "soort")] if header else []), *zip(files, "1212", strict=True)]
+    source = opened(written([row[::-1] if swapped else row for row in rows]), files=files)
+    assert labels(source) == dict(zip(files, "1212", strict=True))
 
 
 def loosely(file, way):
@@ -105,10 +190,13 @@ def loosely(file, way):
         "another folder": f"train/{file}",
         "neither": file.rpartition("/")[2].rpartition(".")[0],
         "lower case": file.lower(),
+        "another suffix": f"{file.rpartition('.')[0]}.dcm",
+        "Windows": f"C:\\My Photos\\{file}".replace("/", "\\"),
     }[way]
 
 
 WAYS = ["as it is", "backslashes", "dot", "no suffix", "no folder", "another folder", "neither", "lower case"]
+WAYS += ["another suffix", "Windows"]
 
 
 @given(st.lists(st.sampled_from(WAYS), min_size=4, max_size=4), st.booleans())
@@ -142,28 +230,49 @@ def test_a_name_that_fits_two_files_is_refused_but_the_nearer_one_wins():
 
 @given(
     column=st.sampled_from(SPLIT_COLUMNS),
-    words=st.sampled_from([("train", "valid"), ("Training", "Test"), ("TRAIN", "dev"), ("1", "0"), ("True", "False")]),
+    words=st.sampled_from(
+        [
+            *(("train", "valid"), ("Training", "Test"), ("TRAIN", "dev"), ("1", "0"), ("True", "False")),
+            *(("Training", "PublicTest"), ("train_a", "hold-out"), ("yes", "no")),
+        ]
+    ),
+    case=st.sampled_from([str, camel, str.upper]),
 )
-@example("is_valid", ("True", "False"))
-@example("split", ("train", "valid"))
-@example("is_training_image", ("1", "0"))
-def test_columns_of_splits_are_honoured(column, words):
+@example("is_valid", ("True", "False"), str)
+@example("is_valid", ("1", "0"), camel)
+@example("split", ("train", "valid"), str)
+@example("usage", ("Training", "PublicTest"), str.title)
+@example("is_training_image", ("1", "0"), str)
+def test_columns_of_splits_are_honoured(column, words, case):
     flagged = column.startswith("is_")
-    assume(words[0].lower() in ("1", "true") if flagged else words[0].lower().startswith("tr") and words[0] != "True")
+    assume(flagged == (words[0].lower() in ("1", "true", "yes")))
     cells = [words[0], words[0], words[1], words[1]]
-    rows = [("file", "label", column), *zip(FILES, ["a", "b", "a", "b"], cells, strict=True)]
+    rows = [("file", "label", case(column)), *zip(FILES, ["a", "b", "a", "b"], cells, strict=True)]
     source = opened(written(rows))
     trained = cells[0] if not flagged or "train" in column else words[1]
     assert [cell == trained for cell in cells] == [i in source.splits["train"] for i in range(4)]
     assert len(source.splits) == 2
-    assert any(column in note for note in source.notes)
+    assert any(f'splits "{case(column)}"' in note for note in source.notes)
+
+
+@given(st.sampled_from(SPLIT_COLUMNS), st.lists(st.sampled_from(["a", "b", "7", "", "solid"]), min_size=4, max_size=4))
+@example("split", ["7", "7", "a", "a"])
+@example("set", ["a", "b", "a", "b"])
+def test_a_column_called_like_splits_that_holds_none_is_not_used(column, cells):
+    assume(not column.startswith("is_") and any(cells))
+    rows = [("file", "label", column), *zip(FILES, "abab", cells, strict=True)]
+    source = opened(written(rows))
+    assert source.splits == {}
+    assert any(f'not used "{column}"' in note for note in source.notes)
 
 
 def test_a_split_column_that_cannot_be_used_is_said_or_refused():
     rows = [("file", "label", "phase"), *zip(FILES, "abab", ["solid", "gas", "gas", "solid"], strict=True)]
     source = opened(written(rows))
     assert source.splits == {}
-    assert any('"phase" is not used as a split' in note for note in source.notes)
+    rows[1] = ("d.png", "a", "train")
+    assert 'split "gas" is not train, val or test' in refused(written(rows))
+    rows[1] = ("d.png", "a", "solid")
     assert 'split "solid" is not train, val or test' in refused(written(rows), split_column="phase")
     rows = [("file", "label", "fold"), *zip(FILES, "abab", ["train", "train", "val", "val"], strict=True)]
     assert len(opened(written(rows), split_column="Fold").splits) == 2
@@ -180,7 +289,8 @@ def test_columns_by_name_and_by_number():
         open_source("digits", label_column="x")
 
 
-@given(st.permutations(range(3)), st.sampled_from([("0", "1"), ("0.0", "1.0")]))
+@given(st.permutations(range(3)), st.sampled_from([("0", "1"), ("0.0", "1.0"), ("FALSE", "TRUE"), ("no", "yes")]))
+@example([0, 1, 2], ("False", "True"))
 def test_one_column_for_each_class(order, digits):
     names = ["healthy", "rust", "scab"]
     hot = [[digits[i == j] for j in range(3)] for i in [*order, order[0]]]
@@ -189,6 +299,19 @@ def test_one_column_for_each_class(order, digits):
     assert any("3 columns of 0 and 1" in note for note in source.notes)
     both = written([("id", *names), (FILES[0], 1, 1, 0), (FILES[1], 0, 0, 1)])
     assert "line 2: 2 of the 3 columns of classes are 1" in refused(both)
+
+
+def test_one_column_for_each_class_where_the_last_class_comes_late():
+    files = [f"{i}.jpg" for i in range(150)]
+    rows = [(file, int(i < 120), int(i >= 120)) for i, file in enumerate(files)]
+    assert np.bincount(opened(written([("id", "cat", "dog"), *rows]), files=files).labels).tolist() == [120, 30]
+
+
+def test_a_header_of_several_remarks_is_none():
+    """As in the list of Oxford-IIIT Pet, whose first line has five words above four columns."""
+    text = "#Image CLASS-ID SPECIES BREED ID\n#ID: 1:37 Class ids\n#SPECIES: 1:Cat 2:Dog\na 1 1 1\nb 2 2 1\n"
+    assert "has 4 columns and no header: name them by number" in refused(text)
+    assert list(labels(opened(text, label_column="2")).values()) == ["1", "2"]
 
 
 def test_space_separated_lists_and_comments():

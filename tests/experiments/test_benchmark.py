@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmark import page, rows, turns
-from experiments.benchmark.rows import COMPILE, FLAX, KERAS, OURS, PAGES, TORCH, parse, select
+from experiments.benchmark.rows import COMPILE, FLAX, KERAS, ONNX, OURS, PAGES, TORCH, parse, select
 from experiments.benchmark.worker import Context
 from tljax.errors import InputError
 
@@ -21,7 +21,7 @@ def test_a_row_is_its_name(name):
 
 def test_patterns_choose_rows_in_the_order_of_the_table():
     assert [row.name for row in select(["gradient/vgg16/8", "forward/vgg16/*"])] == [
-        *("forward/vgg16/1", "forward/vgg16/32", "forward/vgg16/8", "gradient/vgg16/8"),
+        *("forward/vgg16/1", "forward/vgg16/8", "forward/vgg16/32", "gradient/vgg16/8"),
     ]
     assert [row.name for row in select(["step/resnet50/1@32"])] == ["step/resnet50/1@32"]
     assert [row.name for row in select(["scaling"])] != [row.name for row in select(["*"])]
@@ -35,9 +35,10 @@ def test_a_pattern_that_fits_nothing_is_refused(pattern):
 
 
 def test_a_peer_takes_part_only_where_it_can():
-    everyone = (TORCH, PAGES, COMPILE, FLAX, KERAS)
+    everyone = (TORCH, PAGES, COMPILE, ONNX, FLAX, KERAS)
     assert parse("forward/resnet50/1").peers(everyone) == everyone
-    assert parse("forward/efficientnet_lite0/1").peers(everyone) == (TORCH, PAGES, COMPILE, FLAX)
+    assert parse("forward/efficientnet_lite0/1").peers(everyone) == (TORCH, PAGES, COMPILE, ONNX, FLAX)
+    assert parse("gradient/efficientnet_lite0/1").peers((ONNX, FLAX)) == (FLAX,)
     assert parse("step/resnet50/8").peers((COMPILE, FLAX)) == (FLAX,)
     assert parse("ideal/efficientnet_lite0/20").peers(everyone) == (TORCH, PAGES, FLAX)
     assert parse("ideal/-/20").peers(everyone) == ()
@@ -118,9 +119,17 @@ def test_the_table_says_what_was_measured(document):
     assert named["vs torch.compile"] == "failed"
     assert (named["GFLOP/s"], named["of peak"], named["memory, tljax"]) == ("4", "25 %", "2.00 GB")
     assert "accuracy 0.98" in lines[3][1]
-    text = page.markdown(document)
+    text = page.report(document)
     assert text.count("| ResNet-50 forward, batch 8 |") == 1
     assert "no compiler" in text
+
+
+def test_ratios_stand_beside_our_time(document):
+    found = page.ratios(document, ["forward/resnet50/8"])
+    assert found.columns == ["", "tljax", "PyTorch", "tljax's first call"]
+    assert found.rows == [("ResNet-50 forward, batch 8", "500 ms", "0.50 [0.50–0.50]", "9 s")]
+    assert page.ratios(document, ["forward/resnet50/8"], ranges=False).rows[0][2] == "0.50"
+    assert len(page.findings(document)[-1].rows) == 2
 
 
 def test_the_page_is_written(document, tmp_path):

@@ -93,8 +93,9 @@ def test_the_onnx_file_that_is_mutated_is_a_good_one(tmp_path):
     """Else all would be refused for the same reason, whatever else is wrong with them."""
     pytest.importorskip("onnxruntime", reason="the package onnxruntime is not installed: pip install 'tljax[onnx]'")
     (tmp_path / "good.onnx").write_bytes(seeds("onnx")[0])
-    (probs,) = read_onnx(tmp_path / "good.onnx").probabilities([np.full((4, 5, 3), 128, np.uint8)])
+    ((probs, unknown),) = read_onnx(tmp_path / "good.onnx").outputs([np.full((4, 5, 3), 128, np.uint8)])
     assert probs.sum() == pytest.approx(1)
+    assert unknown == pytest.approx(128 * 0.04)
 
 
 def test_forged_pickles_do_run_in_pythons_own_unpickler(tmp_path):

@@ -56,6 +56,20 @@ def test_fool_another(tmp_path, photos):
     assert untargeted[0][0] == 1.0
 
 
+def test_exported(tmp_path, photos):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime comes with tljax[onnx]")
+    from experiments import exported
+
+    run(exported.EXPERIMENT, exported.Config(photos=photos, out=str(tmp_path / "out"), small=True))
+    measured = results(tmp_path / "out")
+    assert list(measured["families"]) == ["squeezenet1_1"]
+    assert max(measured["families"].values()) < 1e-4
+    (seen,), (odd,) = measured["photos"].values(), measured["odd"].values()
+    assert (seen["photos"], seen["same class"], odd["same class"]) == (3, 1, 1)
+    assert seen["difference"] < 1e-4
+    assert odd["difference"] < 1e-4
+
+
 def test_oxford_pets(tmp_path):
     from experiments import oxford_pets
 

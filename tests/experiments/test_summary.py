@@ -11,6 +11,11 @@ def test_the_readme_is_what_the_command_writes():
     assert (summary.FOLDER / "README.md").read_text("utf-8") == summary.readme()
 
 
+def test_the_table_of_speed_in_front_is_that_of_the_benchmark():
+    text = (summary.FOLDER.parent / "README.md").read_text("utf-8")
+    assert text == summary.with_speed(text)
+
+
 @pytest.mark.parametrize("name", summary.EXPERIMENTS)
 def test_an_experiment_begins_with_its_question_and_its_command(name):
     assert summary.question(name).endswith("?")

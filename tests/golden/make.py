@@ -2,13 +2,13 @@
 
 Those of Keras' networks come from `make_keras.py`.
 
-Needs the extra `parity` (made with torch 2.14.1 and torchvision 0.29.1). Weights and images are those of `draw.py`, so
-only results are stored, in `tests/golden/NAME.npz`:
+Needs the extra `parity` (made with torch 2.14.1, torchvision 0.29.1 and timm 1.0.31). Weights and images are those of
+`draw.py`, so only results are stored, in `tests/golden/NAME.npz`:
 
     names, shapes       of the weight file: (n,) and (n, 4), filled up with zeros
     sizes               (2, 2): height and width, native and odd
     logits_HxW          (2, 1000) at both sizes; scores_HxW too for SqueezeNet
-    embed_HxW           (2, d) at the odd size
+    embed_HxW           (2, d) at the odd size; where there is no classifier, at both, and no logits
     gradient            (1, 49, 57, 3), for `GRADIENTS`: of the projected scores of an image with respect to that image
     gradient_seed       the seed of that image
     torch_error         how far torch's own float32 is from these float64 results: logits (both sizes), gradient
@@ -39,10 +39,12 @@ def make(name: str) -> dict[str, np.ndarray]:
     """The contents of one file."""
     shapes = reference.state_shapes(name)
     state = draw_state(shapes)
-    sizes = [(reference.REFERENCES[name].size,) * 2, ODD]
+    original = reference.REFERENCES[name]
+    sizes = [(original.size,) * 2, tuple(side // original.patch * original.patch for side in ODD)]
     results = compute(name, state, sizes, torch.float64)
     rounded = compute(name, state, sizes, torch.float32, results.get("gradient_seed"))
-    compared = [key for key in results if key.startswith("logits") or key == "gradient"]
+    output = "logits" if original.classes else "embed"
+    compared = [key for key in results if key.startswith(output) or key == "gradient"]
     return {
         "names": np.array(list(shapes)),
         "shapes": np.array([(*shape, 0, 0, 0, 0)[:4] for shape in shapes.values()], np.int32),
@@ -63,6 +65,9 @@ def compute(
         for size in sizes:
             x = reference.prepare(name, torch.from_numpy(draw_images(*size)).to(dtype))
             tag = "{}x{}".format(*size)
+            if not reference.REFERENCES[name].classes:
+                results[f"embed_{tag}"] = reference.embed(network, x)
+                continue
             results[f"logits_{tag}"] = network(x)
             if name.startswith("squeezenet"):
                 results[f"scores_{tag}"] = reference.scores(network, x)
@@ -101,13 +106,19 @@ def image_gradient(name: str, network: torch.nn.Module, images: torch.Tensor) ->
 
 def liveness(name: str, network: torch.nn.Module, dtype: torch.dtype) -> float:
     """How much the least important parameter matters, by the gradient at a small image."""
-    x = reference.prepare(name, torch.from_numpy(draw_images(96, 96)[:1]).to(dtype))
+    x = reference.prepare(name, torch.from_numpy(draw_images(*_least(name))[:1]).to(dtype))
     weights = list(reference.parameters(network).values())
     output = reference.scores(network, x)
-    projection = torch.from_numpy(draw_projection(1000)).to(dtype)
+    projection = torch.from_numpy(draw_projection(output.shape[1])).to(dtype)
     gradients = torch.autograd.grad((output * projection).sum(), weights)
     least = min((gradient * weight).norm() for gradient, weight in zip(gradients, weights, strict=True))
     return (least / output.norm()).item()
+
+
+def _least(name: str) -> tuple[int, int]:
+    """The size of a small image."""
+    side = 96 // reference.REFERENCES[name].patch * reference.REFERENCES[name].patch
+    return (side, side)
 
 
 def relative_error(value: np.ndarray, expected: np.ndarray) -> float:
@@ -121,7 +132,7 @@ def main() -> None:
         contents = make(name)
         np.savez_compressed(FOLDER / f"{name}.npz", **contents)
         size = (FOLDER / f"{name}.npz").stat().st_size
-        largest = max(np.abs(contents[key]).max() for key in contents if key.startswith("logits"))
+        largest = max(np.abs(contents[key]).max() for key in contents if key.startswith(("logits", "embed")))
         error, alive = contents["torch_error"], float(contents["alive"])
         print(f"{name}: {size} bytes, max |logit| {largest:.3g}, alive {alive:.2g}, torch float32 {error}", flush=True)
 

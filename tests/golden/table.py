@@ -46,7 +46,13 @@ NETWORKS = {  # name -> the container that its weights go through
     "efficientnet_lite0": "stream",
     "efficientnet_lite1": "zip",
     "efficientnet_lite2": "safetensors",
+    "mobilenet_v3_small": "zip",
+    "efficientnet_b0": "safetensors",
+    "densenet121": "stream",
     "squeezenet1_1": "tar",
+    "convnextv2_nano": "safetensors",
+    "vit_tiny_patch16": "safetensors",
+    "dinov2_vits14_reg": "safetensors",
     "squeezenet1_1.caffe": "numpy",
     "vgg16.keras": "h5 of 2016",
     "vgg19.keras": "h5 model",
@@ -123,7 +129,7 @@ def row(name: str, folder: Path) -> tuple[str, float]:
     found = errors(load(name, golden_state(name), NETWORKS[name], folder), name)
     stored = golden(name)
     native, odd = ("{}x{}".format(*size) for size in stored["sizes"])
-    largest = np.abs(stored[f"logits_{native}"]).max()
+    largest = np.abs(stored.get(f"logits_{native}", stored[f"embed_{odd}"])).max()
     cells = [f"{found[key]:.1e}" if key in found else "-" for key in columns(native, odd)]
     return (
         f"{name:20} {NETWORKS[name]:12} {native:8} {largest:8.2f} "

@@ -149,7 +149,9 @@ def test_functions_are_compiled_and_can_be_static_arguments(net, images):
 
 
 def test_for_inference_takes_the_number_of_images(net):
-    assert tljax.for_inference(net, images=1).apply is tljax.for_inference(net, images=10_000).apply
+    few, many = (tljax.for_inference(net, images=images) for images in (1, 10_000))
+    assert (few.plain, many.plain, tljax.for_inference(net).plain) == (True, False, False)
+    assert tljax.for_inference(many, images=2).plain  # whatever it was prepared for before
     for bad, said in ((0, "got 0"), (2.5, "got 2.5"), (jnp.zeros((1, 32, 32, 3)), "got ArrayImpl")):
         with pytest.raises(InputError, match=f"at least 1, or None: {said}"):
             tljax.for_inference(net, images=bad)

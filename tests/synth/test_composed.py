@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.synth.test_ideal import OPTIONS, STILL, VARIABLES, colours, halves, sleepy
+from tests.synth.test_ideal import OPTIONS, STILL, VARIABLES, colours, halves
 from tests.synth.toy import photos
 from tljax import synth
 from tljax.errors import InputError
-from tljax.models.activations import redirected_relus, relu
 from tljax.models.layers import Outputs
 from tljax.synth import losses, objectives
 from tljax.synth.objective import Response
@@ -125,32 +124,3 @@ def test_a_photo_is_started_from():
         np.testing.assert_allclose(images, jnp.concatenate([start, start]), atol=0.01)
     with pytest.raises(InputError, match=r"start must be 1 or 2 images of 32 x 32 pixels, got \(1, 16, 32, 3\)"):
         synth.ideal(colours, VARIABLES, [0, 1], **{**options, "start": start[:, :16]})
-
-
-def test_gradients_find_a_way_through_a_relu_that_is_off_everywhere():
-    x, pull = -jnp.ones((3, 2)), jnp.array([[1.0, -1.0], [1.0, -1.0], [1.0, -1.0]])
-    x = x.at[1, 1].set(2.0)  # the second image has one that is on
-
-    def slope(x):
-        return jax.grad(lambda x: (pull * relu(x)).sum())(x)
-
-    assert slope(x).tolist() == [[0, 0], [0, -1], [0, 0]]
-    with redirected_relus():
-        assert slope(x).tolist() == [[1, 0], [0, -1], [1, 0]]  # what raises passes, what lowers does not
-        assert relu(x).tolist() == jax.nn.relu(x).tolist()
-
-
-def test_only_a_sleeping_channel_takes_the_redirected_steps(monkeypatch):
-    followed = []
-
-    def listen(goal, *args, **settings):
-        followed.append((goal.redirected, settings["steps"]))
-        return real(goal, *args, **settings)
-
-    real = synth.ideal.__globals__["ascend"]
-    monkeypatch.setitem(synth.ideal.__globals__, "ascend", listen)
-    monkeypatch.setitem(synth.ideal.__globals__, "_REDIRECTED", 16)
-    whole = synth.Recipe(0.3, stages=((1.0, 1.0),), transforms=STILL)
-    for threshold in (0.0, 0.9):
-        synth.ideal(sleepy, {"threshold": threshold}, [0], layer="sleepy", recipe=whole, **OPTIONS)
-    assert followed == [(False, 24), (True, 16), (False, 8)]

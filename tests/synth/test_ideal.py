@@ -6,7 +6,6 @@ import pytest
 from tests.synth.toy import levels, tiny_norm, tiny_norm_variables
 from tljax import synth
 from tljax.errors import InputError
-from tljax.models.activations import relu
 from tljax.models.statistics import Moments
 from tljax.synth.losses import batch_norm_distance, similarity
 
@@ -48,6 +47,20 @@ def test_the_same_key_gives_the_same_images_and_another_one_others():
     assert (levels(once) != levels(other)).any()
 
 
+def test_a_network_of_patches_is_shown_sizes_that_they_divide():
+    seen = set()
+
+    def patches(variables, images):
+        if images.shape[1] % 16:
+            raise InputError("images must have sides that patches of 16 pixels divide")
+        seen.add(images.shape[1])
+        return colours(variables, images)
+
+    images = synth.ideal(patches, {"scale": jnp.float32(20)}, [0], key=KEY, steps=4, size=96)
+    assert images.shape == (1, 96, 96, 3)
+    assert seen == {80, 96}
+
+
 def test_a_channel_of_a_layer():
     images = synth.ideal(halves, VARIABLES, [1], layer="halves", **SMOOTH)
     assert int(images.mean((0, 1, 2)).argmax()) == 1
@@ -66,7 +79,7 @@ def sleepy(variables, images):
     """A channel behind a ReLU that only strong contrasts wake, and one that nothing does."""
     contrast = jnp.abs(images - images.mean((1, 2, 3), keepdims=True)).mean(-1, keepdims=True)
     maps = jnp.concatenate([contrast - variables["threshold"], contrast - 2.0], -1)
-    return {"sleepy": relu(maps)}
+    return {"sleepy": jax.nn.relu(maps)}
 
 
 def test_a_channel_that_sleeps_through_faint_noise_is_woken():

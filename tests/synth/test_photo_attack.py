@@ -1,11 +1,14 @@
 """One photo attacked through a file."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
 
 from tests.synth.toy import SHAPE, linear, linear_variables
 from tljax import synth
+from tljax.data.framing import preprocess
 from tljax.errors import InputError
 from tljax.synth import photo_attack
 from tljax.synth.photo_attack import attack_photo, choose_budget
@@ -17,7 +20,14 @@ class Toy:
     """What an attack needs of a network."""
 
     scores, variables = staticmethod(linear), linear_variables()
-    spec = type("Spec", (), {"classes": tuple("abcde")})
+    spec = SimpleNamespace(
+        classes=tuple("abcde"), crop_mode="center", resize_size=10, input_size=SHAPE[0], interpolation="bilinear"
+    )
+    folded = True
+
+    def replace(self, **_):
+        """It has one form."""
+        return self
 
 
 @pytest.fixture
@@ -39,6 +49,8 @@ def test_what_is_reported_is_that_of_the_8_bit_file(toy):
     assert record["success"] is (record["adversarial"]["name"] == target) is True
     assert record["adversarial"]["linf"] == pytest.approx(np.abs(change).max())
     assert record["adversarial"]["l2"] == pytest.approx(np.sqrt((change**2).sum()))
+    again = photo_attack.top_class(toy, preprocess(saved, toy.spec))
+    assert record["as_photo"] == {"name": "abcde"[again[0]], "prob": again[1]}
     assert (record["source"]["name"], record["steps"], record["norm"]) == ("abcde"[seen], 40, "linf")
     with pytest.raises(InputError, match="already sees"):
         attack_photo(toy, PHOTO, key=jax.random.key(0), target="abcde"[seen])

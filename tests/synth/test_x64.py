@@ -1,8 +1,9 @@
-"""With 64-bit numbers switched on, images and draws stay float32, and come out the same."""
+"""With 64-bit numbers switched on, images and draws stay float32, and come out the same; each public name works."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +41,17 @@ def test_attacks_and_ideal_images_are_float32_under_x64(tmp_path):
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         found.append(np.load(tmp_path / f"{x64}.npz"))
-    for name in ("fourier", "pixel"):
-        # Adam's first steps are of one length whatever the gradient: rounding is seen in single pixels
-        np.testing.assert_allclose(found[0][name], found[1][name], atol=1e-2)
+    for name in found[0]:
+        if "layer" in name:  # of these the dtype alone is compared
+            continue
+        # first steps by a gradient's sign or by Adam are of one length whatever the gradient: rounding shows in pixels
+        apart = np.abs(found[0][name] - found[1][name])
+        assert np.quantile(apart, 0.99) < 1e-2, name
+
+
+@pytest.mark.slow
+def test_every_example_runs_under_x64():
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-k", "examples_run", "tests/test_examples.py"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env={**os.environ, "JAX_ENABLE_X64": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

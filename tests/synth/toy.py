@@ -15,7 +15,7 @@ def linear(variables, images):
 
 def linear_variables(classes=5, seed=0, scale=0.3):
     """Random weights, and biases that give mid-grey equal logits."""
-    w = scale * jax.random.normal(jax.random.key(seed), (*SHAPE, classes))
+    w = scale * jax.random.normal(jax.random.key(seed), (*SHAPE, classes), jnp.float32)
     return {"w": w, "b": -0.5 * w.sum((0, 1, 2))}
 
 
@@ -27,7 +27,10 @@ def curved(variables, images):
 
 def curved_variables(classes=4, seed=1):
     keys = jax.random.split(jax.random.key(seed))
-    return {"w": jax.random.normal(keys[0], (*SHAPE, 8)), "v": 2 * jax.random.normal(keys[1], (8, classes))}
+    return {
+        "w": jax.random.normal(keys[0], (*SHAPE, 8), jnp.float32),
+        "v": 2 * jax.random.normal(keys[1], (8, classes), jnp.float32),
+    }
 
 
 def photos(n=4, seed=0, low=60, high=196):

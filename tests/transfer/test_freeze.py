@@ -9,7 +9,10 @@ from tljax.models.network import abstract_variables
 from tljax.models.spec import get_spec, list_models
 from tljax.transfer.freeze import FROZEN, finetune_rules, label_variables, moving_layers, trainable_labels
 
-FAMILIES = ("vgg16", "resnet18", "mobilenet_v2", "efficientnet_lite0", "squeezenet1_1")
+FAMILIES = (
+    *("vgg16", "resnet18", "mobilenet_v2", "efficientnet_lite0", "squeezenet1_1", "mobilenet_v3_small"),
+    *("efficientnet_b0", "efficientnet_v2_s", "densenet121", "convnext_tiny", "convnextv2_nano", "vit_tiny_patch16"),
+)
 
 
 def labels_of(name, freeze=None):

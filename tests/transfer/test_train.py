@@ -71,6 +71,7 @@ def test_a_probe_writes_a_run_and_says_what_it_found(probed):
         "README.md",
         "checkpoint",
         "trained_on.txt",
+        "unknown.safetensors",
     }
     assert "broken.jpg" in (out / "skipped.csv").read_text()
     assert not out.with_name("probe.partial").exists()

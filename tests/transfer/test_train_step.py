@@ -146,7 +146,7 @@ def test_the_loss_falls_on_separable_pictures():
     _, _, first = toy_run(steps=1)
     _, after, last = toy_run(steps=10)
     assert last["loss"] < first["loss"]
-    probs = make_eval_step(lambda v, x: toy_apply(v, x)[0], size=6)(after, toy_batch(50)["images"])
+    probs = make_eval_step(lambda v, x: toy_apply(v, x)[0], toy_apply, size=6)(after, toy_batch(50)["images"])[0]
     assert (probs.argmax(-1) == toy_batch(50)["labels"]).mean() >= 0.75
     np.testing.assert_allclose(probs.sum(-1), 1, rtol=1e-5)
 

@@ -42,16 +42,16 @@ def timm_mobile_shapes(config) -> dict[str, tuple[int, ...]]:
     shapes = {"conv_stem.weight": (config.stem, 3, 3, 3)} | norm("bn1", config.stem)
     inputs = config.stem
     for i, stage in enumerate(config.stages):
-        for j in range(stage.repeats):
-            name, middle, k = f"blocks.{i}.{j}", inputs * stage.expand, stage.kernel
-            if stage.expand > 1:
+        for j, block in enumerate(stage):
+            name, middle, k = f"blocks.{i}.{j}", block.wide or inputs, block.kernel
+            if block.wide:
                 shapes |= {f"{name}.conv_pw.weight": (middle, inputs, 1, 1)} | norm(f"{name}.bn1", middle)
             shapes |= {f"{name}.conv_dw.weight": (middle, 1, k, k)}
-            shapes |= norm(f"{name}.bn{1 + (stage.expand > 1)}", middle)
-            last = ("conv_pwl", "bn3") if stage.expand > 1 else ("conv_pw", "bn2")
-            shapes |= {f"{name}.{last[0]}.weight": (stage.features, middle, 1, 1)}
-            shapes |= norm(f"{name}.{last[1]}", stage.features)
-            inputs = stage.features
+            shapes |= norm(f"{name}.bn{1 + bool(block.wide)}", middle)
+            last = ("conv_pwl", "bn3") if block.wide else ("conv_pw", "bn2")
+            shapes |= {f"{name}.{last[0]}.weight": (block.features, middle, 1, 1)}
+            shapes |= norm(f"{name}.{last[1]}", block.features)
+            inputs = block.features
     shapes |= {"conv_head.weight": (config.top, inputs, 1, 1)} | norm("bn2", config.top)
     return shapes | {"classifier.weight": (1000, config.top), "classifier.bias": (1000,)}
 

@@ -22,7 +22,10 @@ HUB_FILE = "/timm/resnet50.tv_in1k/resolve/main/model.safetensors"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` (path -> content) and keeps the list of requests; a path in `cut` breaks off half way."""
+    """Serves `files` (path -> content) and keeps the list of requests; a path in `cut` breaks off half way.
+
+    `digests` (path -> SHA-256) is what it says of files, where that is not their own.
+    """
 
     daemon_threads = True
 
@@ -31,6 +34,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.cut: set[str] = set()
+        self.digests: dict[str, str] = {}
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -41,7 +45,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200 if content is not None else 404)
         if content is None:
             self.send_header("X-Error-Code", "RepoNotFound")
-        self.send_header("ETag", f'"{DIGEST}"')
+        own = hashlib.sha256(content or b"").hexdigest()
+        self.send_header("ETag", f'"{self.server.digests.get(self.path, own)}"')
         self.send_header("X-Repo-Commit", "0" * 40)
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
@@ -134,7 +139,7 @@ def test_url_that_gives_something_else(server, content, reason):
 
 
 def test_download_that_breaks_off_leaves_nothing(server, monkeypatch):
-    monkeypatch.setattr("tljax.weights.fetch._PAUSE", 0.01)
+    monkeypatch.setattr("tljax.downloads._PAUSE", 0.01)
     server.files["/net.pth"] = CONTENT
     server.cut.add("/net.pth")
     assert "net.pth" in refusal(spec_from(f"{server.url}/net.pth"))

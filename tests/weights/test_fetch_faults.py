@@ -17,7 +17,7 @@ from tests.weights.test_fetch import (
     run_hub,
     spec_from,
 )
-from tljax.weights import fetch as fetching
+from tljax import downloads as fetching
 from tljax.weights.fetch import fetch
 
 NAME = f"/net-{DIGEST[:8]}.pth"
@@ -115,7 +115,7 @@ def test_the_hub_goes_on_after_a_connection_that_was_closed(server, tmp_path):
     [(b"other weights", "its SHA-256 starts"), (b"<!DOCTYPE html><p>Please sign in", "a web page came instead")],
 )
 def test_the_hub_gives_something_else(server, tmp_path, content, reason):
-    server.files[HUB_FILE] = content
+    server.files[HUB_FILE], server.digests[HUB_FILE] = content, DIGEST
     result = run_hub(server.url, tmp_path, [REPOSITORY])
     assert reason in result["outcome"][0]
     assert "--weights PATH" in result["outcome"][0]

@@ -62,7 +62,28 @@ RunFolder = tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="The folder t
 Classifier = tyro.conf.Positional[
     Annotated[str, tyro.conf.arg(help="The folder that `tljax train` wrote, or an .onnx that `tljax export` wrote.")]
 ]
-Model = Annotated[str, tyro.conf.arg(help="A name from `tljax models`.")]
+Model = Annotated[str, tyro.conf.arg(help="A name from `tljax models --all`, or timm/NAME of the hub.")]
 Run = Annotated[str | None, tyro.conf.arg(help="A trained run in the place of --model.")]
-Labels = Annotated[str | None, tyro.conf.arg(help="A table of files and labels, for a folder without class folders.")]
 Overwrite = Annotated[bool, tyro.conf.arg(help="Replace an existing folder.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledCommand(Command):
+    """A command on labelled photos; its options say where the labels are, as those of `train` do."""
+
+    labels: str | None = None
+    """A table of files and labels, for a folder without class folders."""
+    label_regex: str | None = None
+    """Takes the class from the name of each file: the named group, or the first one; "^(.+)_\\d+\\.jpg$" for
+    Abyssinian_12.jpg."""
+    file_column: str | None = None
+    """The header of the table's column of files, or its number from 1; what is found without: `tljax train --help`."""
+    label_column: str | None = None
+    """The same of the classes."""
+    split_column: str | None = None
+    """The same of the splits."""
+
+    def where(self) -> dict[str, Any]:
+        """These options by name."""
+        names = ("labels", "label_regex", "file_column", "label_column", "split_column")
+        return {name: getattr(self, name) for name in names}

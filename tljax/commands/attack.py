@@ -7,10 +7,10 @@ from typing import Any, Literal
 import tyro
 
 import tljax
-from tljax.commands import Command, Labels, Model, Overwrite, Photo, Run
+from tljax.commands import Command, LabelledCommand, Model, Overwrite, Photo, Run
 from tljax.errors import InputError
 from tljax.files import check_out, keep_compiled, replacing
-from tljax.progress import Track
+from tljax.progress import Track, say
 
 Method = Literal[
     "pgd", "fgsm", "mi_fgsm", "cw_l2", "apgd_ce", "apgd_dlr", "apgd_t", "square", "fab", "auto_attack"
@@ -22,8 +22,8 @@ class Attack(Command):
     """Changes a photo as little as it can, until the network takes it for something else.
 
     The photo is first brought to the network's own resolution. The result is an 8-bit PNG; only what the network says
-    of that file, read back, is reported. Saved: the original, the adversarial, their difference times 20, all three
-    side by side, and a page.
+    of that file, read back, is reported, and what `tljax classify` says, which resizes it once more and cuts a margin
+    off. Saved: the original, the adversarial, their difference times 20, all three side by side, and a page.
 
     Examples: tljax attack dog.jpg --target "Siamese cat" --out attacked
               tljax attack dog.jpg --untargeted --norm l2 --eps 0.5 --out attacked
@@ -82,7 +82,7 @@ class Attack(Command):
 
     def text(self, result: dict[str, Any]) -> str:
         """Before, after, and the size of the change."""
-        before, after = result["source"], result["adversarial"]
+        before, after, as_photo = result["source"], result["adversarial"], result["as_photo"]
         height, width = result["size"]
         wanted = f' as "{result["target"]}"' if "target" in result else " as anything else"
         outcome = f"{after['name']} {100 * after['prob']:.1f} %"
@@ -94,6 +94,7 @@ class Attack(Command):
             [
                 f"at the network's resolution, {width} x {height}: {before['name']} {100 * before['prob']:.1f} %",
                 f"after {result['steps']} steps: {outcome}",
+                f"resized and cropped again, like any photo: {as_photo['name']} {100 * as_photo['prob']:.1f} %",
                 f"change: at most {255 * after['linf']:.3g}/255 in a pixel, L2 {after['l2']:.3f}",
                 f"{after['file']}; report: {result['report']}",
             ]
@@ -101,12 +102,12 @@ class Attack(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Robustness(Command):
+class Robustness(LabelledCommand):
     """Measures how many photos a network still gets right as an attack may change them more and more.
 
     The attack is APGD, which has no step size to tune. What it leaves right is an upper bound of the robust accuracy: a
-    stronger attack may leave less. DATA carries the network's own classes, as folders or by
-    --labels (names or indices).
+    stronger attack may leave less. DATA carries the network's own classes, as folders or in the ways that the options
+    name (names or indices).
     """
 
     network: tyro.conf.Positional[str]
@@ -115,7 +116,6 @@ class Robustness(Command):
     """Labelled photos, laid out as for `train`."""
     out: str
     """The folder for robustness.png, robustness.json and report.html."""
-    labels: Labels = None
     eps: str = "0,1/255,2/255,4/255,8/255"
     """Budgets (the largest change of a pixel in [0, 1]), joined by commas."""
     method: Literal["apgd_ce", "apgd_dlr", "pgd", "square", "auto_attack"] = "apgd_ce"
@@ -136,7 +136,9 @@ class Robustness(Command):
         budgets = sorted({0.0, *map(tljax.synth.parse_budget, self.eps.split(","))})
         for eps in set(budgets) - {0.0}:
             tljax.synth.check_budget(eps, "linf")
-        source = tljax.data.open_source(self.data, labels_csv=self.labels, min_classes=1)
+        labels = self.where()
+        source = tljax.data.open_source(self.data, labels_csv=labels.pop("labels"), **labels, min_classes=1)
+        say(track, *map("note: {}".format, source.notes))
         keep_compiled()
         from tljax.report import synth_page
 

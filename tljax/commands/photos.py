@@ -21,6 +21,9 @@ from tljax.progress import Track
 class Models(Command):
     """Lists the networks: parameters, ImageNet accuracy, input size, and where their weights come from."""
 
+    all: bool = False
+    """Other weights of the same networks as well, by their names: torchvision/NAME.VERSION."""
+
     def execute(self, track: Track) -> dict[str, Any]:
         from tljax.weights.fetch import cached
 
@@ -34,7 +37,7 @@ class Models(Command):
                 "licence": spec.licence,
                 "cached": cached(spec),
             }
-            for spec in map(tljax.get_spec, tljax.list_models())
+            for spec in map(tljax.get_spec, tljax.list_models(versions=self.all))
         ]
         return {"models": rows}
 
@@ -44,7 +47,7 @@ class Models(Command):
         rows += [
             (
                 row["name"],
-                f"{row['params'] / 1e6:.1f} M",
+                "" if row["params"] is None else f"{row['params'] / 1e6:.1f} M",
                 "" if row["top1"] is None else f"{row['top1']:.1f} %",
                 str(row["input_size"]),
                 "yes" if row["cached"] else "no",
@@ -56,7 +59,9 @@ class Models(Command):
         note = (
             "efficientnet_lite*: TensorFlow-born weights (SAME padding); timm calls them tf_efficientnet_lite*.\n"
             "squeezenet1_1.caffe: the original Caffe weights and preprocessing; plain squeezenet1_1 is torchvision's.\n"
-            '*.keras: the weights and preprocessing of Keras Applications; reading them needs "tljax[keras]".'
+            '*.keras: the weights and preprocessing of Keras Applications; reading them needs "tljax[keras]".\n'
+            "dinov2_*: features without a classifier, which `tljax train` puts on them.\n"
+            "timm/NAME: any checkpoint of the hub whose architecture is of these families, by its own config.json."
         )
         return table(rows) + "\n\n" + note
 
@@ -85,7 +90,8 @@ class Naming(Command):
     def text(self, result: dict[str, Any]) -> str:
         """A line for each photo with its most likely classes, then the skipped files."""
         lines = [
-            f"{row['file']}: " + ", ".join(f"{entry['name']} {100 * entry['prob']:.1f} %" for entry in row["top"])
+            f"{row['file']}: {'unknown; nearest are ' if row.get('unknown') else ''}"
+            + ", ".join(f"{entry['name']} {100 * entry['prob']:.1f} %" for entry in row["top"])
             for row in result["images"]
         ]
         return "\n".join([*lines, *skipped_lines(result["skipped"])])
@@ -129,6 +135,8 @@ class Features(SharedCommand):
             return self._extract(track, first)
 
     def _extract(self, track: Track, first: bool) -> dict[str, Any] | None:
+        import jax
+
         from tljax.distributed import collectives
 
         out = check_out(self.out, overwrite=self.overwrite, suffix=".npz") if first else None
@@ -149,13 +157,15 @@ class Features(SharedCommand):
         return {
             "files": len(files),
             "dim": int(features.values.shape[1]),
+            "devices": jax.device_count(),
             "out": os.fspath(out),
             "skipped": skipped_rows(features.skipped),
         }
 
     def text(self, result: dict[str, Any]) -> str:
         """One line, and the skipped files."""
-        line = f"{result['files']} photos, {result['dim']} features each: {result['out']}"
+        shared = f", by {result['devices']} devices" if result["devices"] > 1 else ""
+        line = f"{result['files']} photos, {result['dim']} features each{shared}: {result['out']}"
         return "\n".join([line, *skipped_lines(result["skipped"])])
 
 
@@ -165,19 +175,20 @@ def named(net: Any, source: Any, track: Track, *, top: int = 5, index: bool = Fa
     Raises:
         InputError: not one photo can be read.
     """
-    from tljax.transfer.prediction import predict_source, ranked
+    from tljax.transfer.prediction import ranked, score_source
 
-    probs, places, skipped = predict_source(net, source, track=track)
+    probs, strange, places, skipped = score_source(net, source, track=track)
     if not len(places):
         raise InputError(none_left(skipped))
     images = []
-    for one in ranked(net.spec.classes, [source.files[i] for i in places], probs, top=top):
+    for one in ranked(net.spec.classes, [source.files[i] for i in places], probs, strange, top=top):
         rows = [{"name": name, "prob": prob} for name, prob in one.top]
         if index:
             rows = [
                 {"index": int(c), **row} for c, row in zip(np.argsort(-one.probs, kind="stable"), rows, strict=False)
             ]
-        images.append({"file": one.file, "top": rows})
+        told = {} if one.unknown is None else {"unknown": one.unknown}
+        images.append({"file": one.file, "top": rows, **told})
     return {"images": images, "skipped": skipped_rows(skipped)}
 
 
@@ -211,14 +222,17 @@ def none_left(skipped: Sequence[Any]) -> str:
 
 
 def write_table(out: Path, result: dict[str, Any]) -> None:
-    """What `named` returns as CSV: file, name1, prob1, name2, prob2, ..., skipped (why)."""
-    rows = [
-        [row["file"], *(cell for e in row["top"] for cell in (e["name"], e["prob"])), ""] for row in result["images"]
-    ]
-    columns = len(rows[0]) - 2
-    rows += [[row["file"], *[""] * columns, row["reason"]] for row in result["skipped"]]
+    """What `named` returns as CSV: file, name1, prob1, name2, prob2, ..., skipped (why), and unknown (1: none of
+    the classes) where the network tells."""
+    told = any("unknown" in row for row in result["images"])
+    rows = []
+    for row in result["images"]:
+        cells = [cell for e in row["top"] for cell in (e["name"], e["prob"])]
+        rows.append([row["file"], *cells, "", *([int(row["unknown"])] if told else [])])
+    columns = len(rows[0]) - 2 - told
+    rows += [[row["file"], *[""] * columns, row["reason"], *[""] * told] for row in result["skipped"]]
     with replacing(out) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         pairs = (f"{what}{i + 1}" for i in range(columns // 2) for what in ("name", "prob"))
-        writer.writerow(["file", *pairs, "skipped"])
+        writer.writerow(["file", *pairs, "skipped", *["unknown"] * told])
         writer.writerows(rows)

@@ -9,7 +9,7 @@ import tyro
 
 import tljax
 from tljax import metrics
-from tljax.commands import Classifier, Command, Images, Labels, SharedCommand
+from tljax.commands import Classifier, Images, LabelledCommand, SharedCommand
 from tljax.commands.photos import Naming, skipped_lines, table
 from tljax.files import check_out, keep_compiled
 from tljax.progress import Track
@@ -89,11 +89,11 @@ def _accuracy_lines(result: dict[str, Any]) -> list[str]:
     where = f"on the {result['val_images']} photos kept aside"
     if result.get("folds"):
         tuned = ", before fine-tuning" if result["mode"] == "finetune" else ""
-        where = f"by {result['folds']} folds of the training photos, each held out once{tuned}"
+        where = f"by {result['folds']} parts of the training photos, each held out once{tuned}"
     lines = [
         f"accuracy {where}: {100 * result['val_accuracy']:.1f} %{_interval(result)} "
         f"(mean of the classes {100 * result['val_balanced_accuracy']:.1f} %, "
-        f"calibration error {100 * result['val_ece']:.1f} %)"
+        f"its percentages are off by {100 * result['val_ece']:.1f} %)"
     ]
     if copies := result.get("copies"):
         alone = result["accuracy_without_copies"]
@@ -117,10 +117,11 @@ def _interval(measured: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Command):
+class Evaluate(LabelledCommand):
     """Measures a trained run on other photos, whose folders carry the names of its classes.
 
-    On the photos that the run was trained on, those that it did not see are measured apart.
+    On the photos that the run was trained on, those that it did not see are measured apart, and it need
+    not be said again where the labels are.
 
     Example: tljax evaluate run other-photos --csv wrong-first.csv
     """
@@ -128,14 +129,9 @@ class Evaluate(Command):
     run_dir: Classifier
     data: tyro.conf.Positional[str]
     """Labelled photos, laid out as for `train`; upper and lower case do not matter."""
-    labels: Labels = None
-    label_regex: str | None = None
-    """These four as for `train`; on the photos that the run was trained on they need not be given."""
-    file_column: str | None = None
-    label_column: str | None = None
-    split_column: str | None = None
     csv: str | None = None
-    """Write a table as well: file, true, predicted, probability, why it was skipped; the surest mistakes first."""
+    """Write a table of all photos as well: file, true, predicted, probability, why it was skipped; the surest
+    mistakes first."""
     overwrite: bool = False
     """Replace an existing --csv file."""
 
@@ -144,9 +140,7 @@ class Evaluate(Command):
         keep_compiled()
         from tljax.transfer.evaluation import measure
 
-        names = ("labels", "label_regex", "file_column", "label_column", "split_column")
-        options = {name: getattr(self, name) for name in names}
-        measured = measure(self.run_dir, self.data, track=track, **options)
+        measured = measure(self.run_dir, self.data, track=track, **self.where())
         if out is not None:
             measured.write(out)
         return measured.result()
@@ -163,7 +157,25 @@ class Evaluate(Command):
         mistakes = [("true", "taken for", "photos", "of its class")]
         mistakes += [(true, taken, str(count), f"{100 * share:.1f} %") for true, taken, count, share in wrong]
         shown = ["", "most frequent mistakes", table(mistakes)] if wrong else []
-        return "\n".join([head, *_seen_lines(result), "", table(rows), *shown, *skipped_lines(result["skipped"])])
+        return "\n".join(
+            [
+                head,
+                *_seen_lines(result),
+                *_unknown_lines(result),
+                "",
+                table(rows),
+                *shown,
+                *skipped_lines(result["skipped"]),
+            ]
+        )
+
+
+def _unknown_lines(result: dict[str, Any]) -> list[str]:
+    """How many photos of its own classes the run would turn away."""
+    if (count := result["unknown"]) is None:
+        return []
+    share = 100 * count / result["images"]
+    return [f"it would say of {count} of them ({share:.1f} %) that they are none of its classes"]
 
 
 def _seen_lines(result: dict[str, Any]) -> list[str]:

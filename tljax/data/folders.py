@@ -2,16 +2,18 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tljax.data.layout import class_folders, find_splits, split_of, without_annotations
+from tljax.data.layout import class_folders, find_splits, split_of, without_annotations, without_masks
 from tljax.data.source import Source, file_source, printable
 from tljax.data.tree import Folder, may_be_photo, natural, quoted, read_tree
 from tljax.errors import InputError, composed, find_name, nearest
 
 Row = tuple[str, str, str]  # key relative to DATA, class, split ("" where none is given)
+_MASKS = "not used, as masks of the photos beside them: {}"
 _BY_NAME = r'names such as Abyssinian_12.jpg with --label-regex "^(.+)_\d+\.jpg$"'
 
 
@@ -66,6 +68,9 @@ def row_source(folder: str, rows: Sequence[Row], notes: Sequence[str]) -> Source
     """The source of files in `folder` with their classes and splits."""
     classes = sorted({row[1] for row in rows}, key=natural)
     number = {name: i for i, name in enumerate(classes)}
+    alike = Counter(map(str.casefold, classes))
+    twins = [name for name in classes if alike[name.casefold()] > 1]
+    notes = [*notes, f"kept apart, though they differ in case only: {quoted(twins)}"] if twins else notes
     labels = np.asarray([number[row[1]] for row in rows], np.int32)
     given = np.asarray([row[2] for row in rows])
     splits = {name: np.flatnonzero(given == name) for name in ("train", "val", "test") if name in given}
@@ -98,7 +103,11 @@ def wrapped(folder: str) -> str | None:
 
 def _class_rows(folder: str, tree: Folder, min_classes: int) -> tuple[list[Row], list[str]]:
     parts, notes = find_splits(tree)
+    while not parts and len(tree.folders) == 1 and split_of(tree.folders[0].name) and tree.folders[0].folders:
+        tree = tree.folders[0]
+        notes = [f"the classes are the folders in {quoted([tree.path])}"]
     rows: list[Row] = []
+    masks: list[str] = []
     for split, where in parts or [("", tree)]:
         needed = split in ("", "train")
         classes, said = class_folders(where, least=min_classes if needed else 0)
@@ -112,7 +121,11 @@ def _class_rows(folder: str, tree: Folder, min_classes: int) -> tuple[list[Row],
         names = [composed(one.name) for one in classes]
         twins = [one.path for one, name in zip(classes, names, strict=True) if names.count(name) > 1]
         notes += [f"one class, as their names differ in Unicode form only: {quoted(twins)}"] if twins else []
-        rows += [(key, name, split) for one, name in zip(classes, names, strict=True) for key in one.files()]
+        for one, name in zip(classes, names, strict=True):
+            photos, beside = without_masks(list(one.files()))
+            masks += beside
+            rows += [(key, name, split) for key in photos]
+    notes += [_MASKS.format(quoted(masks))] if masks else []
     return _same_names(rows, notes) if parts else (rows, notes)
 
 
@@ -142,16 +155,17 @@ def _same_names(rows: list[Row], notes: list[str]) -> tuple[list[Row], list[str]
 def _named_rows(tree: Folder, label_regex: str) -> tuple[list[Row], list[str]]:
     """The photos whose names an expression matches, with the class that it finds."""
     try:
-        pattern = re.compile(label_regex)
+        pattern = re.compile(composed(label_regex))
     except re.error as error:
         raise InputError(f'--label-regex "{label_regex}" is no regular expression: {error}') from None
     if not pattern.groups:
         raise InputError(f'--label-regex "{label_regex}" has no group: put what is the class into (...)')
     group = min(pattern.groupindex.values(), default=1)
-    keys, notes = [], []
-    for key in _photos(tree, notes):
-        name = key.replace(os.sep, "/")
-        keys.append((key, pattern.search(composed(name if "/" in label_regex else os.path.basename(name)))))
+    notes: list[str] = []
+    photos, masks = without_masks(list(_photos(tree, notes)))
+    notes += [_MASKS.format(quoted(masks))] if masks else []
+    names = [key.replace(os.sep, "/") if "/" in label_regex else os.path.basename(key) for key in photos]
+    keys = [(key, pattern.search(composed(name))) for key, name in zip(photos, names, strict=True)]
     rows = [(key, found[group], _split_above(key)) for key, found in keys if found and found[group]]
     missed = [key for key, found in keys if not (found and found[group])]
     if not rows:

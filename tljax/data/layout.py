@@ -10,9 +10,9 @@ from tljax.data.tree import Folder, quoted
 from tljax.errors import InputError, composed
 
 _WORDS = {
-    **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
-    **dict.fromkeys(("test", "testing", "tst", "evaluation", "eval", "holdout"), "test"),
+    **dict.fromkeys(("train", "training", "trainings", "trn", "trainval"), "train"),
+    **dict.fromkeys("val valid validation validations validate validating dev development".split(), "val"),
+    **dict.fromkeys("test tests testing tst evaluation eval evaluating holdout".split(), "test"),
 }
 _FILLERS = (
     "set sets data dataset datasets split splits image images img imgs photo photos picture pictures pic pics file "
@@ -21,9 +21,11 @@ _FILLERS = (
 _GLUED = re.compile(f"({'|'.join(_FILLERS)})?({'|'.join(_WORDS)})({'|'.join(_FILLERS)})?")
 _BESIDE = frozenset(
     "mask masks annotation annotations annot annots anno annos label labels trimap trimaps segmentation "
-    "segmentations seg segs gt groundtruth truth bbox bboxes xml xmls json jsons".split()
+    "segmentations segmented seg segs matte mattes keypoints ann anns gt groundtruth truth "
+    "bbox bboxes xml xmls json jsons".split()
 )
-_SUFFIX = re.compile(rf"[ _-]+({'|'.join(_BESIDE)})$")
+_SUFFIX = re.compile(rf"[ _-]+({'|'.join(_BESIDE)})([ _-]?\d+)?$")
+_CAMEL = re.compile(rf"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?={'|'.join(map(str.title, _WORDS))})")
 _NO_CLASSES = "take the labels from file names with --label-regex, or from a table with --labels F.csv"
 
 
@@ -95,8 +97,11 @@ def class_folders(folder: Folder, *, least: int = 2) -> tuple[list[Folder], list
     masks = [one for one in beside if one.has_photos()]
     if (beside and len(kept) < max(least, 1)) or (masks and _share_names(kept)):
         first = (masks or beside)[0]
+        holds = len(kept) == 1 and len(kept[0].folders) > 1 and not _split_group(kept[0].folders)
         raise InputError(
-            f"{quoted([f.path for f in folder.folders])} are no classes: {_why_beside(first, kept)}; {_NO_CLASSES}"
+            f"{quoted([f.path for f in folder.folders])} are no classes: {_why_beside(first, kept)}; "
+            + (f"give {quoted([kept[0].path])} as DATA, or " if holds else "")
+            + _NO_CLASSES
             + (f', or rename "{printable(first.path)}" if it is a class' if masks else "")
         )
     _check_equal_folders(kept)
@@ -112,6 +117,14 @@ def without_annotations(folders: Sequence[Folder]) -> tuple[list[Folder], list[F
     masks = [f for f in named if (own := _stems(f)) and 2 * len(own & stems) >= len(own)]
     beside = [f for f in folders if f in empty or f in masks]
     return [f for f in folders if f not in beside], beside
+
+
+def without_masks(keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(photos, masks that lie beside the photo that they belong to, such as `12_mask.png` beside `12.png`)."""
+    stems = {key: os.path.splitext(key)[0].casefold() for key in keys}
+    known = set(stems.values())
+    masks = {key for key, stem in stems.items() if (photo := _SUFFIX.sub("", stem)) != stem and photo in known}
+    return [key for key in keys if key not in masks], [key for key in keys if key in masks]
 
 
 def _split_group(folders: Sequence[Folder]) -> dict[Folder, str]:
@@ -135,13 +148,13 @@ def _check_alone(folders: Sequence[Folder]) -> None:
             if beside and all(isinstance(entry, Folder) for entry in folder.entries):
                 raise InputError(
                     f"{quoted([folder.path])} looks like a split, with class folders in it, but {quoted(beside)} does "
-                    f"not: give {quoted([folder.path])} as DATA, or rename it"
+                    f"not: give {quoted([folder.path])} as DATA, or rename them: splits are called train, val and test"
                 )
 
 
 def _unwrapped(folder: Folder, known: Collection[str]) -> Folder:
     """The folder whose folders are the classes: `folder`, or the only one in it (`train/train/cats`)."""
-    inner = folder.folders
+    inner, _ = without_annotations(folder.folders)
     alone = len(inner) == 1 and composed(inner[0].name) not in known
     return _unwrapped(inner[0], known) if alone and len(inner[0].folders) > (not known) else folder
 
@@ -187,4 +200,5 @@ def _share_names(folders: Sequence[Folder]) -> bool:
 
 def _tokens(name: str) -> list[str]:
     """The words of a name: `TrainSet_2` is train, set, 2."""
-    return re.findall(r"[^\W\d_]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", composed(name)).casefold())
+    plain = re.sub(r"(hold|held)[\W_]*out", "holdout", _CAMEL.sub("_", composed(name)).casefold())
+    return re.findall(r"[^\W\d_]+|\d+", plain)

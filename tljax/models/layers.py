@@ -10,7 +10,6 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from tljax.models import ops
-from tljax.models.activations import relu
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,14 @@ class Taps:
         return x
 
 
-_DRAWN_LATER = nn.initializers.zeros  # `network.init_network` draws kernels: to trace their initialisers takes long
+DRAWN_LATER = nn.initializers.zeros  # `network.init_network` draws kernels: to trace their initialisers takes long
 
 
 class Conv(nn.Module):
-    """Convolution with a bias, through `ops.conv2d`.
+    """Convolution, with a bias by default, through `ops.conv2d`.
 
     >>> layer = tljax.models.Conv(features=4, kernel=3, stride=2, padding=1)
-    >>> layer.init_with_output(jax.random.key(0), images)[0].shape
+    >>> layer.init_with_output(jax.random.key(0), jnp.asarray(images))[0].shape
     (8, 16, 16, 4)
     """
 
@@ -95,21 +94,22 @@ class Conv(nn.Module):
     stride: int = 1
     padding: ops.Padding = 0
     groups: int = 1
+    bias: bool = True
     execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
         """(b, h, w, c) -> (b, y, x, features)."""
-        return self.convolve(x, use_bias=True)
+        return self.convolve(x, use_bias=self.bias)
 
     def convolve(self, x: Array, *, use_bias: bool) -> Array:
         """The convolution itself; declares `kernel` and `bias` in the caller's scope."""
         shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", _DRAWN_LATER, shape).astype(self.execution.dtype)
+        kernel = self.param("kernel", DRAWN_LATER, shape, jnp.float32).astype(self.execution.dtype)
         x = x.astype(self.execution.dtype)
         y = ops.conv2d(x, kernel, stride=self.stride, padding=self.padding, groups=self.groups)
         if use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(y.dtype)
         return y
 
 
@@ -118,7 +118,7 @@ class BatchNorm(nn.BatchNorm):
 
     In training mode that takes about half the time of (x - mean) * a + b, forth and back, on a CPU.
 
-    >>> variables = tljax.models.BatchNorm(use_running_average=True).init(jax.random.key(0), images)
+    >>> variables = tljax.models.BatchNorm(use_running_average=True).init(jax.random.key(0), jnp.asarray(images))
     >>> sorted(variables["params"]), sorted(variables["batch_stats"])
     (['bias', 'scale'], ['mean', 'var'])
     """
@@ -129,9 +129,10 @@ class BatchNorm(nn.BatchNorm):
     ) -> Float[Array, "b h w c"]:
         """(b, h, w, c) -> (b, h, w, c); in training mode by the batch's statistics, which the running ones follow."""
         shape = x.shape[-1:]
-        scale, bias = self.param("scale", self.scale_init, shape), self.param("bias", self.bias_init, shape)
-        means = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        variances = self.variable("batch_stats", "var", jnp.ones, shape)
+        scale = self.param("scale", self.scale_init, shape, jnp.float32)
+        bias = self.param("bias", self.bias_init, shape, jnp.float32)
+        means = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        variances = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
         mean, variance, x = means.value, variances.value, x.astype(jnp.float32)
         if not self.use_running_average:
             mean = x.mean((0, 1, 2))
@@ -143,6 +144,12 @@ class BatchNorm(nn.BatchNorm):
         return (x * a + (bias - mean * a)).astype(self.dtype)
 
 
+def batch_norm(layer: nn.Module, name: str, eps: float, execution: Execution) -> BatchNorm:
+    """The batch norm `name` of a layer, in training mode where the top-level layer that it belongs to is."""
+    frozen = (*layer.path, name)[0] not in execution.update_stats
+    return BatchNorm(frozen, momentum=0.9, epsilon=eps, dtype=execution.dtype, name=name)
+
+
 class ConvNorm(Conv):
     """Convolution (without a bias, but for Keras'), batch norm, activation: `kernel` and the child `norm`.
 
@@ -150,21 +157,20 @@ class ConvNorm(Conv):
 
     >>> folded = tljax.models.Execution(folded=True)
     >>> layer = tljax.models.ConvNorm(features=4, kernel=3, padding=1, execution=folded)
-    >>> sorted(layer.init(jax.random.key(0), images)["params"])
+    >>> sorted(layer.init(jax.random.key(0), jnp.asarray(images))["params"])
     ['bias', 'kernel']
     """
 
     eps: float = 1e-5
     bias: bool = False
-    activation: Callable[[Array], Array] | None = relu
+    activation: Callable[[Array], Array] | None = nn.relu
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x f"]:
         """(b, h, w, c) -> (b, y, x, features)."""
         x = self.convolve(x, use_bias=self.bias or self.execution.folded)
         if not self.execution.folded:
-            frozen = self.path[0] not in self.execution.update_stats
-            x = BatchNorm(frozen, momentum=0.9, epsilon=self.eps, dtype=self.execution.dtype, name="norm")(x)
+            x = batch_norm(self, "norm", self.eps, self.execution)(x)
         return x if self.activation is None else self.activation(x)
 
 
@@ -180,8 +186,8 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b f"]:
         """(b, d) -> (b, features)."""
-        kernel = self.param("kernel", _DRAWN_LATER, (x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel = self.param("kernel", DRAWN_LATER, (x.shape[-1], self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         return x.astype(jnp.float32) @ kernel + bias
 
 

@@ -1,127 +1,110 @@
-"""MobileNetV2: Sandler et al., 2018 (arXiv 1801.04381), width 1.0, with the weights of torchvision and of Keras."""
+"""MobileNetV2: Sandler et al., 2018 (arXiv 1801.04381), with the weights of torchvision and of Keras."""
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any
 
-from tljax.models import keras
+from tljax.models import keras, timm
+from tljax.models.inverted import (
+    MODULE,
+    InvertedConfig,
+    Row,
+    block_names,
+    divisible,
+    numbered,
+    stages,
+    timm_rules,
+)
 from tljax.models.rules import Rule, dense, layer, normed
-from tljax.models.spec import Family, ModelSpec, torchvision_url
+from tljax.models.spec import Family, ModelSpec
+from tljax.models.torchvision import Weights, published
 
-
-class Stage(NamedTuple):
-    """A run of inverted residual blocks; the stride is that of the first."""
-
-    expand: int
-    features: int
-    repeats: int
-    stride: int
-    kernel: int
-
-
-class MobileConfig(NamedTuple):
-    """MobileNetV2 and EfficientNet-Lite as data: widths of the first and last convolution, and the stages.
-
-    TensorFlow-born weights want its SAME padding (`same`), which at stride 2 and even sizes is (0, 1), and its `eps`.
-    """
-
-    stem: int
-    stages: tuple[Stage, ...]
-    top: int
-    same: bool = False
-    eps: float = 1e-5
-
-
-MODULE = "tljax.models.modules.mobilenet:MobileNetV2"
-BLOCKS = ("stem", *(rf"stage{n}_block\d+" for n in range(1, 8)), "top")
-_STAGES = (
-    Stage(1, 16, 1, 1, 3),
-    Stage(6, 24, 2, 2, 3),
-    Stage(6, 32, 3, 2, 3),
-    Stage(6, 64, 4, 2, 3),
-    Stage(6, 96, 3, 1, 3),
-    Stage(6, 160, 3, 2, 3),
-    Stage(6, 320, 1, 1, 3),
+_ROWS = (
+    (Row(0, 16, 1, 1, 3),),
+    (Row(6, 24, 2, 2, 3),),
+    (Row(6, 32, 3, 2, 3),),
+    (Row(6, 64, 4, 2, 3),),
+    (Row(6, 96, 3, 1, 3),),
+    (Row(6, 160, 3, 2, 3),),
+    (Row(6, 320, 1, 1, 3),),
 )
 
 
-def numbered_blocks(config: MobileConfig) -> list[tuple[int, str, bool]]:
-    """(number over all stages from 0, our block's name, whether it expands) of each inverted residual block."""
-    stages = enumerate(config.stages, start=1)
-    blocks = [(f"stage{s}_block{b}", stage.expand != 1) for s, stage in stages for b in range(stage.repeats)]
-    return [(number, name, expands) for number, (name, expands) in enumerate(blocks)]
-
-
-def timm_rules(config: MobileConfig) -> list[Rule]:
-    """timm's names for MobileNetV2 and EfficientNet: blocks counted from 0 within each stage."""
-    rules = [
-        *normed("conv_stem", "bn1", "stem"),
-        *normed("conv_head", "bn2", "top"),
-        *layer("classifier", "head", dense),
-    ]
-    for stage, shape in enumerate(config.stages):
-        source, target = rf"blocks\.{stage}\.(\d+)\.", rf"stage{stage + 1}_block\1/"
-        parts = {"expand": "conv_pw", "depthwise": "conv_dw", "project": "conv_pwl"}
-        if shape.expand == 1:
-            parts = {"depthwise": "conv_dw", "project": "conv_pw"}
-        for number, (ours, theirs) in enumerate(parts.items(), start=1):
-            rules += normed(f"{source}{theirs}", f"{source}bn{number}", f"{target}{ours}")
-    return rules
+def _config(width: float = 1.0, depth: float = 1.0, fixed: bool = False, **changes: Any) -> InvertedConfig:
+    """`fixed`: stem, top and the depth of the first and the last stage do not scale; top never gets narrower."""
+    stem = 32 if fixed else divisible(32 * width)
+    blocks = stages(_ROWS, stem, width=width, depth=depth, fixed_ends=fixed)
+    return InvertedConfig(stem, blocks, 1280 if fixed else max(1280, divisible(1280 * width)), **changes)
 
 
 def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
     """torchvision's names, whose blocks count over all stages, timm's and Keras'."""
     if spec.origin == "keras":
         return keras.rules(_keras_layers(spec.config))
-    rules, last = [*normed(r"features\.0\.0", r"features\.0\.1", "stem")], 0
-    for number, block, expands in numbered_blocks(spec.config):
-        source, last = rf"features\.{number + 1}\.conv\.", number + 2
-        if expands:
-            rules += normed(rf"{source}0\.0", rf"{source}0\.1", f"{block}/expand")
-        depthwise = int(expands)
-        rules += normed(rf"{source}{depthwise}\.0", rf"{source}{depthwise}\.1", f"{block}/depthwise")
-        rules += normed(f"{source}{depthwise + 1}", f"{source}{depthwise + 2}", f"{block}/project")
-    rules += normed(rf"features\.{last}\.0", rf"features\.{last}\.1", "top")
-    rules += layer(r"classifier\.1", "head", dense)
-    return {"torchvision": rules, "timm": timm_rules(spec.config)}
+    rules = [*normed(r"features\.0\.0", r"features\.0\.1", "stem"), *layer(r"classifier\.1", "head", dense)]
+    blocks = numbered(spec.config)
+    for number, name, block in blocks:
+        *inner, last = block.parts
+        source = rf"features\.{number + 1}\.conv\."
+        for place, part in enumerate(inner):
+            rules += normed(rf"{source}{place}\.0", rf"{source}{place}\.1", f"{name}/{part}")
+        rules += normed(f"{source}{len(inner)}", f"{source}{len(inner) + 1}", f"{name}/{last}")
+    top = rf"features\.{len(blocks) + 1}\."
+    return {"torchvision": [*rules, *normed(f"{top}0", f"{top}1", "top")], "timm": timm_rules(spec.config)}
 
 
-def _keras_layers(config: MobileConfig) -> list[keras.Layer]:
+def _keras_layers(config: InvertedConfig) -> list[keras.Layer]:
     layers = keras.normed("Conv1", "bn_Conv1", "stem")
-    for number, block, expands in numbered_blocks(config):
+    for number, ours, block in numbered(config):
         name = f"block_{number}_" if number else "expanded_conv_"
-        if expands:
-            layers += keras.normed(f"{name}expand", f"{name}expand_BN", f"{block}/expand")
-        layers += keras.normed(f"{name}depthwise", f"{name}depthwise_BN", f"{block}/depthwise", keras.depthwise)
-        layers += keras.normed(f"{name}project", f"{name}project_BN", f"{block}/project")
+        if block.wide:
+            layers += keras.normed(f"{name}expand", f"{name}expand_BN", f"{ours}/expand")
+        layers += keras.normed(f"{name}depthwise", f"{name}depthwise_BN", f"{ours}/depthwise", keras.depthwise)
+        layers += keras.normed(f"{name}project", f"{name}project_BN", f"{ours}/project")
     return [*layers, *keras.normed("Conv_1", "Conv_1_bn", "top"), keras.weighted("predictions", "head")]
 
 
-_PLAIN = ModelSpec(
-    name="mobilenet_v2",
-    family="mobilenet",
-    config=MobileConfig(32, _STAGES, 1280),
-    feature_dim=1280,
-    last_layer="top",
-    params=3_504_872,
-    top1=71.88,
-    licence="BSD-3-Clause",
-    sources=(torchvision_url("mobilenet_v2", "b0353104"),),
+_PLAIN, *_VERSIONS = published(
+    ModelSpec(
+        name="mobilenet_v2",
+        family="mobilenet",
+        config=_config(),
+        feature_dim=1280,
+        last_layer="top",
+        params=3_504_872,
+    ),
+    Weights("mobilenet_v2-b0353104", 71.88),
+    Weights("mobilenet_v2-7ebf99e0", 72.15, resize=232),
 )
+
+
+def _timm(**changes: Any) -> ModelSpec:
+    config = _config(**changes)
+    return replace(_PLAIN, config=config, feature_dim=config.top, params=None)
+
+
+ARCHITECTURES = {
+    **{f"mobilenetv2_{width:03}": _timm(width=width / 100) for width in (35, 50, 75, 100, 140)},
+    "mobilenetv2_110d": _timm(width=1.1, depth=1.2, fixed=True),
+    "mobilenetv2_120d": _timm(width=1.2, depth=1.4, fixed=True),
+}
 
 FAMILY = Family(
     name="mobilenet",
     module=MODULE,
-    blocks=BLOCKS,
+    blocks=block_names(7),
     rules=_rules,
+    timm=timm.table(ARCHITECTURES),
     networks=(
         _PLAIN,
         keras.network(
             _PLAIN,
             "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
-            config=MobileConfig(32, _STAGES, 1280, same=True, eps=1e-3),
+            config=_config(same=True, eps=1e-3),
             top1=71.3,
             licence="Apache-2.0",
             mean=(0.5,) * 3,
             std=(0.5,) * 3,
         ),
     ),
+    versions=tuple(_VERSIONS),
 )

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from tljax.models.conv.dense import dense
 from tljax.models.conv.depthwise import depthwise
+from tljax.models.conv.patches import patches
 from tljax.models.conv.plain import Pads, general
 from tljax.models.conv.pointwise import pointwise
 from tljax.models.conv.pool import general_max_pool, sliced_max_pool
@@ -61,6 +62,8 @@ def conv2d(
     if not _plain.get():
         if kernel.shape[:2] == (1, 1) and groups == 1 and pads == ((0, 0), (0, 0)):
             return pointwise(x, kernel, stride)
+        if kernel.shape[:2] == (stride, stride) and groups == 1 and pads == ((0, 0), (0, 0)):
+            return patches(x, kernel)
         if groups == x.shape[-1] == kernel.shape[-1] and kernel.shape[0] == kernel.shape[1]:
             return depthwise(x, kernel, stride, pads)
         if groups == 1:
@@ -81,6 +84,23 @@ def max_pool(
         pads.append((padding, max((out - 1) * stride + size - length - padding, 0)))
     pool = general_max_pool if _plain.get() else sliced_max_pool
     return pool(x, size, stride, tuple(pads))
+
+
+def avg_pool(x: Float[Array, "b h w c"], size: int, *, ceil_mode: bool = False) -> Float[Array, "b y x c"]:
+    """Averages over windows of `size` x `size` side by side.
+
+    A row or column that fills no window is left out, or with `ceil_mode` makes one of what it has, as in torch with
+    `count_include_pad=False`.
+    """
+    lengths = x.shape[1:3]
+    counts = tuple(-(n // -size) if ceil_mode else n // size for n in lengths)
+    ends = tuple((0, count * size - n) for count, n in zip(counts, lengths, strict=True))
+    grid = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*end, 0) for end in ends), (0, 0, 0)))
+    sums = grid.reshape(x.shape[0], counts[0], size, counts[1], size, x.shape[3]).sum((2, 4))
+    rows, columns = (
+        jnp.full(count, size).at[-1].add(-max(end, 0)) for count, (_, end) in zip(counts, ends, strict=True)
+    )
+    return sums / (rows[:, None, None] * columns[:, None]).astype(x.dtype)
 
 
 def adaptive_avg_pool(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b size size c"]:

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from tljax.models import keras
+from tljax.models import keras, timm
 from tljax.models.rules import Rule, dense, layer, normed
-from tljax.models.spec import Family, ModelSpec, torchvision_url
+from tljax.models.spec import Family, ModelSpec
+from tljax.models.torchvision import Weights, published
 
 
 class ResNetConfig(NamedTuple):
@@ -51,36 +52,51 @@ def _keras_layers(config: ResNetConfig) -> list[keras.Layer]:
     return [*layers, keras.weighted("predictions", "head")]
 
 
-def _network(depth: int, block: str, repeats: tuple[int, ...], params: int, top1: float, digest: str) -> ModelSpec:
+def _network(depth: int, block: str, repeats: tuple[int, ...], params: int, *weights: Weights) -> tuple[ModelSpec, ...]:
     name = f"resnet{depth}"
-    return ModelSpec(
+    plain = ModelSpec(
         name=name,
         family="resnet",
         config=ResNetConfig(block, repeats),
         feature_dim=512 if block == "basic" else 2048,
         last_layer=f"stage4_block{repeats[-1] - 1}",
         params=params,
-        top1=top1,
-        licence="BSD-3-Clause",
-        sources=(f"hub:timm/{name}.tv_in1k", torchvision_url(name, digest)),
+        sources=(f"hub:timm/{name}.tv_in1k",),
     )
+    return published(plain, *weights)
 
 
-_RESNET50 = _network(50, "bottleneck", (3, 4, 6, 3), 25_557_032, 76.16, "0676ba61")
+_PUBLISHED = (
+    _network(18, "basic", (2, 2, 2, 2), 11_689_512, Weights("resnet18-f37072fd", 69.75)),
+    _network(34, "basic", (3, 4, 6, 3), 21_797_672, Weights("resnet34-b627a593", 73.30)),
+    _network(
+        *(50, "bottleneck", (3, 4, 6, 3), 25_557_032),
+        Weights("resnet50-0676ba61", 76.16),
+        Weights("resnet50-11ad3fa6", 80.86, resize=232),
+    ),
+    _network(
+        *(101, "bottleneck", (3, 4, 23, 3), 44_549_160),
+        Weights("resnet101-63fe2227", 77.40),
+        Weights("resnet101-cd907fc2", 81.89, resize=232),
+    ),
+    _network(
+        *(152, "bottleneck", (3, 8, 36, 3), 60_192_808),
+        Weights("resnet152-394f9c45", 78.33),
+        Weights("resnet152-f82ba261", 82.28, resize=232),
+    ),
+)
+_PLAIN = {versions[0].name: versions[0] for versions in _PUBLISHED}
 
 FAMILY = Family(
     name="resnet",
     module="tljax.models.modules.resnet:ResNet",
     blocks=("stem", *(rf"stage{n}_block\d+" for n in range(1, 5))),
     rules=_rules,
+    timm=timm.table(_PLAIN),
     networks=(
-        _network(18, "basic", (2, 2, 2, 2), 11_689_512, 69.75, "f37072fd"),
-        _network(34, "basic", (3, 4, 6, 3), 21_797_672, 73.30, "b627a593"),
-        _RESNET50,
-        _network(101, "bottleneck", (3, 4, 23, 3), 44_549_160, 77.40, "63fe2227"),
-        _network(152, "bottleneck", (3, 8, 36, 3), 60_192_808, 78.33, "394f9c45"),
+        *_PLAIN.values(),
         keras.network(
-            replace(_RESNET50, config=ResNetConfig("bottleneck", (3, 4, 6, 3), True, True, 1.001e-5)),
+            replace(_PLAIN["resnet50"], config=ResNetConfig("bottleneck", (3, 4, 6, 3), True, True, 1.001e-5)),
             "resnet/resnet50_weights_tf_dim_ordering_tf_kernels.h5",
             md5="2cb95161c43110f7111970584f804107",
             params=25_583_592,
@@ -89,4 +105,5 @@ FAMILY = Family(
             **keras.CAFFE,
         ),
     ),
+    versions=tuple(spec for versions in _PUBLISHED for spec in versions[1:]),
 )

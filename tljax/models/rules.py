@@ -16,6 +16,16 @@ conv: Transform = methodcaller("transpose", 2, 3, 1, 0)  # OIHW to HWIO; depthwi
 dense: Transform = methodcaller("transpose", 1, 0)  # (out, in) to (in, out)
 
 
+def pointwise(array: Any) -> Any:
+    """A dense layer, (out, in), or the 1x1 convolution in its place, (out, in, 1, 1): to (in, out)."""
+    return array.reshape(len(array), -1).T
+
+
+def vector(array: Any) -> Any:
+    """One number for each channel, whatever axes of size 1 are around them."""
+    return array.reshape(-1)
+
+
 class Rule(NamedTuple):
     r"""Source tensors whose whole name matches a pattern become one of our leaves.
 
@@ -40,6 +50,11 @@ def layer(source: str, target: str, transform: Transform) -> list[Rule]:
         Rule(rf"{source}\.weight", f"params/{target}/kernel", transform),
         Rule(rf"{source}\.bias", f"params/{target}/bias"),
     ]
+
+
+def layer_norm(source: str, target: str) -> list[Rule]:
+    """A norm without statistics."""
+    return [Rule(rf"{source}\.weight", f"params/{target}/scale"), Rule(rf"{source}\.bias", f"params/{target}/bias")]
 
 
 def batch_norm(source: str, target: str) -> list[Rule]:

@@ -36,9 +36,10 @@ class ModelSpec:
         white: the 16-bit grey sample that is white; None: what the photos of a data set tell (see `Source.white`).
         mean, std: per RGB channel, for images in [0, 1]; applied inside `apply`.
         channel_order: the order that the first convolution expects, "rgb" or "bgr".
-        classes: their names, in the order of the logits; by default ImageNet's.
+        classes: their names, in the order of the logits; by default ImageNet's; none: there is no classifier.
         feature_dim: D of `embed`.  last_layer: the name of the last convolutional map in `intermediates`.
-        params: parameters with the original head.  top1: ImageNet top-1 in percent, as published; None: not known.
+        params: parameters with the original head; None: not counted.
+        top1: ImageNet top-1 in percent, as published; None: not known.
         sources: where the weights come from, tried in order: `package:`, `hub:` or a URL; none: they are passed.
         sha256: of the file, or how it starts, where known.  md5: of the file, where its authors give only that.
         head: "original", or "linear": a dense layer on `embed`, which is what a trained run has.
@@ -52,7 +53,7 @@ class ModelSpec:
     config: Any
     feature_dim: int
     last_layer: str
-    params: int
+    params: int | None
     top1: float | None = None
     licence: str = ""
     sources: tuple[str, ...] = ()
@@ -85,6 +86,10 @@ class ModelSpec:
         return next(iter(self.sources), "")
 
 
+def _none_of_timm(_name: str, _arguments: Mapping[str, Any]) -> None:
+    """For a family that timm does not have."""
+
+
 @dataclass(frozen=True)
 class Family:
     """Networks that share a Flax module: all that is known of it outside, given to `register`.
@@ -95,13 +100,17 @@ class Family:
             built. It is called with (config, number of classes, head, `Execution`); its `__call__` takes normalised
             images (b, h, w, 3) and `Taps`, and returns `Outputs`. If the head is "linear", the logits are those of
             `Head(classes, name="head")` on the embedding.
-        blocks: the top-level layers from the image upwards, without the classifier, as patterns of their names.
-            Fine-tuning freezes the first half of them, and gives each of the others a learning rate.
+        blocks: the top-level layers from the image upwards, without the classifier, as patterns of their names, or a
+            function of a specification that gives them. Fine-tuning freezes the first half of them, and gives each of
+            the others a learning rate.
         rules: a function of a specification that gives the rules of each origin of weights, such as
             {"torchvision": [...]}; a file is read by those that know most of its names.
         networks: the specifications.
         head: the top-level layers of the original classifier, the last one first.
         min_input_size: of an image, in pixels a side.
+        versions: others, such as later weights of the same networks, that have a name but are not listed.
+        timm: a function of the name of one of timm's architectures and its arguments that gives the specification of
+            the same network here, with 1,000 classes, and None where it is none of the family; see `models.timm`.
 
     >>> family = tljax.models.Family("other", Toy, blocks=("block",), rules=lambda spec: {}, networks=())
     >>> family.head
@@ -110,11 +119,13 @@ class Family:
 
     name: str
     module: str | Callable[..., Any]
-    blocks: tuple[str, ...]
+    blocks: tuple[str, ...] | Callable[[ModelSpec], tuple[str, ...]]
     rules: Callable[[ModelSpec], Mapping[str, Sequence[Rule]]]
     networks: tuple[ModelSpec, ...]
     head: tuple[str, ...] = ("head",)
     min_input_size: int = 1
+    versions: tuple[ModelSpec, ...] = ()
+    timm: Callable[[str, Mapping[str, Any]], ModelSpec | None] = _none_of_timm
 
 
 _FAMILIES: dict[str, Family] = {}  # the one state of the package; it only grows, so what was looked up stays true
@@ -141,14 +152,19 @@ def register(family: Family) -> None:
         if family != _FAMILIES[family.name]:
             raise InputError(f'another family named "{family.name}" is registered already: choose another name')
         return
-    taken = list_models()
-    for spec in family.networks:
+    taken = list(_networks())
+    for spec in (*family.networks, *family.versions):
         if spec.family != family.name:
             raise InputError(f'"{spec.name}" says that its family is "{spec.family}", not "{family.name}"')
         if spec.name in taken:
             raise InputError(f'a network named "{spec.name}" is registered already: choose another name')
         taken.append(spec.name)
     _FAMILIES[family.name] = family
+
+
+def families() -> tuple[Family, ...]:
+    """All that are registered."""
+    return tuple(_FAMILIES.values())
 
 
 def get_family(name: str) -> Family:
@@ -162,26 +178,39 @@ def get_family(name: str) -> Family:
     return _FAMILIES[name]
 
 
-def list_models() -> list[str]:
+def list_models(*, versions: bool = False) -> list[str]:
     """The names that `load_pretrained`, `init_network` and `--model` take: plain ones first, then by origin.
+
+    Args:
+        versions: with the names "torchvision/NAME.VERSION" of other weights of the same networks.
 
     >>> tljax.list_models()[:3]
     ['vgg16', 'vgg19', 'resnet18']
     """
-    return sorted(_networks(), key=lambda name: name.partition(".")[2])
+    listed = sorted((spec for family in _FAMILIES.values() for spec in family.networks), key=lambda spec: spec.origin)
+    others = (spec for family in _FAMILIES.values() for spec in family.versions) if versions else ()
+    return [spec.name for spec in (*listed, *others)]
 
 
 def get_spec(name: str) -> ModelSpec:
     """The specification of a model.
 
+    Args:
+        name: one of `list_models(versions=True)`; or "timm/NAME", or "hub:ORGANISATION/NAME" of a repository in timm's
+            layout, whose `config.json` is downloaded when it is first asked for.
     Raises:
-        InputError: an unknown name; the message suggests the nearest.
+        InputError: an unknown name; the message suggests the nearest. A file that cannot be had, or a setting in it
+            that is not supported.
 
     >>> spec = tljax.get_spec("resnet50")
     >>> spec.input_size, spec.feature_dim, len(spec.classes)
     (224, 2048, 1000)
     """
     if name not in _networks():
+        if str(name).startswith(("timm/", "hub:")):
+            from tljax.models.timm import hub_spec  # which reads the families of this module
+
+            return hub_spec(name)
         names = list_models()
         guesses = " or ".join(nearest(str(name), names, n=2)) or ", ".join(names)
         raise InputError(f'no model named "{name}": did you mean {guesses}? `tljax models` lists all {len(names)}')
@@ -189,7 +218,7 @@ def get_spec(name: str) -> ModelSpec:
 
 
 def _networks() -> dict[str, ModelSpec]:
-    return {spec.name: spec for family in _FAMILIES.values() for spec in family.networks}
+    return {spec.name: spec for family in _FAMILIES.values() for spec in (*family.networks, *family.versions)}
 
 
 def torchvision_url(name: str, digest: str) -> str:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from tljax.models.rules import Rule, conv, layer
-from tljax.models.spec import Family, ModelSpec, torchvision_url
+from tljax.models.spec import Family, ModelSpec
+from tljax.models.torchvision import Weights, published
 
 _FIRE_INDICES = (3, 4, 6, 7, 9, 10, 11, 12)  # of fire2 to fire9; the others are ReLU and pooling
 
@@ -22,16 +23,16 @@ def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
     return {"torchvision": rules} | ({"caffe": caffe} if spec.channel_order == "bgr" else {})
 
 
-_PLAIN = ModelSpec(
-    name="squeezenet1_1",
-    family="squeezenet",
-    config=((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)),
-    feature_dim=512,
-    last_layer="fire9",
-    params=1_235_496,
-    top1=58.18,
-    licence="BSD-3-Clause",
-    sources=(torchvision_url("squeezenet1_1", "b8a52dc0"),),
+_PLAIN, *_VERSIONS = published(
+    ModelSpec(
+        name="squeezenet1_1",
+        family="squeezenet",
+        config=((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)),
+        feature_dim=512,
+        last_layer="fire9",
+        params=1_235_496,
+    ),
+    Weights("squeezenet1_1-b8a52dc0", 58.18),
 )
 
 FAMILY = Family(
@@ -57,4 +58,5 @@ FAMILY = Family(
             channel_order="bgr",
         ),
     ),
+    versions=tuple(_VERSIONS),
 )

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from tljax.models import keras
+from tljax.models import keras, timm
 from tljax.models.rules import Rule, conv, dense, layer
-from tljax.models.spec import Family, ModelSpec, torchvision_url
+from tljax.models.spec import Family, ModelSpec
+from tljax.models.torchvision import Weights, published
 
 _VGG16 = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 _VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
@@ -12,9 +13,15 @@ _VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 
 def dense_of_map(kernel: Any) -> Any:
     """A dense layer on a 7x7 map of 512 channels, or a convolution in its place: (out, C*H*W) to (H*W*C, out)."""
+    import numpy as np  # here, as the list of networks loads nothing
+
     if kernel.ndim == 2:
         kernel = kernel.reshape(len(kernel), 512, 7, 7)
-    return kernel.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
+    turned = kernel.transpose(2, 3, 1, 0)
+    copied = np.empty(turned.shape, turned.dtype)
+    for start in range(0, len(kernel), 64):  # so that what is read and what is written fit in a processor's cache
+        copied[..., start : start + 64] = turned[..., start : start + 64]
+    return copied.reshape(-1, len(kernel))
 
 
 def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
@@ -45,18 +52,17 @@ def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
     }
 
 
-def _network(name: str, config: tuple, params: int, top1: float, digest: str) -> ModelSpec:
-    return ModelSpec(
+def _network(name: str, config: tuple, params: int, weights: Weights) -> tuple[ModelSpec, ...]:
+    plain = ModelSpec(
         name=name,
         family="vgg",
         config=config,
         feature_dim=512,
         last_layer=f"conv5_{len(config[-1])}",
         params=params,
-        top1=top1,
-        licence="BSD-3-Clause",
-        sources=(f"hub:timm/{name}.tv_in1k", torchvision_url(name, digest)),
+        sources=(f"hub:timm/{name}.tv_in1k",),
     )
+    return published(plain, weights)
 
 
 def _keras(plain: ModelSpec, md5: str) -> ModelSpec:
@@ -64,10 +70,11 @@ def _keras(plain: ModelSpec, md5: str) -> ModelSpec:
     return keras.network(plain, file, md5=md5, top1=71.3, licence="CC-BY-4.0", **keras.CAFFE)
 
 
-_PLAIN = (
-    _network("vgg16", _VGG16, 138_357_544, 71.59, "397923af"),
-    _network("vgg19", _VGG19, 143_667_240, 72.40, "dcbb9e9d"),
+_PUBLISHED = (
+    _network("vgg16", _VGG16, 138_357_544, Weights("vgg16-397923af", 71.59)),
+    _network("vgg19", _VGG19, 143_667_240, Weights("vgg19-dcbb9e9d", 72.40)),
 )
+_PLAIN = tuple(versions[0] for versions in _PUBLISHED)
 
 FAMILY = Family(
     name="vgg",
@@ -76,9 +83,11 @@ FAMILY = Family(
     head=("fc8", "fc7", "fc6"),
     min_input_size=32,
     rules=_rules,
+    timm=timm.table({spec.name: spec for spec in _PLAIN}),
     networks=(
         *_PLAIN,
         _keras(_PLAIN[0], "64373286793e3c8b2b4e3219cbf3544b"),
         _keras(_PLAIN[1], "cbe5617147190e668d6c5d5026f83318"),
     ),
+    versions=tuple(spec for versions in _PUBLISHED for spec in versions[1:]),
 )

@@ -22,7 +22,6 @@ from tljax.report.blocks import (
     Table,
     Text,
 )
-from tljax.report.style import svg
 from tljax.report.text import escape, number, percent
 
 
@@ -48,6 +47,8 @@ def _(block: Heading, prefix: str) -> str:
 
 @render.register
 def _(block: Figure, prefix: str) -> str:
+    from tljax.report.style import svg  # here, as pages without figures need no matplotlib
+
     drawing = svg(block.figure, prefix=prefix)
     plot = f'<div class="plot" role="img" tabindex="0" aria-label="{escape(block.alt)}">{drawing}</div>'
     return f'<figure class="card">{plot}{_unless_empty("figcaption", block.caption)}</figure>'

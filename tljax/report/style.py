@@ -67,8 +67,8 @@ def new_figure(width: float = 4.2, height: float = 2.9) -> Figure:
 
 
 def share_axis(axis: Axis) -> None:
-    """Writes the shares in [0, 1] along an axis as percentages."""
-    axis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
+    """Writes the shares in [0, 1] along an axis as percentages; room above 100 % or below 0 gets no number."""
+    axis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %" if -1e-9 <= share <= 1 + 1e-9 else "")
 
 
 def svg(figure: Figure, *, prefix: str) -> str:

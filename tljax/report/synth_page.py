@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from tljax.report import figures
 from tljax.report.blocks import (
     Bar,
     Bars,
@@ -90,6 +89,8 @@ def write_robustness(path: str | os.PathLike, record: Mapping[str, Any]) -> Path
 
 def save_curve(path: str | os.PathLike, curve: Sequence[Mapping[str, Any]]) -> None:
     """Saves a robust accuracy curve, {eps, accuracy} each, as a PNG."""
+    from tljax.report import figures  # here, as other pages need no matplotlib, which takes half a second to import
+
     figures.robustness_curve(curve).savefig(path, dpi=150, facecolor="white")
 
 
@@ -122,7 +123,8 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
     Args:
         record: pictures: {original, adversarial: uint8 of one size}, whose difference is shown x 20 around grey;
             source and adversarial: {name, prob}, adversarial also linf and l2 in [0, 1] units where known; success
-            (default true), target (name), eps, steps, seconds, masked_gradients (bool) where known.
+            (default true), target (name), eps, steps, seconds, masked_gradients (bool), as_photo ({name, prob}) where
+            known.
     """
     before, after = record["source"], record["adversarial"]
     original, changed = record["pictures"]["original"], record["pictures"]["adversarial"]
@@ -136,6 +138,11 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
         text = f"The attack did not succeed: the network does not see it{wanted}. This is the best that was found."
         if record.get("masked_gradients"):
             text += " The network shows no gradient but zero here, so this says nothing of how robust it is."
+    if as_photo := record.get("as_photo"):
+        text += (
+            f" Given to the network like any photo, so resized and cropped once more, it is {as_photo['name']}, "
+            f"{percent(as_photo['prob'])}."
+        )
     slider = Slider(
         Picture(original, "The original photo", before["name"], percent(before["prob"]), exact=True),
         Picture(changed, "The changed photo", after["name"], percent(after["prob"]), exact=True),
@@ -147,6 +154,8 @@ def attack_blocks(record: Mapping[str, Any]) -> list[Block]:
 
 def robustness_blocks(record: Mapping[str, Any]) -> list[Block]:
     """The curve of a `write_robustness` record, with what its figures mean."""
+    from tljax.report import figures
+
     curve, count = record["curve"], f" of {number(record['images'])} photos" if record.get("images") else ""
     text = (
         f"The share{count} that is still classified rightly when each pixel may be changed by as much as the budget. "

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
-from tljax.synth.eight_bit import Images, ImagesLike
+from tljax.synth.eight_bit import Budget, Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, check_key, image_keys
 from tljax.synth.losses import dlr_loss, own_score, targeted_dlr_loss
 from tljax.synth.problem import Best, Problem, direction, make_problem, next_classes, told, unmet
@@ -26,7 +26,7 @@ def apgd_ce(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array,
+    eps: Budget,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 100,
@@ -62,7 +62,7 @@ def apgd_dlr(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array,
+    eps: Budget,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 100,
@@ -103,7 +103,7 @@ def apgd_t(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array,
+    eps: Budget,
     norm: str = "linf",
     steps: int = 100,
     key: Array,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from tljax.synth.eight_bit import Images, ImagesLike, per_image
+from tljax.synth.eight_bit import Budget, Images, ImagesLike, per_image
 from tljax.synth.inputs import Labels, Scores, Variables, check_key
 from tljax.synth.problem import Problem, direction, keep_finite, make_problem, told, unmet
 
@@ -22,7 +22,7 @@ def fgsm(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array,
+    eps: Budget,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 1,
@@ -50,7 +50,7 @@ def pgd(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array,
+    eps: Budget,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 40,
@@ -106,7 +106,7 @@ def mi_fgsm(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array,
+    eps: Budget,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 10,

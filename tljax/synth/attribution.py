@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from tljax.errors import InputError
-from tljax.models.network import Network
+from tljax.models.network import Network, for_inference
 from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, check_images, check_labels, image_keys
 from tljax.synth.losses import own_score
+
+_STEPS = 64
 
 Maps = Float[Array, "b h w"]
 
@@ -44,7 +46,7 @@ def integrated_gradients(
     labels: Labels,
     *,
     baseline: ImagesLike | float = 0.0,
-    steps: int = 64,
+    steps: int = _STEPS,
 ) -> Images:
     """The gradient averaged on the straight way from a baseline to the image, times the difference of the two.
 
@@ -167,7 +169,8 @@ def heat_map(
     >>> tljax.synth.heat_map(net, photos[0], label=1, method="saliency").shape
     (32, 32)
     """
-    images, labels = jnp.asarray(photo[None], jnp.float32) / 255, jnp.asarray([label])
+    net = for_inference(net, images=3 * (_STEPS if method == "integrated_gradients" else 1))
+    images, labels = photo[None].astype(np.float32) / 255, np.array([label])
     if method == "grad_cam":
         layer = net.spec.last_layer
         heat = grad_cam(net.scores, net.intermediates, net.variables, images, labels, layer=layer)

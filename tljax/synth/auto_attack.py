@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
 from tljax.synth.apgd import apgd_ce, apgd_t
-from tljax.synth.eight_bit import Images, ImagesLike
+from tljax.synth.eight_bit import Budget, Images, ImagesLike
 from tljax.synth.fab import fab
 from tljax.synth.inputs import Labels, Scores, Variables, image_keys
 from tljax.synth.problem import MaskedGradientsWarning, fooled, make_problem
@@ -44,7 +44,7 @@ def auto_attack(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array,
+    eps: Budget,
     norm: str = "linf",
     version: str = "standard",
     steps: int = 100,

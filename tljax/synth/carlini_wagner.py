@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool
 
 from tljax.errors import InputError
 from tljax.synth import eight_bit
-from tljax.synth.eight_bit import Images, ImagesLike
+from tljax.synth.eight_bit import Budget, Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables
 from tljax.synth.nearest import Nearest, stretch, unreached
 from tljax.synth.problem import Problem, direction, make_problem, signed_margin, told
@@ -24,7 +24,7 @@ def cw_l2(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array | None = None,
+    eps: Budget | None = None,
     norm: str = "l2",
     targeted: bool = False,
     steps: int = 600,

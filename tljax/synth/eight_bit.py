@@ -10,13 +10,15 @@ from tljax.errors import InputError, refuse
 
 Images = Float[Array, "b h w c"]
 ImagesLike = Float[Array | np.ndarray, "b h w c"]
+Budget = float | Float[Array | np.ndarray, "..."]
+"""One number, or one for each image; in units of the pixel range."""
 
 LEVELS = 255
 _NEAR = 1e-3  # float32 multiples of 1/255 are within this of a whole level
 _BISECTIONS = 12
 
 
-def check_budget(eps: float | Array, norm: str, *, quantized: bool = True) -> None:
+def check_budget(eps: Budget, norm: str, *, quantized: bool = True) -> None:
     """Refuses a budget that no attack can use. A traced `eps` is let through.
 
     Args:
@@ -51,7 +53,7 @@ def check_budget(eps: float | Array, norm: str, *, quantized: bool = True) -> No
     )
 
 
-def per_image(numbers: float | Array) -> Float[Array, "*b"]:
+def per_image(numbers: Budget) -> Float[Array, "*b"]:
     """A number, or (b,) of them, in a shape that goes with images: (), or (b, 1, 1, 1); float32."""
     numbers = jnp.asarray(numbers, jnp.float32)
     return numbers[:, None, None, None] if numbers.ndim == 1 else numbers
@@ -92,7 +94,7 @@ def lengths(x: Images, norm: str) -> Float[Array, "b 1 1 1"]:
     return jnp.abs(x).max((-3, -2, -1), keepdims=True) if norm == "linf" else norms(x)
 
 
-def project(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm: str) -> Images:
+def project(images: ImagesLike, originals: ImagesLike, eps: Budget, norm: str) -> Images:
     """The nearest images in the ball of radius `eps` around `originals` (L2: by scaling), clipped to [0, 1].
 
     Args:
@@ -106,7 +108,7 @@ def project(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm:
     return jnp.clip(originals + change, 0.0, 1.0)
 
 
-def quantize(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm: str = "linf") -> Images:
+def quantize(images: ImagesLike, originals: ImagesLike, eps: Budget, norm: str = "linf") -> Images:
     """`images` at the 8-bit levels k / 255, still within `eps` of `originals` and in [0, 1].
 
     L∞ rounds to the nearest level in the budget. L2 would lose most of a small change to rounding, or gain by it:
@@ -134,7 +136,7 @@ def quantize(images: ImagesLike, originals: ImagesLike, eps: float | Array, norm
     return _quantize_l2(images, originals, eps)
 
 
-def _quantize_l2(images: ImagesLike, originals: ImagesLike, eps: float | Array) -> Images:
+def _quantize_l2(images: ImagesLike, originals: ImagesLike, eps: Budget) -> Images:
     images = project(images, originals, eps, "l2")
     start, levels = _snap(originals * LEVELS), _snap(images * LEVELS)
     below = jnp.floor(levels)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from tljax.synth import eight_bit
-from tljax.synth.eight_bit import Images, ImagesLike
+from tljax.synth.eight_bit import Budget, Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, image_keys
 from tljax.synth.losses import own_score
 from tljax.synth.nearest import Nearest, stretch, unreached
@@ -25,7 +25,7 @@ def fab(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array | None = None,
+    eps: Budget | None = None,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 100,
@@ -110,7 +110,7 @@ def _run(problem: Problem, classes: Labels, start: Images, nearest: Nearest, ste
 
 def _gap(problem: Problem, classes: Labels, x: Images) -> tuple[Array, tuple[Array, Array]]:
     """How far the aimed class, or with `targeted` the label, is ahead of what has to be overtaken."""
-    logits = problem.scores(problem.variables, x)
+    logits = problem.logits(x)
     _, margin = problem.judge(logits)
     gap = margin if problem.targeted else own_score(logits, classes) - own_score(logits, problem.labels)
     return gap.sum(), (gap, margin)

@@ -1,6 +1,7 @@
 """Ideal images: those that raise a network's score of a class, or the activation of a channel, as far as it goes."""
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -20,14 +21,13 @@ from tljax.synth.eight_bit import ImagesLike
 from tljax.synth.image_objective import Fourier, ImageObjective, Pixels
 from tljax.synth.inputs import check_images, check_key
 from tljax.synth.losses import channel_mean, own_score
-from tljax.synth.objective import Objective, Term, as_objective, respond
+from tljax.synth.objective import Objective, Term, as_objective, as_response, respond
 from tljax.synth.recipes import PixelRecipe, Recipe
 from tljax.trees import select
 
 _RECIPES: dict[str, type[Recipe] | type[PixelRecipe]] = {"fourier": Recipe, "pixel": PixelRecipe}
 _STRENGTHS = (10.0, 30.0, 100.0)  # of the first noise, where a channel sleeps through the faint one
 _STEPS = {Recipe: 256, PixelRecipe: 1000}
-_REDIRECTED = 64  # steps in which gradients find a way through ReLUs that are off: Lucid's 16 wake fewer channels
 
 
 class Ideal(NamedTuple):
@@ -138,17 +138,13 @@ def dream(
     params = sharding.spread(mesh, _start(form, start, size, seeds, start_key))
     if objective is None:
         objective = recipe.objective(recipe.aim(layer), variants=variants)
-    asleep = False
-    if layer is not None:
-        strengths = _STRENGTHS if start is None and isinstance(form, Fourier) else ()
-        params, asleep = _wake(
-            params, strengths, lambda p: _sleeping(networks, layer, weights, targets, form.images(p))
-        )
-    goal = ImageObjective(networks, form, as_objective(objective), recipe.transforms, redirected=asleep)
+    if layer is not None and start is None and isinstance(form, Fourier):
+        params = _wake(params, lambda params: _sleeping(networks, layer, weights, targets, form.images(params)))
+    goal = ImageObjective(networks, form, as_objective(objective), recipe.transforms)
     steps = _STEPS[type(recipe)] if steps is None else steps
     optimiser, args = _optimiser(recipe, steps), (weights, targets, seeds)
     climb = partial(ascend, optimiser=optimiser, key=step_key, args=args, track=track)
-    ascent = _by_stages(climb, goal, params, recipe.stages, steps)
+    ascent = _by_stages(climb, goal, weights, params, recipe.stages, steps)
     images = jnp.clip(form.images(ascent.params), 0, 1)
     return Ideal(images, ascent, None if layer is None else _activation(networks, layer, weights, targets, images))
 
@@ -166,51 +162,62 @@ def _start(form: Fourier | Pixels, start, size: int, seeds: Int[Array, " n"], ke
     return jax.vmap(lambda key: fourier.init_spectrum(key, 1, size)[0])(keys)
 
 
-def _wake(params: Array, strengths: Sequence[float], sleeping: Callable) -> tuple[Array, bool]:
-    """The noise, at the least strength that wakes a sleeping channel; and whether one sleeps through them all."""
-    noise, asleep = params, sleeping(params)
-    for strength in strengths:
+def _wake(noise: Array, sleeping: Callable) -> Array:
+    """The noise, of each image at the least strength that wakes its channel."""
+    params = noise
+    for strength in _STRENGTHS:
+        asleep = sleeping(params)
         if not asleep.any():
             break
         params = select(asleep, strength * noise, params)
-        asleep = sleeping(params)
-    return params, bool(asleep.any())
+    return params
 
 
-def _sleeping(networks, layer, weights, targets: Int[Array, " n"], images) -> Bool[Array, " n"]:
+def _sleeping(networks, layer, weights, targets: Int[Array | np.ndarray, " n"], images) -> Bool[Array, " n"]:
     """Whether a channel is 0 everywhere in an image: behind a ReLU that is off, no gradient is."""
-    pairs = zip(networks, weights, strict=True)
-    maps = [respond(net, variables, images, targets).map(layer) for net, variables in pairs]
+    maps = _maps(networks, layer, weights, targets, images)
     return jnp.stack([own_score(jnp.abs(one).max((1, 2)), targets) == 0 for one in maps]).any(0)
 
 
-def _activation(networks, layer, weights, targets: Int[Array, " n"], images) -> Float[Array, " n"]:
+def _activation(networks, layer, weights, targets: Int[Array | np.ndarray, " n"], images) -> Float[Array, " n"]:
+    return jnp.stack([channel_mean(one, targets) for one in _maps(networks, layer, weights, targets, images)]).mean(0)
+
+
+def _maps(networks, layer, weights, targets, images) -> list[Float[Array, "n y x c"]]:
+    """The layer's maps of each network."""
     pairs = zip(networks, weights, strict=True)
-    maps = [respond(net, variables, images, targets).map(layer) for net, variables in pairs]
-    return jnp.stack([channel_mean(one, targets) for one in maps]).mean(0)
+    return [as_response(function(variables, images), {}, targets).map(layer) for function, variables in pairs]
 
 
-def _by_stages(climb: Callable, goal: ImageObjective, params: Any, stages, steps: int) -> Ascent:
+def _by_stages(climb: Callable, goal: ImageObjective, weights, params: Any, stages, steps: int) -> Ascent:
     """`climb`s through the sizes of the recipe's stages."""
-    ascent, done = None, 0
-    for one, until in _phases(goal, stages, steps):
+    ascent, done, share = None, 0, 0.0
+    for part, scale in stages:
+        share += part
+        until = round(steps * share)
         if until > done:
-            ascent = climb(one, params, steps=until - done, resume=ascent)
-            done = until
+            at_size = replace(goal, form=_scaled(goal, weights, scale))
+            ascent = climb(at_size, params, steps=until - done, resume=ascent)
+        done = max(done, until)
     if ascent is None:
         raise InputError(f"the recipe's stages are no part of the steps: {stages}")
     return ascent
 
 
-def _phases(goal: ImageObjective, stages, steps: int) -> Iterator[tuple[ImageObjective, int]]:
-    """(what is followed, up to which step): ReLUs are redirected in the first steps alone, if at all."""
-    share = 0.0
-    for part, scale in stages:
-        share += part
-        at_size = replace(goal, form=goal.form.scaled(scale))
-        if goal.redirected:
-            yield at_size, min(_REDIRECTED, steps)
-        yield replace(at_size, redirected=False), round(steps * share)
+def _scaled(goal: ImageObjective, weights, scale: float) -> Fourier | Pixels:
+    """The form of the images at this share of their size, or the next larger that all networks take.
+
+    Patches divide only some.
+    """
+    form = goal.form
+    if isinstance(form, Pixels):
+        return form
+    for size in range(2 * round(form.size * scale / 2), form.size, 2):
+        with contextlib.suppress(InputError):
+            for function, variables in zip(goal.networks, weights, strict=True):
+                jax.eval_shape(function, variables, jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32))
+            return Fourier(size)
+    return form
 
 
 def _check(networks, weights, classes, size, layer, objective, variants, steps) -> None:

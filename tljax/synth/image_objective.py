@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from tljax.models.activations import redirected_relus
 from tljax.synth import fourier
 from tljax.synth.objective import Objective, respond
 from tljax.synth.transforms import Transforms, random_transform
@@ -35,10 +34,6 @@ class Fourier:
         """The spectra of these images."""
         return fourier.spectra(images)
 
-    def scaled(self, scale: float) -> "Fourier":
-        """The same at another size, which is even."""
-        return Fourier(2 * round(self.size * scale / 2))
-
 
 @dataclass(frozen=True)
 class Pixels:
@@ -62,11 +57,6 @@ class Pixels:
         """The pixels of these images."""
         return (images - 0.5) / self.contrast
 
-    def scaled(self, scale: float) -> "Pixels":
-        """Itself: pixels have one size."""
-        del scale
-        return self
-
 
 @dataclass(frozen=True)
 class ImageObjective:
@@ -79,12 +69,10 @@ class ImageObjective:
         form: what `params` are.
         objective: of the images, and of what a network makes of them.
         transforms: what the images undergo, each network's drawn anew, before it is shown them; None: nothing.
-        redirected: where no gradient would pass a ReLU, that which raises what is below zero does; see
-            `models.activations.redirected_relus`.
 
     >>> from tljax.synth.objectives import logit, smoothness
     >>> goal = tljax.synth.ImageObjective((net.scores,), tljax.synth.Pixels(0.25), logit() - smoothness())
-    >>> goal(jnp.zeros((2, 32, 32, 3)), None, (net.variables,), jnp.array([0, 1]), None).shape
+    >>> goal(jnp.zeros((2, 32, 32, 3), jnp.float32), None, (net.variables,), jnp.array([0, 1]), None).shape
     (2,)
     """
 
@@ -92,7 +80,6 @@ class ImageObjective:
     form: Fourier | Pixels
     objective: Objective
     transforms: Transforms | None = None
-    redirected: bool = False
 
     def __call__(self, params, key, variables, targets: Int[Array, " n"], seeds) -> Float[Array, " n"]:
         """What each image is worth under one random transformation, drawn by the key and its seed."""
@@ -102,7 +89,5 @@ class ImageObjective:
             seen = images
             if self.transforms is not None:
                 seen = random_transform(images, self.transforms, key=jax.random.fold_in(key, number), seeds=seeds)
-            with redirected_relus(self.redirected):
-                response = respond(function, own, seen, targets)
-            total += self.objective(images, response) / len(self.networks)
+            total += self.objective(images, respond(function, own, seen, targets)) / len(self.networks)
         return total

@@ -35,8 +35,8 @@ def check_images(images: ImagesLike) -> Images:
         }
     )
     if not isinstance(images, Tracer) and images.size:
-        with jax.ensure_compile_time_eval():  # also where a program that is being traced closes over them
-            least, greatest = float(images.min()), float(images.max())
+        seen = np.asarray(images)  # also where a program that is being traced closes over them
+        least, greatest = float(seen.min()), float(seen.max())
         if not np.isfinite([least, greatest]).all():
             raise InputError("images must be finite: there is a NaN or an infinity among their pixels")
         refuse_range(least, greatest, -_ROOM, 1 + _ROOM)

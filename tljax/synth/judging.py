@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -46,18 +47,23 @@ def uncropped(image: Picture, spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:
     return preprocess(image, replace(spec, crop_pct=1.0))
 
 
-def probabilities(net: Network, images: Sequence[Picture]) -> Float[np.ndarray, "n c"]:
+def probabilities(net: Network, images: Sequence[Picture] | UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n c"]:
     """The probability of each class for each picture, `uncropped`; (n, classes) float32.
 
     >>> probs = tljax.synth.probabilities(net, photos)
     >>> probs.shape, np.allclose(probs.sum(1), 1)
     ((8, 2), True)
     """
-    net, rows = for_inference(net), [np.zeros((0, len(net.spec.classes)), np.float32)]
+    net, rows = for_inference(net, images=max(len(images), 1)), [np.zeros((0, len(net.spec.classes)), np.float32)]
     for start in range(0, len(images), _BATCH):
         batch = np.stack([uncropped(image, net.spec) for image in images[start : start + _BATCH]])
-        rows.append(np.asarray(jax.nn.softmax(net.apply(net.variables, jnp.asarray(batch, jnp.float32) / 255))))
+        rows.append(np.asarray(_probs(net.apply, net.variables, batch)))
     return np.concatenate(rows)
+
+
+@partial(jax.jit, static_argnums=0)
+def _probs(apply, variables, batch):
+    return jax.nn.softmax(apply(variables, batch.astype(jnp.float32) / 255))
 
 
 def top_class(net: Network, image: Picture) -> tuple[int, float]:
@@ -96,7 +102,7 @@ def find_class(name: str | int, own: Sequence[str], other: Sequence[str]) -> int
 
 def judge(
     nets: Mapping[str, Network],
-    images: Sequence[Picture],
+    images: Sequence[Picture] | UInt8[np.ndarray, "n h w 3"],
     classes: Sequence[str | int],
     *,
     table: Sequence[str] | None = None,
@@ -132,7 +138,7 @@ def judge(
 def judge_ideals(
     makers: Mapping[str, Network],
     judges: Mapping[str, Network],
-    images: Sequence[Picture],
+    images: Sequence[Picture] | UInt8[np.ndarray, "n h w 3"],
     classes: Sequence[str | int],
     *,
     table: Sequence[str] | None = None,

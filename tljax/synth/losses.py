@@ -64,7 +64,7 @@ def margin(logits: Logits, labels: Labels, *, targeted: bool = False) -> Float[A
     Returns:
         (b,): the best other logit minus the label's; with `targeted` its negative.
 
-    >>> logits = jnp.array([[3.0, 1.0, 0.0]])
+    >>> logits = jnp.array([[3.0, 1.0, 0.0]], jnp.float32)
     >>> tljax.synth.margin(logits, jnp.array([0])).tolist()  # negative: still seen as class 0
     [-2.0]
     >>> tljax.synth.margin(logits, jnp.array([1]), targeted=True).tolist()
@@ -86,7 +86,7 @@ def dlr_loss(logits: Logits, labels: Labels) -> Float[Array, " b"]:
         InputError: fewer than three classes.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 6.
 
-    >>> logits = jnp.array([[4.0, 2.0, 0.0]])
+    >>> logits = jnp.array([[4.0, 2.0, 0.0]], jnp.float32)
     >>> tljax.synth.dlr_loss(logits, jnp.array([0])).tolist()
     [-0.5]
     >>> tljax.synth.dlr_loss(128 * logits, jnp.array([0])).tolist()  # no scale changes it
@@ -107,7 +107,7 @@ def targeted_dlr_loss(logits: Logits, labels: Labels, targets: Labels) -> Float[
         InputError: fewer than four classes.
     Source: Croce and Hein, 2020 (arXiv 2003.01690), equation 7.
 
-    >>> logits = jnp.array([[3.0, 1.0, 0.0, -2.0]])
+    >>> logits = jnp.array([[3.0, 1.0, 0.0, -2.0]], jnp.float32)
     >>> tljax.synth.targeted_dlr_loss(logits, jnp.array([0]), jnp.array([1])).tolist()
     [-0.5]
     """
@@ -116,7 +116,7 @@ def targeted_dlr_loss(logits: Logits, labels: Labels, targets: Labels) -> Float[
     return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
-def channel_mean(maps: Float[Array, "b y x c"], channels: Int[Array, " b"]) -> Float[Array, " b"]:
+def channel_mean(maps: Float[Array, "b y x c"], channels: Int[Array | np.ndarray, " b"]) -> Float[Array, " b"]:
     """The mean over space of one channel of each image's map, (b,)."""
     return own_score(maps.mean((1, 2)), channels)
 

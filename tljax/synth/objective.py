@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from tljax.errors import InputError
@@ -32,7 +33,7 @@ class Response(NamedTuple):
     scores: Float[Array, "n classes"] | None
     maps: Mapping[str, Float[Array, "n y x c"]]
     moments: Mapping[str, Moments]
-    targets: Int[Array, " n"]
+    targets: Int[Array | np.ndarray, " n"]
 
     def logits(self) -> Float[Array, "n classes"]:
         """The scores.
@@ -62,7 +63,7 @@ class Response(NamedTuple):
 Term = Callable[[Images, Response], Value]
 
 
-def respond(function: Callable, variables: Any, images: Images, targets: Int[Array, " n"]) -> Response:
+def respond(function: Callable, variables: Any, images: Images, targets: Int[Array | np.ndarray, " n"]) -> Response:
     """Shows images to a network.
 
     Args:
@@ -73,7 +74,11 @@ def respond(function: Callable, variables: Any, images: Images, targets: Int[Arr
     >>> tljax.synth.objectives.respond(net.scores, net.variables, images, labels).scores.shape
     (8, 2)
     """
-    output, moments = with_moments(function)(variables, images)
+    return as_response(*with_moments(function)(variables, images), targets)
+
+
+def as_response(output: Any, moments: Mapping[str, Moments], targets: Int[Array | np.ndarray, " n"]) -> Response:
+    """What a network's function gave: logits, {layer: map}, or both."""
     if isinstance(output, Outputs):
         return Response(output.scores, output.maps, moments, targets)
     if isinstance(output, Mapping):

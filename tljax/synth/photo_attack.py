@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, UInt8
 
+from tljax.data.framing import preprocess
 from tljax.data.png import through_png
 from tljax.errors import InputError, match_name
-from tljax.models.network import Network
+from tljax.models.network import Network, for_inference
 from tljax.synth.apgd import apgd_ce, apgd_dlr, apgd_t
 from tljax.synth.attacks import fgsm, mi_fgsm, pgd
 from tljax.synth.auto_attack import AttackResult, auto_attack
@@ -24,6 +24,7 @@ from tljax.synth.square import square
 
 _ALL = (pgd, fgsm, mi_fgsm, cw_l2, apgd_ce, apgd_dlr, apgd_t, square, fab, auto_attack)
 ATTACKS: dict[str, Callable[..., Any]] = {attack.__name__: attack for attack in _ALL}
+_MANY, _MANY_CLASSES = ("apgd_t", "fab", "auto_attack"), 9  # which take their steps towards each of these classes
 _SMALLEST = ("cw_l2", "fab")  # which seek the smallest change where no budget is given
 _BUDGETS = {"linf": 4 / 255, "l2": 1.0}
 
@@ -51,9 +52,10 @@ def attack_photo(
             many as the attack takes by itself.
     Returns:
         source: {name, prob}; adversarial: {name, prob, linf, l2}, distances in [0, 1] units between 8-bit pictures;
-        success; masked_gradients: whether the attack failed and the photo shows no gradient but zero; target, if given;
-        method, norm, eps, steps, seconds, size (h, w); pictures: {original, adversarial},
-        uint8.
+        as_photo: {name, prob} of the PNG given to `tljax.predict`, which resizes it and cuts a margin off like any
+        photo; success: of the PNG as it is; masked_gradients: whether the attack failed and the photo shows no
+        gradient but zero; target, if given; method, norm, eps, steps, seconds, size (h, w); pictures: {original,
+        adversarial}, uint8.
 
     Raises:
         InputError: an unknown class, one that the network sees already; see also `choose_budget` and `attacks.pgd`.
@@ -67,12 +69,13 @@ def attack_photo(
     if target is not None and "targeted" not in parameters:
         raise InputError(f"{method} seeks any other class: for a target use pgd, apgd_ce or fab")
     if steps is None:
-        steps = parameters["steps"].default
+        steps = int(parameters["steps"].default)
     before, prob = top_class(net, photo)
     label = before if target is None else match_name(target, classes)
     if target is not None and label == before:
         raise InputError(f'the network already sees "{classes[label]}" ({prob:.2f}): give another target')
-    given, labels = jnp.asarray(photo[None], jnp.float32) / 255, jnp.asarray([label])
+    net = for_inference(net, images=3 * steps * (_MANY_CLASSES if method in _MANY else 1))
+    given, labels = photo[None].astype(np.float32) / 255, np.array([label])
     start = time.perf_counter()
     made = attack(
         net.scores,
@@ -89,12 +92,14 @@ def attack_photo(
     saved = through_png(np.asarray(to_bytes(made))[0])
     seconds = time.perf_counter() - start
     after, prob_after = top_class(net, saved)
+    as_photo, prob_as_photo = top_class(net, preprocess(saved, net.spec))
     change = (saved.astype(np.float64) - photo) / 255
     distances = {"linf": float(np.abs(change).max()), "l2": float(np.sqrt((change**2).sum()))}
     success = bool(np.isfinite(prob_after)) and (after != before if target is None else after == label)
     return {
         "source": {"name": classes[before], "prob": prob},
         "adversarial": {"name": classes[after], "prob": prob_after, **distances},
+        "as_photo": {"name": classes[as_photo], "prob": prob_as_photo},
         "success": success,
         "masked_gradients": not success and bool(hidden_gradients(net.scores, net.variables, given, labels)[0]),
         "steps": steps,

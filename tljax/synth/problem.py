@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from tljax.errors import InputError
 from tljax.synth import eight_bit
-from tljax.synth.eight_bit import Images, ImagesLike
+from tljax.synth.eight_bit import Budget, Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, check_images, check_labels, image_keys
 from tljax.synth.losses import log_odds, margin
 from tljax.trees import select
@@ -74,9 +74,13 @@ class Problem:
 
         return self.project(self.images + self.eps * jax.vmap(draw)(image_keys(key, len(self.images))))
 
+    def logits(self, x: Images) -> Float[Array, "b n"]:
+        """The network's scores, as float32 whatever it computes in: what attacks carry along keeps its dtype."""
+        return self.scores(self.variables, x).astype(jnp.float32)
+
     def objective(self, x: Images) -> tuple[Float[Array, ""], tuple[Float[Array, " b"], Float[Array, " b"]]]:
         """The summed loss, and for each image the loss and the margin, which is positive where the attack succeeds."""
-        loss, gained = self.judge(self.scores(self.variables, x))
+        loss, gained = self.judge(self.logits(x))
         return loss.sum(), (loss, gained)
 
     def judge(self, logits: Float[Array, "b n"]) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
@@ -178,7 +182,7 @@ def make_problem(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array,
+    eps: Budget,
     norm: str,
     targeted: bool,
     quantized: bool,
@@ -206,7 +210,7 @@ def make_problem(
 @partial(jax.jit, static_argnames="count")
 def next_classes(problem: Problem, count: int) -> Int[Array, "k b"]:
     """The classes that come next to the label in the scores of the originals, best first: `count` of them, or all."""
-    logits = problem.scores(problem.variables, problem.images)
+    logits = problem.logits(problem.images)
     others = jnp.where(jax.nn.one_hot(problem.labels, logits.shape[-1], dtype=bool), -jnp.inf, logits)
     return jax.lax.top_k(others, min(count, logits.shape[-1] - 1))[1].T
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tljax.synth.eight_bit import Images, ImagesLike
+from tljax.synth.eight_bit import Budget, Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, Variables, image_keys
 from tljax.synth.problem import Best, Problem, make_problem, unmet
 from tljax.trees import select
@@ -15,6 +15,7 @@ from tljax.trees import select
 _FIRST_SHARE = 0.8  # of the pixels that the first square covers
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries of 10,000 after which the share is halved
 _TILES = 5  # along a side, of the first change in L2
+_HALF = np.float32(0.5)  # whose type is that of the draws, also where jax knows 64 bits
 
 
 def square(
@@ -23,7 +24,7 @@ def square(
     images: ImagesLike,
     labels: Labels,
     *,
-    eps: float | Array,
+    eps: Budget,
     norm: str = "linf",
     targeted: bool = False,
     steps: int = 1000,
@@ -91,7 +92,7 @@ def _search(problem: Problem, keys: Array, *, steps: int) -> Images:
 
 
 def _signs(key: Array, shape: tuple[int, ...]) -> Array:
-    return jnp.where(jax.random.bernoulli(key, 0.5, shape), 1.0, -1.0).astype(jnp.float32)
+    return jnp.where(jax.random.bernoulli(key, _HALF, shape), 1.0, -1.0).astype(jnp.float32)
 
 
 def _window(key: Array, height: int, width: int, side: Array) -> tuple[Array, Array]:
@@ -151,7 +152,7 @@ def _shift_mass(key: Array, change: Array, image: Array, eps: Array, *, side: Ar
 def _bump(key: Array, window: tuple[Array, Array], side: Array, longest: int) -> Float[Array, "h w 1"]:
     """Two opposite hills that fill a window, of length 1: steps of 1/k² from the edge, half are turned."""
     row, column = window
-    row, column = (jnp.where(jax.random.bernoulli(key), a, b) for a, b in ((row, column), (column, row)))
+    row, column = (jnp.where(jax.random.bernoulli(key, _HALF), a, b) for a, b in ((row, column), (column, row)))
     row, column = jnp.broadcast_arrays(row, column)
     upper = side // 2
     heights = jnp.asarray(np.concatenate([[0], np.cumsum(1 / np.arange(1, longest + 2) ** 2)]), jnp.float32)

@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 Images = Float[Array, "n h w c"]
 
@@ -41,7 +41,7 @@ class Transforms:
 
 
 def random_transform(
-    images: Images, transforms: Transforms, *, key: Array, seeds: Int[Array, " n"] | None = None
+    images: Images, transforms: Transforms, *, key: Array, seeds: Integer[Array, " n"] | None = None
 ) -> Images:
     """Each image moved, zoomed, turned, mirrored and tinted on its own; grey comes in at the edges.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tljax.transfer.features import Features, extract
     from tljax.transfer.finetuning import finetune
     from tljax.transfer.freeze import finetune_rules, label_variables, trainable_labels
-    from tljax.transfer.head import with_probe
+    from tljax.transfer.head import with_probe, with_unknown
     from tljax.transfer.history import NotFinite
     from tljax.transfer.hooks import Hooks
     from tljax.transfer.onnx_export import export_onnx
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         state_variables,
     )
     from tljax.transfer.training import train
+    from tljax.transfer.trust.unknown import fit_unknown, unknown_score
 
 _WHERE = {
     "Features": "features",
@@ -47,6 +48,7 @@ _WHERE = {
     "finetune": "finetuning",
     "finetune_rules": "freeze",
     "fit_probe": "probe",
+    "fit_unknown": "trust.unknown",
     "init_state": "train_step",
     "label_variables": "freeze",
     "load_classifier": "run",
@@ -59,7 +61,9 @@ _WHERE = {
     "state_variables": "train_step",
     "train": "training",
     "trainable_labels": "freeze",
+    "unknown_score": "trust.unknown",
     "with_probe": "head",
+    "with_unknown": "head",
 }
 
 __all__ = [
@@ -80,6 +84,7 @@ __all__ = [
     "finetune",
     "finetune_rules",
     "fit_probe",
+    "fit_unknown",
     "init_state",
     "label_variables",
     "load_classifier",
@@ -92,6 +97,8 @@ __all__ = [
     "state_variables",
     "train",
     "trainable_labels",
+    "unknown_score",
     "with_probe",
+    "with_unknown",
 ]
 __getattr__ = lazy(__name__, _WHERE)

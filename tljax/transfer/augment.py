@@ -71,14 +71,14 @@ def augment(
         return central(images, size)
     batch, height, width, _ = images.shape
     key_area, key_ratio, key_place, key_flip, key_colour = jax.random.split(key, 5)
-    area = jax.random.uniform(key_area, (batch,), minval=setting.area[0], maxval=setting.area[1])
+    area = jax.random.uniform(key_area, (batch,), jnp.float32, minval=setting.area[0], maxval=setting.area[1])
     stretch = jnp.log(setting.ratio) / 2
-    root = jnp.exp(jax.random.uniform(key_ratio, (batch,), minval=-stretch, maxval=stretch))
+    root = jnp.exp(jax.random.uniform(key_ratio, (batch,), jnp.float32, minval=-stretch, maxval=stretch))
     extents = jnp.stack([jnp.sqrt(area) / root, jnp.sqrt(area) * root], -1).clip(max=1.0)
-    starts = jax.random.uniform(key_place, (batch, 2)) * (1 - extents)
+    starts = jax.random.uniform(key_place, (batch, 2), jnp.float32) * (1 - extents)
     flips = jnp.zeros(batch, bool)
     if setting.flip:
-        flips = jax.random.bernoulli(key_flip, shape=(batch,))
+        flips = jax.random.bernoulli(key_flip, jnp.float32(0.5), (batch,))
     boxes = jnp.concatenate([starts, extents], -1) * jnp.array([height, width, height, width])
     pictures = jax.vmap(_crop, in_axes=(0, 0, 0, None))(images, boxes, flips, size)
     return _colour(pictures, setting.colour, key=key_colour)
@@ -100,7 +100,7 @@ def _crop(image: UInt8[Array, "h w c"], box: Float[Array, "4"], flip: Array, siz
 
 def _colour(images: Float[Array, "b h w c"], amount: float, *, key: jax.Array) -> Float[Array, "b h w c"]:
     """Saturation, contrast and brightness, each by its own factor for each picture."""
-    factors = jax.random.uniform(key, (3, images.shape[0], 1, 1, 1), minval=1 - amount, maxval=1 + amount)
+    factors = jax.random.uniform(key, (3, images.shape[0], 1, 1, 1), jnp.float32, minval=1 - amount, maxval=1 + amount)
     saturation, contrast, brightness = factors
     grey = images.mean(-1, keepdims=True)
     mean = grey.mean((-3, -2), keepdims=True)

@@ -8,18 +8,18 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from tljax import __version__
 from tljax.metrics import wilson
-from tljax.models.spec import ModelSpec, get_spec
+from tljax.models.spec import ModelSpec
 from tljax.transfer.config_file import read_classes, read_run
-from tljax.transfer.head import run_spec, seen_as
+from tljax.transfer.head import recorded_spec
 from tljax.transfer.metrics_log import read_log
 from tljax.transfer.run_folder import LOG
 
 CARD = "README.md"
-_HUB_LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit")
+_HUB_LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0", "mit")
 _SHOWN = 40
 _LIMITS = """## What it is not for
 
-- It always answers with one of its {k} classes, also where none of them is in the photo.
+- It always names one of its {k} classes, also where none of them is in the photo: of a run, heed `unknown`.
 - Its figures hold for photos that are made as those in its data were. Others (another camera, place, season or angle;
   drawings, screenshots) can be far worse: measure it on yours, `tljax evaluate`, before you rely on it.
 - A few changed pixels that nobody sees can change its answer (`tljax attack`): do not let it guard anything.
@@ -38,8 +38,7 @@ def run_card(run: str | Path, *, name: str = "") -> str:
         InputError: no RUN, or a damaged one.
     """
     record, name = read_run(run), name or Path(run).absolute().name
-    seen = {key: record[key] for key in ("image_size", "crop_mode", "white")}
-    spec = run_spec(seen_as(get_spec(record["model"]), **seen), read_classes(run))
+    spec = recorded_spec(record, read_classes(run))
     finals = [line["final"] for line in read_log(Path(run) / LOG) if isinstance(line.get("final"), dict)]
     return model_card(spec, name=name, record=record, measured=finals[-1] if finals else {})
 
@@ -85,7 +84,8 @@ def _what(spec: ModelSpec, record: Mapping[str, Any] | None) -> str:
 def _how_good(spec: ModelSpec, record: Mapping[str, Any] | None, measured: Mapping[str, Any]) -> str:
     if record is None:
         known = "not known" if spec.top1 is None else f"{spec.top1:.1f} %, as its authors published"
-        return f"## Data and accuracy\n\nTrained on ImageNet (ILSVRC 2012). Top-1 accuracy there: {known}."
+        source = spec.source or "whoever gave its weights"
+        return f"## Data and accuracy\n\nTop-1 accuracy on ImageNet (ILSVRC 2012): {known}. Its training: see {source}."
     lines = [f"Data: {_quoted(_data(record))}, {measured.get('train_images', '?')} photos to train on."]
     accuracy, folds = measured.get("val_accuracy"), measured.get("folds")
     images = measured.get("train_images" if folds else "val_images")

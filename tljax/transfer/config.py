@@ -64,23 +64,24 @@ class ProbeConfig:
             one; --model is then that run's.
         mode: "linear_probe" keeps the backbone; "finetune" starts from the probe and trains blocks as well.
         labels: a table of files and labels, for a folder without class folders.
-        file_column: the header of the table's column of files, or its number from 1; None is one called file, filename,
-            file_name, files, filenames, path, paths, filepath, file_path, filepaths, image_path, img_path, image_file,
-            img_file, image_name, img_name, image, images, img, photo, picture, fname, image_id, img_id, imageid, id,
-            name.
-        label_column: the same of the classes; None is one called label, labels, class, classes, class_name, classname,
-            label_name, category, category_name, target, breed, species, breed_name, tag, kind, type, variety,
-            diagnosis, dx, emotion, cat_name, name, class_id, label_id, category_id, classid, label_idx, class_idx, or
-            columns of 0 and 1.
-        split_column: the same of the splits; None is one called split, subset, set, data_set, dataset, partition,
-            phase, usage, is_valid, is_val, is_validation, is_test, is_testing, is_train, is_training,
-            is_training_image.
+        file_column: the header of the table's column of files, or its number from 1; None is one called file,
+            file_name, files, file_names, path, paths, file_path, file_paths, image_path, img_path, image_file,
+            img_file, image_name, img_name, image, images, img, photo, picture, fname, image_id, img_id, id, name (only
+            letters and digits count: imageFile and Image-file as well).
+        label_column: the same of the classes; None is one called label, labels, class, classes, class_name, label_name,
+            class_label, category, category_name, target, breed, species, breed_name, tag, tags, kind, type, variety,
+            diagnosis, dx, emotion, cat_name, name, class_id, label_id, category_id, label_idx, class_idx, or columns of
+            0 and 1.
+        split_column: the same of the splits; None is one called split, subset, set, data_set, partition, phase, usage,
+            is_valid, is_val, is_validation, is_test, is_testing, is_train, is_training, is_training_image.
         label_regex: takes the class from the name of each file, for a folder without class folders: the named group, or
             the first one; "^(.+)_\\d+\\.jpg$" for Abyssinian_12.jpg. With a "/" in it, from the path below DATA.
         min_photos: classes with fewer training photos are left out.
         seed: of the split, the folds, the order of photos, augmentation and dropout.
         val_fraction: share of each class that validates, where the data brings no split. With 0 all photos train, and
             the accuracy is that of folds, each of which is held out once.
+        unknown_rate: the share of photos of the classes that may be taken for none of them; the larger, the more photos
+            of something else are found out.
         l2: strength of the probe's penalty; None chooses it by folds inside the training photos.
         balanced: every class weighs the same in the loss.
         batch_size: photos at once.
@@ -103,6 +104,7 @@ class ProbeConfig:
     min_photos: int = 1
     seed: int = 0
     val_fraction: float = 0.2
+    unknown_rate: float = 0.05
     l2: float | None = None
     balanced: bool = False
     batch_size: int = 32
@@ -135,6 +137,7 @@ _RANGES = {
     "seed": (0, 2**31 - 1),
     "val_fraction": (0.0, 0.999),
     "min_photos": (1, 1_000_000),
+    "unknown_rate": (0.0001, 0.9999),
     "l2": (1e-9, 1e9),
     "batch_size": (1, 65536),
     "image_size": (32, 4096),

@@ -21,7 +21,7 @@ from tljax.progress import Track, say, shows_progress, untracked
 from tljax.transfer.config import TrainConfig
 from tljax.transfer.config_file import read_recorded, recorded_data
 from tljax.transfer.inputs import source_options
-from tljax.transfer.prediction import predict_source
+from tljax.transfer.prediction import score_source
 from tljax.transfer.run import load_classifier
 from tljax.transfer.run_folder import CONFIG, SKIPPED, TRAINED, read_skipped
 
@@ -36,6 +36,7 @@ class Evaluation:
         files: n names.  labels: (n,), and probs: (n, C), by the run's classes.
         trained: (n,) bool, whether the run was trained on the photo (or on an equal file); None where nobody knows.
         skipped: the photos that could not be read.
+        strange: how unlike the classes each photo is, see `prediction.score_source`; None: nobody asked.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +45,7 @@ class Evaluation:
     probs: Float[np.ndarray, "n c"]
     trained: np.ndarray | None
     skipped: tuple[Skipped, ...]
+    strange: Float[np.ndarray, " n"] | None = None
 
     def result(self) -> dict[str, Any]:
         """The measures; see `evaluate`."""
@@ -52,10 +54,12 @@ class Evaluation:
         if trained.any() and not trained.all():
             measured = metrics.summarise(self.probs[~trained], self.labels[~trained], self.classes)
             unseen = {name: measured[name] for name in ("images", "accuracy", "interval", "balanced_accuracy")}
+        scores = self.strange
         return {
             **metrics.summarise(self.probs, self.labels, self.classes),
             "trained_on": None if self.trained is None else int(trained.sum()),
             "unseen": unseen,
+            "unknown": None if scores is None or np.isnan(scores).any() else int((scores > 1).sum()),
             "skipped": [{"file": one.file, "reason": one.reason} for one in self.skipped],
         }
 
@@ -92,6 +96,7 @@ def evaluate(run: str | Path, data: str | Path, **options: Any) -> dict[str, Any
     Returns:
         accuracy, interval (of it, 95 %), balanced_accuracy, macro_f1, ece, log_loss, per_class_accuracy, confusion
         (rows true, columns predicted, in the order of classes), classes, images, skipped ({file, reason} each);
+        unknown: how many of these photos it would take for none of its classes (None: it does not tell);
         trained_on: how many of these photos the run was trained on (None: nobody knows), unseen: {images, accuracy,
         interval, balanced_accuracy} of the others, None where there are none or all.
     Raises:
@@ -119,7 +124,7 @@ def measure(
     indices = source.splits.get("test", source.splits.get("val", np.arange(len(source.labels))))
     source = source.subset(indices[source.labels[indices] >= 0])
     shown: Any = net  # a network, or an ONNX file, which has all that is asked of one here
-    probs, index, skipped = predict_source(shown, source, batch_size=batch_size, track=track)
+    probs, strange, index, skipped = score_source(shown, source, batch_size=batch_size, track=track)
     if not len(index):
         raise InputError(
             f'no photo in "{data}" can be read: {skipped[0].reason}' if skipped else f'no labelled photo in "{data}"'
@@ -131,6 +136,7 @@ def measure(
         probs,
         None if known is None else np.array([digest in known for digest in digests(source, index)]),
         tuple(Skipped(one.file, one.reason, int(own[one.label])) for one in skipped),
+        strange,
     )
 
 

@@ -14,6 +14,7 @@ from tljax.errors import InputError
 from tljax.files import replacing, write_json
 from tljax.models.network import Network, for_inference
 from tljax.models.spec import ModelSpec
+from tljax.transfer.prediction import judged
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _KNOWN = (*PLATFORMS, "rocm")
@@ -67,14 +68,22 @@ def make_classifier(net: Network, *, cropped: bool = False) -> Callable[[UInt8[A
     Args:
         cropped: the pictures are resized and cropped already.
     """
+    outputs = make_outputs(net, cropped=cropped)
+    return lambda images: outputs(images)["output"]
+
+
+def make_outputs(net: Network, *, cropped: bool = False) -> Callable[[UInt8[Array, "b h w 3"]], dict[str, Array]]:
+    """As `make_classifier`, by name: "output" (b, k), and where the network tells "unknown" (b,): `unknown_score`."""
     fast, spec = for_inference(net), net.spec
 
-    def probabilities(images):
-        pixels = images if cropped else resized(images, spec)
-        logits = fast.apply(fast.variables, pixels.astype(jnp.float32) / 255)
-        return jax.nn.softmax(logits.astype(jnp.float32))
+    def outputs(images):
+        pixels = (images if cropped else resized(images, spec)).astype(jnp.float32) / 255
+        if "unknown" not in fast.variables:
+            return {"output": jax.nn.softmax(fast.apply(fast.variables, pixels).astype(jnp.float32))}
+        logits, scores = judged(fast.variables, fast.embed(fast.variables, pixels))
+        return {"output": jax.nn.softmax(logits), "unknown": scores}
 
-    return probabilities
+    return outputs
 
 
 def picture_shape(spec: ModelSpec, *, cropped: bool) -> tuple[str | int, ...]:

@@ -5,13 +5,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tljax.downloads import fetch_file
 from tljax.errors import InputError
 from tljax.files import cache_dir, replacing, write_json
 from tljax.models.network import Network
 from tljax.transfer.card import CARD
 from tljax.transfer.export import preprocessing
 from tljax.transfer.onnx_export import write_onnx
-from tljax.weights.fetch import fetch_file
 
 MARKER = "model.onnx"
 """The file by which a folder is known as such a page."""

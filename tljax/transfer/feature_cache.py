@@ -149,7 +149,7 @@ def cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, d
         "network": [spec.name, spec.family, repr(spec.config), net.dtype, net.folded, net.plain],
         "preprocessing": [spec.input_size, spec.crop_pct, spec.interpolation, spec.crop_mode, spec.white],
         "normalisation": [spec.mean, spec.std, spec.channel_order],
-        "weights": variables_digest(net.variables),
+        "weights": variables_digest({name: net.variables[name] for name in ("params", "batch_stats")}),
         "batch_size": batch_size if devices == 1 else [batch_size, devices],
     }
     key = hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=16).hexdigest()

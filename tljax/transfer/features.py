@@ -81,7 +81,8 @@ def extract(
     if batch_size < 1:
         raise InputError(f"batch size {batch_size}: expected at least 1")
     source = photo_source(photos)
-    net = net.replace(spec=dataclasses.replace(net.spec, white=net.spec.white or source.white))
+    form = for_inference(net, images=max(len(source.files), 1)).plain  # by the whole work, whatever the cache holds
+    net = net.replace(spec=dataclasses.replace(net.spec, white=net.spec.white or source.white), plain=form)
     index = np.arange(len(source.files))[collectives.share(len(source.files))]
     mesh = sharding.local_mesh() if mesh is None else mesh
     rows_at_once = sharding.whole_rows(batch_size, mesh)
@@ -95,7 +96,7 @@ def extract(
         if len(missing):
             feed = loader.batches(source, missing, net.spec, batch_size=rows_at_once, threads=threads)
             shown: Any = track  # a `Track` by now
-            feed = shown(feed, "features", -(-len(missing) // rows_at_once))
+            feed = shown(feed, f"features, in batches of {rows_at_once}", -(-len(missing) // rows_at_once))
             for batch, embedded in _one_behind(net, feed, mesh):
                 rows = [row_of[int(i)] for i in batch.index[batch.mask]]
                 values[rows] = embedded[batch.mask]

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -16,7 +16,7 @@ from jaxtyping import Int
 from tljax import metrics
 from tljax.data.loader import batches
 from tljax.data.source import Source
-from tljax.data.sources import Photos, labelled_source
+from tljax.data.sources import Labelled, labelled_source
 from tljax.distributed import sharding
 from tljax.errors import InputError
 from tljax.models.network import Network
@@ -24,6 +24,7 @@ from tljax.models.spec import ModelSpec
 from tljax.transfer.augment import augmentation
 from tljax.transfer.config import DEFAULT_EPOCHS, DEFAULT_LR, FinetuneConfig, check_config
 from tljax.transfer.freeze import finetune_rules, label_variables, moving_layers, trainable_labels
+from tljax.transfer.head import with_unknown
 from tljax.transfer.history import History, NotFinite, Plan, best_step, epochs
 from tljax.transfer.hooks import Hooks
 from tljax.transfer.prediction import make_predictor
@@ -38,7 +39,7 @@ from tljax.transfer.train_step import (
 )
 from tljax.trees import partition
 
-Labelled = Source | tuple[Photos, Sequence[int]]
+_FEW_STEPS = 20
 
 
 def finetune(
@@ -83,11 +84,12 @@ def finetune(
     check_config(config)
     if net.spec.head != "linear":
         raise InputError(f"{net.spec.name} has its own head: give it one for your classes, with_probe(net, probe)")
+    net = with_unknown(net, None)
     train = labelled_source(train, net.spec.classes)
     plan = make_plan(config, len(train.files), processes=shard[1])
     mesh = sharding.data_mesh()
     step, state, frozen = _prepare(net, train.labels, config, plan, mesh)
-    validate = _validation(net, val, plan.batch_size)
+    validate = _validation(net, val, config)
     if config.keep == "best" and val is None:
         raise InputError('keep="best" needs photos to validate by: give val')
     order_key, step_key = jax.random.split(key)
@@ -104,7 +106,7 @@ def finetune(
             left = (epoch + 1) * plan.epoch_steps - first
             for number, batch, index in hooks.track(feed, f"epoch {epoch + 1} of {total}", left):
                 hooks.before_step(number)
-                state, measures = step(state, frozen, batch, key=step_key, number=number)
+                state, measures = step(state, frozen, sharding.spread(mesh, batch), key=step_key, number=number)
                 history.step(number, measures, index)
                 hooks.after_step(number, state)
             history.flush()
@@ -121,6 +123,14 @@ def finetune(
         raise
     variables = state_variables(state if best is None else best, frozen)
     return net.replace(variables=jax.device_get(variables)), lines
+
+
+def few_steps(config: FinetuneConfig, photos: int) -> str | None:
+    """A hint, where fine-tuning on `photos` training photos takes fewer than 20 steps."""
+    steps = max(photos // config.batch_size, 1) * (config.epochs or DEFAULT_EPOCHS)
+    if steps >= _FEW_STEPS:
+        return None
+    return f"fine-tuning takes {steps} steps, few to learn by: a smaller --batch-size or more --epochs makes more"
 
 
 def make_plan(config: FinetuneConfig, photos: int, *, processes: int = 1) -> Plan:
@@ -174,15 +184,20 @@ def _prepare(
     return guard(step, mesh), *sharding.replicate(mesh, init_state(net.variables, labels["params"], optimizer))
 
 
-def _validation(net: Network, val: Labelled | None, batch_size: int) -> Callable:
+def validations(config: FinetuneConfig) -> int:
+    """How often a run shows its validation photos: after each epoch, and for its result."""
+    return 1 + (config.epochs or DEFAULT_EPOCHS)
+
+
+def _validation(net: Network, val: Labelled | None, config: FinetuneConfig) -> Callable:
     """`(variables, track) -> {"val_accuracy", "val_loss"}`; {} where there is nothing to measure by."""
     if val is None:
         return lambda variables, track: {}
     source = labelled_source(val, net.spec.classes)
-    predict = make_predictor(net, source, batch_size=batch_size)
+    predict = make_predictor(net, source, batch_size=config.batch_size, passes=validations(config))
 
     def validate(variables, track):
-        probs, index, _ = predict(variables, track)
+        probs, _, index, _ = predict(variables, track)
         labels = source.labels[index]
         return {
             "val_accuracy": metrics.accuracy(probs.argmax(1), labels),

@@ -18,7 +18,9 @@ BATCH_STATS = "batch_stats"
 
 def blocks(spec: ModelSpec) -> tuple[str, ...]:
     """The parts of a backbone from the image upwards, as patterns of the name after `params/`."""
-    return get_family(spec.family).blocks
+    parts = get_family(spec.family).blocks
+    parts = parts(spec) if callable(parts) else parts
+    return tuple(f"(?:{part})" if "|" in part else part for part in parts)
 
 
 def default_freeze(spec: ModelSpec) -> tuple[str, ...]:

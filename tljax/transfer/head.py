@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from tljax.models.network import Network, abstract_variables, make_network
 from tljax.models.spec import ModelSpec, get_spec
 from tljax.transfer.probe import Probe
+from tljax.transfer.trust.unknown import Unknown
 
 
 def with_probe(net: Network, probe: Probe) -> Network:
@@ -28,9 +29,27 @@ def with_probe(net: Network, probe: Probe) -> Network:
     return with_head(net, spec, {"kernel": probe.kernel, "bias": probe.bias})
 
 
+def with_unknown(net: Network, unknown: Unknown | None) -> Network:
+    """The network with what tells photos that are none of its classes, from `fit_unknown`; None takes it away.
+
+    >>> features = tljax.transfer.extract(net, photos).values
+    >>> known = tljax.transfer.fit_unknown(features, labels, classes=2)
+    >>> type(tljax.predict(tljax.transfer.with_unknown(net, known), photos)[0].unknown)
+    <class 'bool'>
+    """
+    variables = {name: value for name, value in net.variables.items() if name != "unknown"}
+    return net.replace(variables=variables if unknown is None else {**variables, "unknown": unknown})
+
+
 def run_spec(base: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:
     """The specification of a trained run: the backbone's, with a linear head for `classes`."""
     return replace(base, classes=classes, head="linear")
+
+
+def recorded_spec(record: Mapping[str, Any], classes: tuple[str, ...]) -> ModelSpec:
+    """The specification of the run that a config.json describes."""
+    seen = {name: record[name] for name in ("image_size", "crop_mode", "white")}
+    return run_spec(seen_as(get_spec(record["model"]), **seen), classes)
 
 
 def seen_as(base: ModelSpec, *, image_size: int, crop_mode: str, white: int | None) -> ModelSpec:

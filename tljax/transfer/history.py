@@ -63,9 +63,9 @@ class History:
         self.lines = lines
         self._plan, self._record, self._files, self._skip = plan, record, files, skip_nonfinite
         self._schedule = make_schedule(plan.lr, steps=plan.steps, warmup=plan.warmup)
-        self._waiting: tuple[int, Mapping[str, Any], Sequence[int]] | None = None
+        self._waiting: tuple[int, Mapping[str, Any], Sequence[int] | np.ndarray] | None = None
 
-    def step(self, number: int, measures: Mapping[str, Any], index: Sequence[int] = ()) -> None:
+    def step(self, number: int, measures: Mapping[str, Any], index: Sequence[int] | np.ndarray = ()) -> None:
         """Takes the measures of a step that the device may still be at, and adds the line of the step before.
 
         Args:

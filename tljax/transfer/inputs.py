@@ -11,6 +11,7 @@ from tljax.models.network import Network
 from tljax.transfer.config import TrainConfig
 from tljax.transfer.config_file import read_run
 from tljax.transfer.feature_cache import variables_digest
+from tljax.transfer.head import with_unknown
 from tljax.transfer.run import load_backbone, load_run
 
 SOURCE_OPTIONS = ("labels", "label_regex", "file_column", "label_column", "split_column", "min_photos")
@@ -52,5 +53,5 @@ def load_start(config: TrainConfig) -> tuple[Network, str]:
     """The network whose features are learned from, and the SHA-256 of its weight file, or of a run's variables."""
     if config.init_from is None:
         return load_backbone(config.model, config.weights)
-    net = load_run(config.init_from)
+    net = with_unknown(load_run(config.init_from), None)
     return net, variables_digest(net.variables, digest=hashlib.sha256())

@@ -15,10 +15,10 @@ MAX_STEPS = 500
 
 
 def fit_path(
-    features: Float[Array, "n d"],
-    labels: Int[Array, " n"],
-    held_out: Int[Array, " n"],
-    weights: Float[Array, " n"],
+    features: Float[Array | np.ndarray, "n d"],
+    labels: Int[Array | np.ndarray, " n"],
+    held_out: Int[Array | np.ndarray, " n"],
+    weights: Float[Array | np.ndarray, " n"],
     strengths: Float[Array | np.ndarray, " p"],
     *,
     count: int,

@@ -13,12 +13,12 @@ from jaxtyping import Array, Float, UInt8
 import tljax.onnx
 from tljax import __version__
 from tljax.data.bundled import bundled_photograph
-from tljax.data.images import decode
+from tljax.data.sources import photo_source
 from tljax.files import replacing
 from tljax.models.network import Network, for_inference
-from tljax.transfer.export import make_classifier, picture_shape, preprocessing
+from tljax.transfer.export import make_outputs, picture_shape, preprocessing
 from tljax.transfer.onnx_file import OnnxFile, read_onnx
-from tljax.transfer.prediction import predict
+from tljax.transfer.prediction import score_source
 
 TOLERANCE = 1e-3
 """By how much a probability may differ between ONNX Runtime and the network."""
@@ -40,8 +40,9 @@ def export_onnx(net: Network, *, cropped: bool = False, heat: bool = False) -> b
         cropped: it takes pictures that were resized and cropped outside, (b, s, s, 3) with s = `spec.input_size`.
         heat: it has another output, "heat" (b, y, x) in [0, 1]: the Grad-CAM of the most likely class.
     Returns:
-        the model; its output "output" is float32 (b, classes). Its metadata: "classes" (a JSON list), "preprocessing"
-        (a JSON object), "model", "licence", "source", "tljax".
+        the model; its output "output" is float32 (b, classes), and of a trained run "unknown" float32 (b,): above 1,
+        the photo is none of the classes. Its metadata: "classes" (a JSON list), "preprocessing" (a JSON object),
+        "model", "licence", "source", "tljax", and where there is such an output "unknown_threshold".
     Raises:
         InputError: as `tljax.onnx.export`.
 
@@ -51,11 +52,11 @@ def export_onnx(net: Network, *, cropped: bool = False, heat: bool = False) -> b
     """
     spec = net.spec
     exact = for_inference(net).replace(plain=True, dtype="float32")
-    classify = make_classifier(exact, cropped=cropped)
+    classify = make_outputs(exact, cropped=cropped)
 
     def function(images):
         warmth = {"heat": grad_cam(exact, images)} if heat else {}
-        return {"output": classify(images), **warmth}
+        return {**classify(images), **warmth}
 
     metadata = {
         "tljax": __version__,
@@ -65,6 +66,8 @@ def export_onnx(net: Network, *, cropped: bool = False, heat: bool = False) -> b
         "source": spec.source,
         "preprocessing": json.dumps({**preprocessing(spec, cropped=cropped), "crop_pct": spec.crop_pct}),
     }
+    if "unknown" in net.variables:
+        metadata["unknown_threshold"] = "1"
     with jax.enable_x64(True):
         return tljax.onnx.export(function, (picture_shape(spec, cropped=cropped), "uint8"), metadata=metadata)
 
@@ -119,12 +122,14 @@ def largest_difference(net: Network, exported: OnnxFile) -> float:
     """Between the probabilities of a network and of its exported file, on a few photographs.
 
     Raises:
-        RuntimeError: it is more than `TOLERANCE`.
+        RuntimeError: it is more than `TOLERANCE`, or what tells photos of none of the classes differs by a hundredth.
     """
-    photos = [decode(bundled_photograph(name).read_bytes()) for name in _TRIED]
-    expected = np.stack([one.probs for one in predict(net.replace(dtype="float32"), photos)])
-    found = np.stack(list(exported.probabilities(photos)))
+    photos = photo_source([bundled_photograph(name) for name in _TRIED])
+    expected, strange, *_ = score_source(net.replace(dtype="float32"), photos)
+    found, also_strange, *_ = exported.score_source(photos)
     difference = float(np.abs(found - expected).max())
     if not difference <= TOLERANCE:  # nan is none either
         raise RuntimeError(f"ONNX Runtime differs from the network by {difference:.2g}, so nothing was written")
+    if not np.allclose(also_strange, strange, rtol=0.01, equal_nan=True):
+        raise RuntimeError("ONNX Runtime tells unknown photos otherwise than the network, so nothing was written")
     return difference

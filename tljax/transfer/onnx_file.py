@@ -65,17 +65,22 @@ class OnnxFile:
         Raises:
             InputError: ONNX Runtime cannot run the file, or it gives something else than probabilities.
         """
+        return (probs for probs, _ in self.outputs(pictures))
+
+    def outputs(self, pictures: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[tuple[np.ndarray, float]]:
+        """As `probabilities`, each with the score of being none of the classes: above 1 it is, nan: nobody knows."""
         with _running(self.path, len(self.spec.classes)) as ask:
             for picture in pictures:
-                probs = ask(picture if self.resized_inside else preprocess(picture, self.spec))
+                *probs, score = ask(picture if self.resized_inside else preprocess(picture, self.spec))
+                probs = np.asarray(probs)
                 if not (np.isfinite(probs).all() and probs.min() >= 0 and abs(probs.sum() - 1) < 1e-2):
                     raise InputError(f'"{self.path}" gives numbers that are no probabilities')
-                yield probs
+                yield probs, float(score)
 
-    def predict_source(
+    def score_source(
         self, source: Source, *, track: Track = untracked
-    ) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"], list[Skipped]]:
-        """As `prediction.predict_source` for a network, one picture at a time."""
+    ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, " n"], Int[np.ndarray, " n"], list[Skipped]]:
+        """As `prediction.score_source` for a network, one picture at a time."""
         index: list[int] = []
         skipped: list[Skipped] = []
 
@@ -90,9 +95,9 @@ class OnnxFile:
                     index.append(i)
                     yield picture
 
-        probs = [np.zeros((0, len(self.spec.classes)), np.float32)]
-        probs += [one[None] for one in self.probabilities(readable())]
-        return np.concatenate(probs), np.asarray(index, np.int64), skipped
+        said = list(self.outputs(readable()))
+        probs = np.array([one for one, _ in said], np.float32).reshape(-1, len(self.spec.classes))
+        return probs, np.array([score for _, score in said], np.float32), np.asarray(index, np.int64), skipped
 
 
 def read_onnx(path: str | Path) -> OnnxFile:
@@ -184,7 +189,7 @@ def _check_plain(onnx: Any, model: Any) -> None:
 
 @contextlib.contextmanager
 def _running(path: Path, classes: int) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
-    """A function from a picture to its probabilities, by a child process that lives as long as the block."""
+    """A function from a picture to what `onnx_child` says of it; the child lives as long as the block."""
     command = [sys.executable, "-P", onnx_child.__file__, os.path.abspath(path), str(classes)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as child:
@@ -199,12 +204,12 @@ def _running(path: Path, classes: int) -> Iterator[Callable[[np.ndarray], np.nda
             try:
                 asked.write(struct.pack("<qq", *picture.shape[:2]) + np.ascontiguousarray(picture).tobytes())
                 asked.flush()
-                answer = answers.read(4 * classes)
+                answer = answers.read(4 * (classes + 1))
             except BrokenPipeError:
                 answer = b""
             finally:
                 watchdog.cancel()
-            if len(answer) < 4 * classes:
+            if len(answer) < 4 * (classes + 1):
                 child.kill()
                 said = complaints.read().decode("utf-8", "replace").splitlines()
                 refused = child.wait() == onnx_child.REFUSED and said

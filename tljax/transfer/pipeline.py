@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tljax.transfer.checkpoint import save
 from tljax.transfer.config import DEFAULT_EPOCHS, TINY_LR, TrainConfig
 from tljax.transfer.config_file import Recorded, check_repeated, check_resumed, describe
 from tljax.transfer.features import Features, extract
-from tljax.transfer.finetuning import finetune
+from tljax.transfer.finetuning import finetune, validations
 from tljax.transfer.head import seen_as, with_probe
 from tljax.transfer.history import skipped_steps
 from tljax.transfer.inputs import load_start
@@ -34,8 +34,10 @@ from tljax.transfer.prediction import predict_source
 from tljax.transfer.preemption import Stop, until
 from tljax.transfer.probe import FOLDS, Probe, fit_probe, predict_folds, predict_probs
 from tljax.transfer.resume import resumable
-from tljax.transfer.run_folder import CLASSES, CONFIG, LOG, RUN, SKIPPED, STATES, TRAINED, write_skipped
+from tljax.transfer.run_folder import CLASSES, CONFIG, LOG, RUN, SKIPPED, STATES, TRAINED, UNKNOWN, write_skipped
 from tljax.transfer.run_report import write_page
+from tljax.transfer.trust.unknown import fit_unknown
+from tljax.transfer.trust.unknown_file import write_unknown
 
 TINY = 64
 """Pictures whose short side is at most this many pixels count as tiny: icons, digits, letters."""
@@ -80,6 +82,7 @@ class Fitted:
 
     Attributes:
         probe_accuracy: of the probe, on these photos.
+        unknown: from `fit_unknown`.
     """
 
     net: Network
@@ -88,6 +91,7 @@ class Fitted:
     probs: np.ndarray
     index: np.ndarray
     lines: Sequence[Mapping[str, Any]] = ()
+    unknown: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def run_stages(job: Job) -> dict[str, Any]:
@@ -165,7 +169,8 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         append(job.folder / LOG, *probe.path)
         head = {"kernel": probe.kernel, "bias": probe.bias}
         save(checkpoint, head if config.init_from is None else jax.device_get(net.variables))
-        return Fitted(net, probe, accuracy, probs, index)
+        known = _known(job, *seen["train"], val=seen["val"][0] if "val" in seen else None)
+        return Fitted(net, probe, accuracy, probs, index, unknown=known)
     config = tiny_defaults(config) if tiny else config
     states, log = job.partial / STATES, job.folder / LOG
     train, val = source.subset(shares["train"]), source.subset(shares["val"]) if "val" in shares else None
@@ -174,10 +179,37 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         net, lines = finetune(net, train, val, config=config, key=key, hooks=hooks, shard=shard)
     if val is not None:
         quiet = until(job.stop, untracked)
-        probs, places, _ = predict_source(net, val, batch_size=config.batch_size, track=quiet)
+        passes = validations(config)  # as while it learned, so that no other program is compiled
+        probs, places, _ = predict_source(net, val, batch_size=config.batch_size, track=quiet, passes=passes)
         index = shares["val"][places]
     save(checkpoint, jax.device_get(net.variables))
-    return Fitted(net, probe, accuracy, probs, index, lines)
+    return Fitted(net, probe, accuracy, probs, index, lines, _tuned_known(job, backbone, net, features, rows))
+
+
+def _known(job: Job, features: np.ndarray, labels: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
+    """What tells photos of none of the classes, alike in all processes."""
+    config = job.config
+    known = fit_unknown(
+        features, labels, classes=len(job.source.classes), rate=config.unknown_rate, seed=config.seed, **options
+    )
+    return collectives.arrays_from_first(known)
+
+
+def _tuned_known(
+    job: Job, backbone: Network, net: Network, features: Features, rows: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The same after fine-tuning, whose network knows the photos that it was trained on: only others set the threshold.
+
+    The tuned layers stand in the backbone's own tree, and all photos are shown again: that program is compiled already.
+    """
+    tuned = {name: value for name, value in net.variables["params"].items() if name != "head"}
+    params = {**backbone.variables["params"], **tuned}
+    net = backbone.replace(variables={"params": params, "batch_stats": net.variables["batch_stats"]})
+    options = {"batch_size": job.config.batch_size, "skip": True, "track": until(job.stop, untracked)}
+    again = extract(net, job.source.subset(features.index), **options)
+    learned = np.isin(again.index, rows["train"])
+    known = again.values[learned], again.labels[learned]
+    return _known(job, *known, val=again.values[~learned], folds=0) if "val" in rows else _known(job, *known)
 
 
 def write(job: Job, features: Features, shares: Shares, fitted: Fitted, described: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,6 +233,7 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
             "epochs": config.epochs or DEFAULT_EPOCHS,
             "skipped_steps": skipped_steps(fitted.lines),
         }
+    write_unknown(job.folder / UNKNOWN, fitted.unknown)
     append(job.folder / LOG, {"final": result})
     if join.first():
         story = {**described, **result, "seconds": job.seconds()}

@@ -18,8 +18,11 @@ from tljax.distributed import collectives, sharding
 from tljax.models.network import Network, for_inference
 from tljax.progress import Track, shows_progress, untracked
 from tljax.transfer.augment import central
+from tljax.transfer.trust.unknown import unknown_score
 
 _BATCH = 32
+_BATCHES = (1, 8, _BATCH)
+"""The sizes of batches, few, so that other photos find their program compiled."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Prediction:
         label, prob: the most likely class and its probability.
         top: the most likely classes, (name, probability) each, in descending order.
         probs: (classes,) float32, in the order of `spec.classes`.
+        unknown: whether it is none of the classes; None where the network does not tell.
 
     >>> first = tljax.predict(net, photos)[0]
     >>> first.file, first.probs.shape, first.label == first.top[0][0]
@@ -42,6 +46,7 @@ class Prediction:
     prob: float
     top: tuple[tuple[str, float], ...]
     probs: Float[np.ndarray, " k"]
+    unknown: bool | None = None
 
 
 @shows_progress
@@ -61,20 +66,25 @@ def predict(net: Network, photos: Photos, *, top: int = 5, track: Track | bool =
     """
     source = photo_source(photos)
     shown: Any = track  # a `Track` by now
-    probs, index, skipped = predict_source(net, source, track=shown)
+    probs, strange, index, skipped = score_source(net, source, track=shown)
     check_readable(skipped)
-    return ranked(net.spec.classes, [source.files[i] for i in index], probs, top=top)
+    return ranked(net.spec.classes, [source.files[i] for i in index], probs, strange, top=top)
 
 
 def ranked(
-    classes: Sequence[str], files: Sequence[str], probs: Float[np.ndarray, "n k"], *, top: int
+    classes: Sequence[str],
+    files: Sequence[str],
+    probs: Float[np.ndarray, "n k"],
+    strange: Float[np.ndarray, " n"],
+    *,
+    top: int,
 ) -> list[Prediction]:
-    """Probabilities as one `Prediction` for each file, with the `top` most likely classes."""
+    """One `Prediction` for each file, from what `score_source` gives, with the `top` most likely classes."""
     result = []
-    for file, row in zip(files, probs, strict=True):
+    for file, row, score in zip(files, probs, strange, strict=True):
         order: list[int] = np.argsort(-row, kind="stable")[:top].tolist()
         best = tuple((classes[i], float(row[i])) for i in order)
-        result.append(Prediction(file, *best[0], best, row))
+        result.append(Prediction(file, *best[0], best, row, None if np.isnan(score) else bool(score > 1)))
     return result
 
 
@@ -85,25 +95,46 @@ def predict_source(
     batch_size: int = _BATCH,
     track: Track = untracked,
     mesh: Mesh | None = None,
+    passes: int = 1,
 ) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"], list[Skipped]]:
+    """`score_source` without the scores: probabilities, places, and what could not be read."""
+    probs, _, index, skipped = score_source(net, source, batch_size=batch_size, track=track, mesh=mesh, passes=passes)
+    return probs, index, skipped
+
+
+def score_source(
+    net: Network,
+    source: Source,
+    *,
+    batch_size: int = _BATCH,
+    track: Track = untracked,
+    mesh: Mesh | None = None,
+    passes: int = 1,
+) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, " n"], Int[np.ndarray, " n"], list[Skipped]]:
     """Probabilities of the pictures of a source; several processes share these, and all get all.
 
     Args:
-        net: a network, or what stands in its place and has a `predict_source` of its own: an exported file.
+        net: a network, or what stands in its place and has a `score_source` of its own: an exported file.
         batch_size: pictures at once, at most.
         mesh: the devices that share each batch; None for all of this process.
+        passes: how often the pictures are shown in all, which decides the network's form as `for_inference` does.
     Returns:
-        (n, classes) float32 for those that can be read, their n places in the source, ascending, and the others.
+        (n, classes) float32 for those that can be read; how unlike the classes each is, (n,) float32 (above 1: none of
+        them; nan where the network does not tell); their n places in the source, ascending; and the others.
     """
     if not isinstance(net, Network):
-        return net.predict_source(source, track=track)
-    batch_size = min(batch_size, max(len(source.files), 1))
-    return make_predictor(net, source, batch_size=batch_size, mesh=mesh)(net.variables, track)
+        return net.score_source(source, track=track)
+    return make_predictor(net, source, batch_size=batch_size, mesh=mesh, passes=passes)(net.variables, track)
 
 
-def make_predictor(net: Network, source: Source, *, batch_size: int, mesh: Mesh | None = None) -> Callable:
-    """`(variables, track=untracked) -> ` what `predict_source` returns; for a network whose variables change."""
-    step = make_eval_step(net.replace(folded=True).apply, size=net.spec.input_size)
+def make_predictor(
+    net: Network, source: Source, *, batch_size: int, mesh: Mesh | None = None, passes: int = 1
+) -> Callable:
+    """`(variables, track=untracked) -> ` what `score_source` returns; for a network whose variables change."""
+    net = net.replace(plain=for_inference(net, images=max(passes * len(source.files), 1)).plain)
+    batch_size = min(batch_size, next(size for size in _BATCHES if size >= min(len(source.files), _BATCHES[-1])))
+    fast = net.replace(folded=True)
+    step = make_eval_step(fast.apply, fast.embed, size=net.spec.input_size)
     mesh = sharding.local_mesh() if mesh is None else mesh
     batch_size = sharding.whole_rows(batch_size, mesh)
     every = np.arange(len(source.files))
@@ -111,30 +142,49 @@ def make_predictor(net: Network, source: Source, *, batch_size: int, mesh: Mesh 
     def run(variables: Any, track: Track = untracked):
         folded = for_inference(net.replace(variables=sharding.own(variables))).variables
         folded = sharding.replicate(mesh, folded)
-        probs = [np.zeros((0, len(net.spec.classes)), np.float32)]
+        probs, strange = [np.zeros((0, len(net.spec.classes)), np.float32)], [np.zeros(0, np.float32)]
         index, skipped = [np.zeros(0, np.int64)], []
         mine = every[collectives.share(len(every))]
         feed = batches(source, mine, net.spec, batch_size=batch_size)
-        for batch in track(feed, "predict", -(-len(mine) // batch_size)):
+        for batch in track(feed, f"predict, in batches of {batch_size}", -(-len(mine) // batch_size)):
             skipped.extend(batch.skipped)
-            probs.append(np.asarray(step(folded, sharding.spread(mesh, batch.images)))[batch.mask])
+            said = step(folded, sharding.spread(mesh, batch.images))
+            for part, values in zip((probs, strange), said, strict=True):
+                part.append(np.asarray(values)[batch.mask])
             index.append(batch.index[batch.mask])
-        index, skipped, probs = together(np.concatenate(index), skipped, np.concatenate(probs))
-        return probs, index, skipped
+        places, *rows = map(np.concatenate, (index, probs, strange))
+        places, skipped, probs, strange = together(places, skipped, *rows)
+        return probs, strange, places, skipped
 
     return run
 
 
 @cache
-def make_eval_step(apply: Callable, *, size: int) -> Callable:
-    """A jitted `(variables, images uint8 (b, h, w, 3)) -> (b, classes) float32 probabilities`, one for each network."""
+def make_eval_step(apply: Callable, embed: Callable, *, size: int) -> Callable:
+    """A jitted `(variables, images uint8 (b, h, w, 3)) -> (probabilities (b, classes), unknown scores (b,))`, float32.
+
+    One for each network. The scores are nan where the variables have no "unknown"; those that have are of a trained
+    run, whose head is linear on the features.
+    """
 
     @jax.jit
-    def step(variables: Mapping[str, Any], images: UInt8[Array, "b h w c"]) -> Float[Array, "b k"]:
-        logits = apply(variables, central(images, size))
-        return jax.nn.softmax(logits.astype(jnp.float32))
+    def step(variables: Mapping[str, Any], images: UInt8[Array, "b h w c"]):
+        pixels = central(images, size)
+        if "unknown" not in variables:
+            logits = apply(variables, pixels)
+            return jax.nn.softmax(logits.astype(jnp.float32)), jnp.full(len(images), jnp.nan, jnp.float32)
+        logits, scores = judged(variables, embed(variables, pixels))
+        return jax.nn.softmax(logits), scores
 
     return step
+
+
+def judged(
+    variables: Mapping[str, Any], features: Float[Array, "b d"]
+) -> tuple[Float[Array, "b k"], Float[Array, " b"]]:
+    """The logits of features under a linear head, and their scores by `unknown_score`."""
+    head = variables["params"]["head"]
+    return features @ head["kernel"] + head["bias"], unknown_score(variables["unknown"], features)
 
 
 def together(index: Int[np.ndarray, " n"], skipped: list[Skipped], *arrays: np.ndarray) -> tuple[Any, ...]:

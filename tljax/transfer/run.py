@@ -11,9 +11,10 @@ from tljax.models.network import Network, abstract_variables, for_inference, mak
 from tljax.models.spec import get_spec, list_models
 from tljax.transfer.checkpoint import restore
 from tljax.transfer.config_file import read_classes, read_run
-from tljax.transfer.head import run_spec, seen_as, with_head
+from tljax.transfer.head import recorded_spec, with_head, with_unknown
 from tljax.transfer.onnx_file import OnnxFile, read_onnx
-from tljax.transfer.run_folder import CONFIG
+from tljax.transfer.run_folder import CONFIG, UNKNOWN
+from tljax.transfer.trust.unknown_file import read_unknown
 from tljax.weights.fetch import fetch
 from tljax.weights.load import load_pretrained, weights_digest
 
@@ -31,12 +32,11 @@ def load_run(run: str | Path) -> Network:
     """
     record = read_run(run)
     run = Path(os.path.expanduser(run))
-    seen = {name: record[name] for name in ("image_size", "crop_mode", "white")}
-    spec = run_spec(seen_as(get_spec(record["model"]), **seen), read_classes(run))
+    spec = recorded_spec(record, read_classes(run))
     checkpoint = run / "checkpoint"
     if record["checkpoint"] == "network":
         variables = restore(checkpoint, abstract_variables(spec))
-        return make_network(spec, variables, dtype=record["dtype"])
+        return _with_own_unknown(make_network(spec, variables, dtype=record["dtype"]), run)
     head = {
         "kernel": jax.ShapeDtypeStruct((spec.feature_dim, len(spec.classes)), jnp.float32),
         "bias": jax.ShapeDtypeStruct((len(spec.classes),), jnp.float32),
@@ -44,7 +44,12 @@ def load_run(run: str | Path) -> Network:
     stored = restore(checkpoint, head)
     weights = _moved(record["weights_file"], run)
     backbone, _ = load_backbone(record["model"], weights, expected=record["weights_sha256"])
-    return with_head(backbone.replace(dtype=record["dtype"]), spec, stored)
+    return _with_own_unknown(with_head(backbone.replace(dtype=record["dtype"]), spec, stored), run)
+
+
+def _with_own_unknown(net: Network, run: Path) -> Network:
+    """The network of a run with what tells photos of none of its classes, where the run has that."""
+    return with_unknown(net, read_unknown(run / UNKNOWN, classes=len(net.spec.classes), dim=net.spec.feature_dim))
 
 
 def load_classifier(name: str | Path) -> Network | OnnxFile:

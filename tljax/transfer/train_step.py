@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from tljax import trees
@@ -225,7 +226,7 @@ def guard(step: Callable, mesh: Mesh | None = None) -> Callable:
         learns that it failed.
     """
 
-    def guarded(state: TrainState, frozen: Tree, batch: Mapping[str, Array], *, key: jax.Array, number: int):
+    def guarded(state: TrainState, frozen: Tree, batch: Mapping[str, Array], *, key: jax.Array, number: ArrayLike):
         moved, metrics = step(state, frozen, batch, key=key)
         due = state.step + 1 == number
         return jax.tree.map(lambda new, old: jnp.where(due, new, old), moved, state), metrics

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tljax.data.splits import split
-from tljax.data.summary import class_counts, long_photos
+from tljax.data.summary import by_name, class_counts, long_photos
 from tljax.data.tables import find_table
 from tljax.distributed import collectives, join
 from tljax.errors import InputError
@@ -23,6 +23,7 @@ from tljax.transfer.config_file import (
     recorded_data,
     recorded_options,
 )
+from tljax.transfer.finetuning import few_steps
 from tljax.transfer.inputs import SOURCE_OPTIONS, opened, started_from
 from tljax.transfer.metrics_log import read_log
 from tljax.transfer.pipeline import Job, run_stages
@@ -103,13 +104,14 @@ def train(
     if done:
         return done | {"out": str(out), "seconds": _since(began)}
     source = opened(data, config)
-    shares = split(source, val_fraction=config.val_fraction, seed=config.seed)
+    shares = by_name(source, split(source, val_fraction=config.val_fraction, seed=config.seed))
     seen = replace(get_spec(config.model), crop_mode=config.crop_mode or "center")
-    hint = long_photos(source, seen)
+    hints = [long_photos(source, seen)]
+    if config.mode == "finetune":
+        hints.append(few_steps(config, len(shares["train"])))
     shown: Any = track  # a `Track` by now
-    say(
-        shown, *map("note: {}".format, source.notes), *([f"hint: {hint}"] if hint else []), class_counts(source, shares)
-    )
+    said = *map("note: {}".format, source.notes), *map("hint: {}".format, filter(None, hints))
+    say(shown, *said, class_counts(source, shares))
     result = {
         "mode": config.mode,
         "model": config.model,
@@ -125,7 +127,7 @@ def train(
         return {**result, "dry_run": True, "options": recorded_options(config), "seconds": _since(began)}
     own = run_folder(out, overwrite=overwrite, resume=resume) if join.first() else scratch_folder()
     try:
-        with own as folder, on_signals() as stop:
+        with on_signals() as stop, own as folder:  # from the first trace on disk, which somebody may wait for
             partial = partial_folder(path)
             job = Job(config, source, recorded_data(data, config), before, folder, partial, stop, shown, began)
             return result | run_stages(job)

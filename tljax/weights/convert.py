@@ -61,25 +61,27 @@ def _match(source: Mapping[str, np.ndarray], rules: list[_Compiled], wanted: dic
         if rule.target is None:
             continue
         path = match.expand(rule.target)
-        problem = _misfit(array, rule, wanted.get(path))
+        ours, problem = _transformed(array, rule, wanted.get(path))
         if path in converted:
             problem = "which another tensor fills already"
         if problem:
             misfits.append((path, f"{name} {array.shape} does not fit {path}, {problem}"))
-        converted[path] = None if problem else np.ascontiguousarray(rule.transform(array), np.float32)
+        converted[path] = None if problem else np.ascontiguousarray(ours, np.float32)
     return converted, misfits
 
 
-def _misfit(array: np.ndarray, rule: Rule, leaf: Any) -> str:
+def _transformed(array: np.ndarray, rule: Rule, leaf: Any) -> tuple[Any, str]:
+    """What the rule makes of an array, and why it does not fit the leaf; "" where it does."""
     if leaf is None:
-        return "which the model does not have"
+        return None, "which the model does not have"
     if array.dtype.kind != "f":
-        return f"for it holds {array.dtype}"
+        return None, f"for it holds {array.dtype}"
     try:
-        shape = rule.transform(array).shape
+        ours = rule.transform(array)
     except ValueError:
-        shape = None
-    return "" if shape == tuple(leaf.shape) else f"which is {tuple(leaf.shape)}"
+        ours = None
+    fits = ours is not None and ours.shape == tuple(leaf.shape)
+    return ours, "" if fits else f"which is {tuple(leaf.shape)}"
 
 
 def _table(source: Mapping[str, np.ndarray], spec: ModelSpec) -> list[_Compiled]:

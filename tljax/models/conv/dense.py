@@ -15,7 +15,7 @@ from tljax.models.conv.winograd import winograd
 
 def dense(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
     """(b, h, w, c) with (kh, kw, c, o) -> (b, y, x, o)."""
-    return faster_on_cpu(general, _correlation, _gradients, (stride, pads), x, kernel)
+    return faster_on_cpu(general, _correlation, (_of_input, _of_filters), (stride, pads), x, kernel)
 
 
 def _correlation(x, kernel, stride, pads):
@@ -54,12 +54,9 @@ def _known(*lengths):
     return all(isinstance(length, int) for length in lengths)
 
 
-def _gradients(x, kernel, _y, dy, stride, pads):
-    return _input_gradient(dy, kernel, stride, pads, x.shape[1:3]), _filter_gradient(x, dy, kernel, stride, pads)
-
-
-def _input_gradient(dy, kernel, stride, pads, lengths):
+def _of_input(x, kernel, _y, dy, stride, pads):
     """A correlation with the turned filters, which again may be Winograd's."""
+    lengths = x.shape[1:3]
     if stride == 1:
         edges = zip(kernel.shape[:2], pads, lengths, dy.shape[1:3], strict=True)
         around = tuple((size - 1 - before, n - m + before) for size, (before, _), n, m in edges)
@@ -69,7 +66,6 @@ def _input_gradient(dy, kernel, stride, pads, lengths):
         return general(dy, kernel[::-1, ::-1].swapaxes(2, 3), 1, around)
     if kernel.shape[2] <= 4:
         return _phases_at_once(dy, kernel, stride, pads, lengths)
-    x = jnp.zeros((dy.shape[0], *lengths, kernel.shape[2]), dy.dtype)
     return jax.vjp(lambda x: general(x, kernel, stride, pads), x)[1](dy)[0]
 
 
@@ -88,7 +84,7 @@ def _phases_at_once(dy, kernel, stride, pads, lengths):
     return weave(phases.reshape(*phases.shape[:3], stride, stride, c), lengths)
 
 
-def _filter_gradient(x, dy, kernel, stride, pads):
+def _of_filters(x, kernel, _y, dy, stride, pads):
     """As matrix products; XLA's own convolution is up to 9 times slower, on large maps, and seldom as fast.
 
     With many channels one for each tap, with few one for all taps at once (`_columns_gradient`).

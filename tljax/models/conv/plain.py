@@ -29,31 +29,54 @@ def general(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
-def faster_on_cpu(plain: Callable, form: Callable, gradients: Callable, settings: tuple[Any, ...], *arrays: Array):
+def faster_on_cpu(
+    plain: Callable, form: Callable, gradients: tuple[Callable, ...], settings: tuple[Any, ...], *arrays: Array
+):
     """`plain(*arrays, *settings)`, by an equal `form` where the program is lowered for a CPU; reverse mode only.
 
     Args:
-        gradients: (*arrays, result, dy, *settings) -> the gradient of each array; taken on a CPU.
+        gradients: for each array (*arrays, result, dy, *settings) -> its gradient; on a CPU, where it is asked for.
     """
+    return _result(plain, form, settings, *arrays)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))  # so that layers of one shape are traced and lowered once
+def _result(plain, form, settings, *arrays):
     return lax.platform_dependent(
         *arrays, cpu=lambda *arrays: form(*arrays, *settings), default=lambda *arrays: plain(*arrays, *settings)
     )
 
 
-def _forward(plain, form, gradients, settings, *arrays):
-    result = faster_on_cpu(plain, form, gradients, settings, *arrays)
-    return result, (*arrays, result)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _slopes(plain, gradients, settings, asked, *operands):
+    """The gradients of the arrays whose numbers are `asked` for."""
 
+    def ours(*operands):
+        return [gradients[i](*operands, *settings) for i in asked]
 
-def _backward(plain, form, gradients, settings, saved, dy):
     def otherwise(*operands):
         *arrays, _, dy = operands
-        return jax.vjp(lambda *arrays: plain(*arrays, *settings), *arrays)[1](dy)
+        slopes = jax.vjp(lambda *arrays: plain(*arrays, *settings), *arrays)[1](dy)
+        return [slopes[i] for i in asked]
 
-    return lax.platform_dependent(*saved, dy, cpu=lambda *operands: gradients(*operands, *settings), default=otherwise)
+    return lax.platform_dependent(*operands, cpu=ours, default=otherwise)
 
 
-faster_on_cpu.defvjp(_forward, _backward)
+def _forward(plain, form, gradients, settings, *arrays):
+    values = tuple(array.value for array in arrays)
+    result = _result(plain, form, settings, *values)
+    asked = tuple(() if array.perturbed else None for array in arrays)  # in a tree, neither is a leaf
+    return result, (values, result, asked)
+
+
+def _backward(plain, _form, gradients, settings, saved, dy):
+    values, result, asked = saved
+    asked = tuple(i for i, mark in enumerate(asked) if mark is not None)
+    slopes = dict(zip(asked, _slopes(plain, gradients, settings, asked, *values, result, dy), strict=True))
+    return tuple(slopes.get(i) for i in range(len(values)))
+
+
+faster_on_cpu.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def pad(x: Float[Array, "b h w c"], pads: Pads, value: float = 0.0) -> Float[Array, "b y x c"]:

@@ -16,7 +16,7 @@ def general_max_pool(x: Array, size: int, stride: int, pads: Pads) -> Array:
 
 def sliced_max_pool(x: Array, size: int, stride: int, pads: Pads) -> Array:
     """As `general_max_pool`; the gradient, 3 to 18 times faster on a CPU, is that of the first of equal maxima."""
-    return faster_on_cpu(general_max_pool, _greatest, _gradient, (size, stride, pads), x)
+    return faster_on_cpu(general_max_pool, _greatest, (_of_input,), (size, stride, pads), x)
 
 
 def _greatest(x, size, stride, pads):
@@ -28,13 +28,13 @@ def _windows(x, size, stride, pads):
     return shifts(pad(x, pads, -jnp.inf), (size, size), stride)
 
 
-def _gradient(x, y, dy, size, stride, pads):
+def _of_input(x, y, dy, size, stride, pads):
     free, shares = jnp.ones_like(y, bool), []
     for window in _windows(x, size, stride, pads):
         mine = free & (window == y)
         free &= ~mine
         shares.append(jnp.where(mine, dy, 0))
-    return (_spread(shares, x.shape, size, stride, pads),)
+    return _spread(shares, x.shape, size, stride, pads)
 
 
 def _spread(shares, shape, size, stride, pads):

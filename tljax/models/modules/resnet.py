@@ -10,7 +10,6 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from tljax.models import ops
-from tljax.models.activations import relu
 from tljax.models.layers import ConvNorm, Execution, Head, Outputs, Taps, dropout, spatial_mean
 from tljax.models.resnet import ResNetConfig
 
@@ -39,7 +38,7 @@ class Block(nn.Module):
             y = conv(features, 1, activation=None, name="conv3")(y)
         if self.stride != 1 or x.shape[-1] != features:
             x = conv(features, 1, self.stride, activation=None, name="shortcut")(x)
-        return relu(x + y)
+        return nn.relu(x + y)
 
 
 class ResNet(nn.Module):

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tljax.models import ops
-from tljax.models.activations import relu
 from tljax.models.layers import Conv, Execution, Head, Outputs, Taps, dropout, spatial_mean
 
 
@@ -23,10 +22,10 @@ class Fire(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
         """(b, h, w, c) -> (b, h, w, 2 * expand)."""
-        x = relu(Conv(self.squeeze, 1, execution=self.execution, name="squeeze")(x))
+        x = nn.relu(Conv(self.squeeze, 1, execution=self.execution, name="squeeze")(x))
         one = Conv(self.expand, 1, execution=self.execution, name="expand1x1")(x)
         three = Conv(self.expand, 3, padding=1, execution=self.execution, name="expand3x3")(x)
-        return relu(jnp.concatenate([one, three], axis=-1))
+        return nn.relu(jnp.concatenate([one, three], axis=-1))
 
 
 class SqueezeNet(nn.Module):
@@ -46,7 +45,7 @@ class SqueezeNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], tap: Taps) -> Outputs:
         """Normalised images, (b, h, w, 3), at least 17 pixels on a side -> `Outputs`."""
-        x = tap("conv1", relu(Conv(64, 3, 2, execution=self.execution, name="conv1")(x)))
+        x = tap("conv1", nn.relu(Conv(64, 3, 2, execution=self.execution, name="conv1")(x)))
         for number, (squeeze, expand) in enumerate(self.config, start=2):
             if number in (2, 4, 6):
                 x = ops.max_pool(x, 3, 2, ceil_mode=True)
@@ -57,4 +56,4 @@ class SqueezeNet(nn.Module):
             return Outputs(embed, logits, logits, tap.maps)
         x = Conv(self.classes, 1, execution=self.execution, name="conv10")(dropout(x, 0.5, self.execution))
         x = tap("conv10", x)
-        return Outputs(embed, spatial_mean(x), spatial_mean(relu(x)), tap.maps)
+        return Outputs(embed, spatial_mean(x), spatial_mean(nn.relu(x)), tap.maps)

@@ -1,10 +1,10 @@
 """VGG-16 and VGG-19: Simonyan and Zisserman, 2014 (arXiv 1409.1556), as torchvision and Keras have them."""
 
 import flax.linen as nn
+import jax
 from jaxtyping import Array, Float
 
 from tljax.models import ops
-from tljax.models.activations import relu
 from tljax.models.layers import Conv, Execution, Head, Outputs, Taps, dropout, spatial_mean
 
 
@@ -29,7 +29,7 @@ class VGG(nn.Module):
         for block, widths in enumerate(self.config, start=1):
             for i, width in enumerate(widths, start=1):
                 name = f"conv{block}_{i}"
-                x = tap(name, relu(Conv(width, 3, padding=1, execution=self.execution, name=name)(x)))
+                x = tap(name, nn.relu(Conv(width, 3, padding=1, execution=self.execution, name=name)(x)))
             last, x = x, ops.max_pool(x, 2, 2)
         embed = spatial_mean(last)
         if self.head == "linear":
@@ -43,5 +43,5 @@ class VGG(nn.Module):
         x = ops.adaptive_avg_pool(x, 7).astype("float32")
         x = x.reshape(x.shape[0], -1)
         for name in ("fc6", "fc7"):
-            x = dropout(relu(Head(4096, name=name)(x)), 0.5, self.execution)
+            x = dropout(jax.nn.relu(Head(4096, name=name)(x)), 0.5, self.execution)
         return Head(self.classes, name="fc8")(x)

@@ -128,11 +128,14 @@ async function load() {
   if (!response.ok) throw new Error(`model.json: HTTP status ${response.status}`);
   model = await response.json();
   session = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"] });
+  const tells = session.outputNames.includes("unknown")
+    ? "It says where a photo is unlike all of them, though not always. "
+    : "It always answers with one of them, also where none is in the photo. ";
   document.title = model.name;
   byId("title").textContent = model.name;
   byId("about").textContent =
-    `Tells ${model.classes.length} classes apart: ${listed(model.classes)}. It always answers with one of them, also ` +
-    `where none is in the photo. Network: ${model.model}${model.licence && `, ${model.licence}`}. ` +
+    `Tells ${model.classes.length} classes apart: ${listed(model.classes)}. ${tells}` +
+    `Network: ${model.model}${model.licence && `, ${model.licence}`}. ` +
     "Made with tljax and ONNX Runtime Web.";
 }
 
@@ -143,8 +146,9 @@ function listed(names) {
 async function classify(pixels) {
   const size = model.input_size;
   const images = new ort.Tensor("uint8", new Uint8Array(pixels.buffer), [1, size, size, 3]);
-  const { output, heat } = await session.run({ input_0: images });
-  return { probs: output.data, heat: heat && { values: heat.data, height: heat.dims[1], width: heat.dims[2] } };
+  const { output, unknown, heat } = await session.run({ input_0: images });
+  const warmth = heat && { values: heat.data, height: heat.dims[1], width: heat.dims[2] };
+  return { probs: output.data, unknown: unknown?.data[0] > 1, heat: warmth };
 }
 
 // --- the page ------------------------------------------------------------------------------------------------
@@ -209,17 +213,19 @@ function photoWith(heat, pixels, label) {
   return photo;
 }
 
-function show(file, pixels, { probs, heat }) {
+function show(file, pixels, { probs, unknown, heat }) {
   const best = Array.from(probs, (prob, i) => ({ prob, name: model.classes[i] })).sort((a, b) => b.prob - a.prob);
   const words = make("div", "words");
   const bars = make("ol", "");
   bars.append(...best.slice(0, SHOWN).map(({ name, prob }) => bar(name, prob)));
-  words.append(make("h2", "", best[0].name), make("p", "file", file), bars);
+  const heading = unknown ? "none of these" : best[0].name;
+  words.append(make("h2", "", heading), make("p", "file", file), bars);
   const card = make("article", "");
   card.dataset.file = file;
+  card.dataset.unknown = unknown;
   card.append(photoWith(heat, pixels, best[0].name), words);
   byId("results").prepend(card);
-  return best[0];
+  return unknown ? { ...best[0], name: `none of these; the nearest is ${best[0].name}` } : best[0];
 }
 
 async function look(file, picture, width, height) {
