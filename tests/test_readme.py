@@ -65,13 +65,14 @@ def test_the_python_code_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script", "cat.jpg"])
     exec(script, {})
     code = "".join(jax_code)
-    for asked, shorter in {"eps=4 / 255": "eps=4 / 255, steps=2", "[284, 340]": "[284, 340], size=64, steps=2"}.items():
+    for asked, steps in {"eps=4 / 255": "", "[284, 340]": "size=64, ", "objective=both": "size=64, "}.items():
         assert code.count(asked) == 1
-        code = code.replace(asked, shorter)
+        code = code.replace(asked, f"{asked}, {steps}steps=2")
     exec(code, names)
     assert names["images"].shape == (2, 224, 224, 3)
     assert names["slope"].shape == names["fooled"].shape == names["images"].shape
     assert names["dreams"].shape == (2, 64, 64, 3)
+    assert names["mixed"].shape == (1, 64, 64, 3)
     assert [one.reason for one in names["found"].skipped] == ["empty file"]
     assert main(["predict", "mine.onnx", "cat.jpg"]) == 0
     assert names["tuned"].spec.classes == ("cat", "dog")

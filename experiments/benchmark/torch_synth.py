@@ -103,7 +103,7 @@ def transformed(images: torch.Tensor, how: dict[str, Any]) -> torch.Tensor:
 
 
 class Moments:
-    """How unusual the inputs of batch norms are where the network narrows; see `tljax.synth.batch_norm_matching`."""
+    """How unusual the inputs of batch norms are where the network narrows; see `tljax.synth.batch_norm_distance`."""
 
     def __init__(self, network: nn.Module):
         self.clear()
