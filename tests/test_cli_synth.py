@@ -203,14 +203,34 @@ def test_attack_refuses_what_is_no_photo(capsys, tmp_path):
 # --- explain and robustness --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["grad_cam", "saliency"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        ("grad_cam", "--layer", "fire5"),
+        ("saliency",),
+        ("smoothgrad", "--steps", "2", "--seed", "1"),
+        ("integrated_gradients", "--steps", "2", "--baseline", "blur"),
+        ("occlusion", "--baseline", "white"),
+    ],
+)
 def test_explain(capsys, cat, tmp_path, method):
-    options = ("--model", MODEL, "--method", method, "--out", tmp_path / "e", "--json")
+    options = ("--model", MODEL, "--method", *method, "--out", tmp_path / "e", "--json")
     code, out, _ = run(capsys, "explain", cat, "--class", "tabby", *options)
     result = json.loads(out)
     assert (code, result["class"]) == (0, "tabby")
     assert {Path(file).name for file in result["files"]} == {"photo.png", "heat.png", "overlay.png"}
     assert all(Path(file).exists() for file in result["files"])
+
+
+def test_explain_refuses_options_of_other_methods(capsys, cat, tmp_path):
+    for options, said in (
+        (("--layer", "fire99"), "no layer named"),
+        (("--method", "saliency", "--layer", "fire5"), "a layer goes with grad_cam"),
+        (("--baseline", "blur"), "a baseline goes with"),
+        (("--method", "occlusion", "--steps", "3"), "steps go with"),
+        (("--method", "smoothgrad", "--steps", "0"), "at least 1"),
+    ):
+        assert said in refused(capsys, "explain", cat, "--model", MODEL, "--out", tmp_path / "e", *options)
 
 
 @pytest.mark.slow

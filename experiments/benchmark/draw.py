@@ -16,7 +16,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 _BLOCK = 2**18  # even
 _TOKENS = ("cls_token", "reg_token", "pos_embed")
-_GATES = r"(features\.[\d.]+\.block\.\d\.fc[12]|se\.conv_(reduce|expand))\.(weight|bias)$"
+_GATES = r"(features\.[\d.]+\.block\.\d\.fc[12]|se\.(conv_(reduce|expand)|fc[12]))\.(weight|bias)$"
 _SMALL_NORM = 0.2  # scale of the last norm of a residual block
 _STEM_NORM = 3.0  # of the networks with ReLU6, so that it clips there too
 _AFTER_CAFFE = ("conv1/kernel", "block1_conv1/kernel", "conv1_conv/kernel")  # whose input has a spread near 80

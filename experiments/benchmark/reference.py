@@ -188,8 +188,10 @@ REFERENCES = {
     for name in (
         *("vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
         *("mobilenet_v2", "squeezenet1_1", "mobilenet_v3_small", "efficientnet_b0", "densenet121", "convnext_tiny"),
+        *("resnext50_32x4d", "vgg11_bn", "squeezenet1_0"),
     )
 } | {
+    "seresnext26d_32x4d": Reference(lambda: _timm("seresnext26d_32x4d")),
     "efficientnet_v2_s": Reference(torchvision.models.efficientnet_v2_s, 192),  # half its size: float64 is slow
     "convnextv2_nano": Reference(lambda: _timm("convnextv2_nano")),
     "dinov2_vits14_reg": Reference(

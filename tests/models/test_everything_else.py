@@ -8,7 +8,7 @@ import tljax
 from experiments.fuzz.photos import photo
 from tests.golden import table
 from tests.photos import make_photos
-from tljax.synth.attribution import heat_map
+from tljax.synth.heat_map import heat_map
 from tljax.synth.photo_attack import attack_photo
 from tljax.transfer.onnx_export import write_onnx
 from tljax.transfer.training import train

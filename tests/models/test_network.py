@@ -85,7 +85,7 @@ def test_forward_mode_says_what_it_needs(net, images):
         (jnp.zeros((1, 32, 32, 1)), "1 channels"),
         (jnp.zeros((1, 32, 32, 3), jnp.uint8), "dtype uint8"),
         (jnp.zeros((1, 32, 32, 3), jnp.bfloat16), "dtype bfloat16"),
-        (jnp.zeros((1, 9, 9, 3)), "at least 17 pixels"),
+        (jnp.zeros((1, 9, 9, 3)), "at least 21 pixels"),
     ],
 )
 def test_refuses_other_images_by_name(bad, said):
@@ -230,7 +230,7 @@ def test_bfloat16_computes_close_and_returns_float32(net, images):
 def test_normalisation_is_inside_apply():
     from tljax.models.inputs import normalise
 
-    grey = jnp.full((1, 17, 17, 3), 0.5)
+    grey = jnp.full((1, 21, 21, 3), 0.5)
     np.testing.assert_allclose(normalise(tljax.get_spec("efficientnet_lite0"), grey), (127.5 - 127) / 128, rtol=1e-3)
     caffe = normalise(tljax.get_spec("squeezenet1_1.caffe"), grey)
     np.testing.assert_allclose(caffe[0, 0, 0], [127.5 - 104, 127.5 - 117, 127.5 - 123], rtol=1e-5)

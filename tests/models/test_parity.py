@@ -32,7 +32,7 @@ def net(request, tmp_path_factory):
 
 SLOW = (  # large, or variants of networks that are in the faster tests
     *("vgg16", "vgg19", "resnet34", "resnet101", "resnet152", "efficientnet_lite1", "efficientnet_lite2"),
-    *("vgg16.keras", "vgg19.keras", "resnet50.keras"),
+    *("vgg16.keras", "vgg19.keras", "resnet50.keras", "vgg11_bn", "resnext50_32x4d"),
 )
 
 

@@ -1,4 +1,4 @@
-"""ConvNeXt and the vision transformer equal timm's, where that is installed; sizes that patches do not divide."""
+"""ConvNeXt, ResNet's kin and the vision transformer equal timm's, where that is installed; odd sizes of patches."""
 
 import dataclasses
 
@@ -11,7 +11,11 @@ from tljax.errors import InputError
 
 
 @pytest.mark.parametrize(
-    "name", ["convnext_atto", "convnextv2_atto", "vit_tiny_patch16_224", "vit_small_patch14_dinov2"]
+    "name",
+    [
+        *("convnext_atto", "convnextv2_atto", "vit_tiny_patch16_224", "vit_small_patch14_dinov2"),
+        *("resnet10t", "resnet14t", "resnet18d", "resnet26d", "resnet50s", "seresnet18", "seresnext26t_32x4d"),
+    ],
 )
 def test_logits_embeddings_and_gradients_are_those_of_timm(name):
     pytest.importorskip("timm")

@@ -259,12 +259,25 @@ def test_an_attack_in_vain_has_no_arrow_between_equal_names(tmp_path):
     assert "<title>golden retriever, not fooled</title>" in text
 
 
+def test_what_speaks_for_is_red_and_what_speaks_against_is_blue():
+    heat = np.zeros((20, 20), np.float32)
+    heat[:10], heat[10:, 10:] = 1.0, -1.0
+    colours = explanation_page.colour_map(heat).astype(int)
+    speaks_for, against, nothing = colours[0, 0], colours[-1, -1], colours[-1, 0]
+    assert speaks_for[0] - speaks_for[2] > 60
+    assert against[2] - against[0] > 60
+    assert nothing.min() > 240
+    assert explanation_page.colour_map(np.abs(heat))[-1, 0].max() < 10  # without a sign, nothing is dark
+
+
 @pytest.mark.parametrize(
     ("method", "title"),
     [
         ("grad_cam", "What speaks for tabby"),
         ("saliency", "Which pixels tabby hangs on"),
+        ("smoothgrad", "Which pixels tabby hangs on"),
         ("integrated_gradients", "Which pixels made a difference to tabby"),
+        ("occlusion", "What covering takes away from tabby"),
     ],
 )
 def test_an_explanation_says_what_its_map_means_and_when_it_is_empty(tmp_path, method, title):

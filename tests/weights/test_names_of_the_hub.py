@@ -26,6 +26,7 @@ SETTINGS = {
 }
 ARCHITECTURES = {  # timm's name, ours, of networks whose tensors are stored by the names that timm has for them
     "resnet18": "resnet18",
+    "seresnext26d_32x4d": "seresnext26d_32x4d",
     "densenet121": "densenet121",
     "vit_tiny_patch16_224": "vit_tiny_patch16",
     "vit_small_patch14_reg4_dinov2": "dinov2_vits14_reg",

@@ -1,26 +1,17 @@
-"""ResNet-18 to ResNet-152: He et al., 2015 (arXiv 1512.03385), in torchvision's form "v1.5" and Keras' of 2015."""
+"""ResNet-18 to ResNet-152 and their kin, as torchvision ("v1.5"), timm and Keras (of 2015) have them."""
 
 from dataclasses import replace
-from typing import NamedTuple
 
 from tljax.models import keras, timm
-from tljax.models.rules import Rule, dense, layer, normed
+from tljax.models.resnet_architectures import ARCHITECTURES, ResNetConfig
+from tljax.models.rules import Rule, dense, layer, normed, pointwise
 from tljax.models.spec import Family, ModelSpec
 from tljax.models.torchvision import Weights, published
 
 
-class ResNetConfig(NamedTuple):
-    """A ResNet as data: "basic" or "bottleneck" blocks, and how many of them in each stage.
-
-    Keras kept the form of 2015: the stride of a bottleneck on its first 1x1 convolution (`stride_first`) instead of the
-    3x3, a `bias` before each batch norm, and an `eps` of its own.
-    """
-
-    block: str
-    repeats: tuple[int, ...]
-    stride_first: bool = False
-    bias: bool = False
-    eps: float = 1e-5
+def _v2(file: str, top1: float) -> Weights:
+    """Weights of torchvision's second recipe."""
+    return Weights(file, top1, resize=232)
 
 
 def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
@@ -28,11 +19,18 @@ def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
     if spec.origin == "keras":
         return keras.rules(_keras_layers(spec.config))
     block, ours = r"layer(\d)\.(\d+)\.", r"stage\1_block\2/"
+    stem = normed("conv1", "bn1", "stem")
+    if spec.config.stem:
+        stem = normed(r"conv1\.0", r"conv1\.1", "stem0") + normed(r"conv1\.3", r"conv1\.4", "stem1")
+        stem += normed(r"conv1\.6", "bn1", "stem2")
+    first = int(spec.config.pooled)  # after the pooling, which has a number
     return {
         "torchvision": [
-            *normed("conv1", "bn1", "stem"),
+            *stem,
             *normed(rf"{block}conv(\d)", rf"{block}bn(\d)", rf"{ours}conv\3"),
-            *normed(rf"{block}downsample\.0", rf"{block}downsample\.1", f"{ours}shortcut"),
+            *normed(rf"{block}downsample\.{first}", rf"{block}downsample\.{first + 1}", f"{ours}shortcut"),
+            *layer(rf"{block}se\.fc1", f"{ours}gate/reduce", pointwise),
+            *layer(rf"{block}se\.fc2", f"{ours}gate/expand", pointwise),
             *layer("fc", "head", dense),
         ]
     }
@@ -52,49 +50,64 @@ def _keras_layers(config: ResNetConfig) -> list[keras.Layer]:
     return [*layers, keras.weighted("predictions", "head")]
 
 
-def _network(depth: int, block: str, repeats: tuple[int, ...], params: int, *weights: Weights) -> tuple[ModelSpec, ...]:
-    name = f"resnet{depth}"
-    plain = ModelSpec(
+def _spec(name: str, config: ResNetConfig, params: int | None = None) -> ModelSpec:
+    return ModelSpec(
         name=name,
         family="resnet",
-        config=ResNetConfig(block, repeats),
-        feature_dim=512 if block == "basic" else 2048,
-        last_layer=f"stage4_block{repeats[-1] - 1}",
+        config=config,
+        feature_dim=512 if config.block == "basic" else 2048,
+        last_layer=f"stage4_block{config.repeats[-1] - 1}",
         params=params,
-        sources=(f"hub:timm/{name}.tv_in1k",),
+        sources=() if params is None else (f"hub:timm/{name}.tv_in1k",),
     )
-    return published(plain, *weights)
+
+
+def _network(name: str, params: int, *weights: Weights) -> tuple[ModelSpec, ...]:
+    return published(_spec(name, ARCHITECTURES[name], params), *weights)
 
 
 _PUBLISHED = (
-    _network(18, "basic", (2, 2, 2, 2), 11_689_512, Weights("resnet18-f37072fd", 69.75)),
-    _network(34, "basic", (3, 4, 6, 3), 21_797_672, Weights("resnet34-b627a593", 73.30)),
+    _network("resnet18", 11_689_512, Weights("resnet18-f37072fd", 69.75)),
+    _network("resnet34", 21_797_672, Weights("resnet34-b627a593", 73.30)),
+    _network("resnet50", 25_557_032, Weights("resnet50-0676ba61", 76.16), _v2("resnet50-11ad3fa6", 80.86)),
+    _network("resnet101", 44_549_160, Weights("resnet101-63fe2227", 77.40), _v2("resnet101-cd907fc2", 81.89)),
+    _network("resnet152", 60_192_808, Weights("resnet152-394f9c45", 78.33), _v2("resnet152-f82ba261", 82.28)),
     _network(
-        *(50, "bottleneck", (3, 4, 6, 3), 25_557_032),
-        Weights("resnet50-0676ba61", 76.16),
-        Weights("resnet50-11ad3fa6", 80.86, resize=232),
+        *("resnext50_32x4d", 25_028_904),
+        *(Weights("resnext50_32x4d-7cdf4587", 77.62), _v2("resnext50_32x4d-1a0047aa", 81.20)),
     ),
     _network(
-        *(101, "bottleneck", (3, 4, 23, 3), 44_549_160),
-        Weights("resnet101-63fe2227", 77.40),
-        Weights("resnet101-cd907fc2", 81.89, resize=232),
+        *("resnext101_32x8d", 88_791_336),
+        *(Weights("resnext101_32x8d-8ba56ff5", 79.31), _v2("resnext101_32x8d-110c445d", 82.83)),
+    ),
+    _network("resnext101_64x4d", 83_455_272, _v2("resnext101_64x4d-173b62eb", 83.25)),
+    _network(
+        *("wide_resnet50_2", 68_883_240),
+        *(Weights("wide_resnet50_2-95faca4d", 78.47), _v2("wide_resnet50_2-9ba9bcbe", 81.60)),
     ),
     _network(
-        *(152, "bottleneck", (3, 8, 36, 3), 60_192_808),
-        Weights("resnet152-394f9c45", 78.33),
-        Weights("resnet152-f82ba261", 82.28, resize=232),
+        *("wide_resnet101_2", 126_886_696),
+        *(Weights("wide_resnet101_2-32ee1156", 78.85), _v2("wide_resnet101_2-d733dc28", 82.51)),
     ),
 )
 _PLAIN = {versions[0].name: versions[0] for versions in _PUBLISHED}
+_OF_TIMM = tuple(
+    replace(_spec(name, ARCHITECTURES[name], params), licence="Apache-2.0", interpolation="bicubic", sources=(source,))
+    for name, params, source in (
+        ("resnet50d", 25_576_264, "hub:timm/resnet50d.ra2_in1k"),
+        ("seresnext26d_32x4d", 16_809_512, "hub:timm/seresnext26d_32x4d.bt_in1k"),
+    )
+)
 
 FAMILY = Family(
     name="resnet",
     module="tljax.models.modules.resnet:ResNet",
-    blocks=("stem", *(rf"stage{n}_block\d+" for n in range(1, 5))),
+    blocks=(r"stem\d?", *(rf"stage{n}_block\d+" for n in range(1, 5))),
     rules=_rules,
-    timm=timm.table(_PLAIN),
+    timm=timm.table({name: _spec(name, config) for name, config in ARCHITECTURES.items()}),
     networks=(
         *_PLAIN.values(),
+        *_OF_TIMM,
         keras.network(
             replace(_PLAIN["resnet50"], config=ResNetConfig("bottleneck", (3, 4, 6, 3), True, True, 1.001e-5)),
             "resnet/resnet50_weights_tf_dim_ordering_tf_kernels.h5",

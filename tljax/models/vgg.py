@@ -1,14 +1,27 @@
-"""VGG-16 and VGG-19: Simonyan and Zisserman, 2014 (arXiv 1409.1556), with the weights of torchvision and of Keras."""
+"""VGG-11 to VGG-19, also with batch norm: Simonyan and Zisserman, 2014 (arXiv 1409.1556), of torchvision and Keras."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from tljax.models import keras, timm
-from tljax.models.rules import Rule, conv, dense, layer
+from tljax.models.rules import Rule, batch_norm, conv, dense, layer
 from tljax.models.spec import Family, ModelSpec
 from tljax.models.torchvision import Weights, published
 
-_VGG16 = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
-_VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
+
+class VGGConfig(NamedTuple):
+    """A VGG as data: the widths of the convolutions of each block, and whether each is followed by a batch norm."""
+
+    widths: tuple[tuple[int, ...], ...]
+    normed: bool = False
+    eps: float = 1e-5
+
+
+_WIDTHS = {
+    "vgg11": ((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2),
+    "vgg13": ((64,) * 2, (128,) * 2, (256,) * 2, (512,) * 2, (512,) * 2),
+    "vgg16": ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
+    "vgg19": ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4),
+}
 
 
 def dense_of_map(kernel: Any) -> Any:
@@ -29,13 +42,16 @@ def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
 
     Keras flattens rows, columns, channels, as here.
     """
-    numbers = [(block, n + 1) for block, widths in enumerate(spec.config, start=1) for n in range(len(widths))]
+    config = spec.config
+    numbers = [(block, n + 1) for block, widths in enumerate(config.widths, start=1) for n in range(len(widths))]
     if spec.origin == "keras":
         dense_layers = [keras.weighted(*names) for names in (("fc1", "fc6"), ("fc2", "fc7"), ("predictions", "fc8"))]
         return keras.rules([keras.weighted(f"block{b}_conv{n}", f"conv{b}_{n}") for b, n in numbers] + dense_layers)
     features = []
-    for i, (block, n) in enumerate(numbers):  # after each convolution a ReLU, after each block a pooling
-        features += layer(rf"features\.{2 * i + block - 1}", f"conv{block}_{n}", conv)
+    for i, (block, n) in enumerate(numbers):  # after each a norm or none, and a ReLU; after each block a pool
+        place = (2 + config.normed) * i + block - 1
+        features += layer(rf"features\.{place}", f"conv{block}_{n}", conv)
+        features += batch_norm(rf"features\.{place + 1}", f"conv{block}_{n}/norm") if config.normed else []
     return {
         "torchvision": [
             *features,
@@ -52,13 +68,15 @@ def _rules(spec: ModelSpec) -> dict[str, list[Rule]]:
     }
 
 
-def _network(name: str, config: tuple, params: int, weights: Weights) -> tuple[ModelSpec, ...]:
+def _network(name: str, params: int, weights: Weights) -> tuple[ModelSpec, ...]:
+    plain_name, _, normed = name.partition("_")
+    config = VGGConfig(_WIDTHS[plain_name], bool(normed))
     plain = ModelSpec(
         name=name,
         family="vgg",
         config=config,
         feature_dim=512,
-        last_layer=f"conv5_{len(config[-1])}",
+        last_layer=f"conv5_{len(config.widths[-1])}",
         params=params,
         sources=(f"hub:timm/{name}.tv_in1k",),
     )
@@ -71,8 +89,14 @@ def _keras(plain: ModelSpec, md5: str) -> ModelSpec:
 
 
 _PUBLISHED = (
-    _network("vgg16", _VGG16, 138_357_544, Weights("vgg16-397923af", 71.59)),
-    _network("vgg19", _VGG19, 143_667_240, Weights("vgg19-dcbb9e9d", 72.40)),
+    _network("vgg16", 138_357_544, Weights("vgg16-397923af", 71.59)),
+    _network("vgg19", 143_667_240, Weights("vgg19-dcbb9e9d", 72.40)),
+    _network("vgg11", 132_863_336, Weights("vgg11-8a719046", 69.02)),
+    _network("vgg13", 133_047_848, Weights("vgg13-19584684", 69.93)),
+    _network("vgg11_bn", 132_868_840, Weights("vgg11_bn-6002323d", 70.37)),
+    _network("vgg13_bn", 133_053_736, Weights("vgg13_bn-abd245e5", 71.59)),
+    _network("vgg16_bn", 138_365_992, Weights("vgg16_bn-6c64b313", 73.36)),
+    _network("vgg19_bn", 143_678_248, Weights("vgg19_bn-c79401a0", 74.22)),
 )
 _PLAIN = tuple(versions[0] for versions in _PUBLISHED)
 

@@ -4,12 +4,13 @@ from tljax.synth import objectives
 from tljax.synth.apgd import apgd_ce, apgd_dlr, apgd_t
 from tljax.synth.ascend import Ascent, ascend
 from tljax.synth.attacks import fgsm, mi_fgsm, pgd
-from tljax.synth.attribution import grad_cam, heat_map, integrated_gradients, saliency, smoothgrad
+from tljax.synth.attribution import grad_cam, integrated_gradients, saliency, smoothgrad
 from tljax.synth.auto_attack import AttackResult, auto_attack, minimal_eps
 from tljax.synth.carlini_wagner import cw_l2
 from tljax.synth.eight_bit import check_budget, parse_budget, quantize, to_bytes
 from tljax.synth.fab import fab
 from tljax.synth.faithfulness import deletion, insertion, randomised, rank_correlation
+from tljax.synth.heat_map import heat_map
 from tljax.synth.ideal import Ideal, dream, ideal
 from tljax.synth.image_objective import Fourier, ImageObjective, Pixels
 from tljax.synth.judging import default_judges, find_class, judge, judge_ideals, probabilities, top_class, uncropped

@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from tljax.errors import InputError
-from tljax.models.network import Network, for_inference
 from tljax.synth.eight_bit import Images, ImagesLike
 from tljax.synth.inputs import Labels, Scores, check_images, check_labels, image_keys
 from tljax.synth.losses import own_score
@@ -150,37 +149,6 @@ def _grad_cam(scores, intermediates, variables, images, labels, *, layer):
     cam = jax.nn.relu(jnp.sum(gradient.mean((1, 2), keepdims=True) * maps[layer], -1))
     cam = jax.image.resize(cam, (cam.shape[0], *images.shape[1:3]), "linear")
     return cam / jnp.maximum(cam.max((1, 2), keepdims=True), 1e-12)
-
-
-def heat_map(
-    net: Network, photo: UInt8[np.ndarray, "h w 3"], label: int, method: str = "grad_cam"
-) -> Float[np.ndarray, "h w"]:
-    """One number for each pixel of a photo: how much of the label's score hangs on it.
-
-    Args:
-        photo: uint8, at the network's resolution.
-        method: "grad_cam" (of the last convolutional layer), "saliency", or "integrated_gradients" (absolute sums over
-            the channels).
-    Returns:
-        (h, w), >= 0, in the units of the method; all zero where nothing was found.
-    Raises:
-        InputError: an unknown method, a label that is no class.
-
-    >>> tljax.synth.heat_map(net, photos[0], label=1, method="saliency").shape
-    (32, 32)
-    """
-    net = for_inference(net, images=3 * (_STEPS if method == "integrated_gradients" else 1))
-    images, labels = photo[None].astype(np.float32) / 255, np.array([label])
-    if method == "grad_cam":
-        layer = net.spec.last_layer
-        heat = grad_cam(net.scores, net.intermediates, net.variables, images, labels, layer=layer)
-    elif method == "saliency":
-        heat = saliency(net.scores, net.variables, images, labels)
-    elif method == "integrated_gradients":
-        heat = jnp.abs(integrated_gradients(net.scores, net.variables, images, labels).sum(-1))
-    else:
-        raise InputError(f'no method "{method}": it is "grad_cam", "saliency" or "integrated_gradients"')
-    return np.asarray(heat)[0]
 
 
 @partial(jax.jit, static_argnames="scores")

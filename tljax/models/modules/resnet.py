@@ -1,7 +1,7 @@
-"""ResNet-18 to ResNet-152: He et al., 2015 (arXiv 1512.03385), in torchvision's form "v1.5" and in Keras' form of 2015.
+"""ResNets and their kin: He et al., 2015 (arXiv 1512.03385), in torchvision's form "v1.5", timm's, and Keras' of 2015.
 
-The stride of a bottleneck is on its 3x3 convolution in the first, on its first 1x1 in the second; padding is explicit
-and symmetric in both.
+The stride of a bottleneck is on its 3x3 convolution in the first two, on its first 1x1 in Keras'; padding is explicit
+and symmetric in all.
 """
 
 from functools import partial
@@ -10,8 +10,9 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from tljax.models import ops
+from tljax.models.gates import SqueezeExcite
 from tljax.models.layers import ConvNorm, Execution, Head, Outputs, Taps, dropout, spatial_mean
-from tljax.models.resnet import ResNetConfig
+from tljax.models.resnet_architectures import ResNetConfig
 
 
 class Block(nn.Module):
@@ -31,13 +32,19 @@ class Block(nn.Module):
             y = conv(self.width, 3, self.stride, padding=1, name="conv1")(x)
             y = conv(features, 3, padding=1, activation=None, name="conv2")(y)
         else:
-            features = 4 * self.width
+            features, groups = 4 * self.width, self.config.groups
+            inner = self.width * self.config.base_width // 64 * groups
             first, second = (self.stride, 1) if self.config.stride_first else (1, self.stride)
-            y = conv(self.width, 1, first, name="conv1")(x)
-            y = conv(self.width, 3, second, padding=1, name="conv2")(y)
+            y = conv(inner, 1, first, name="conv1")(x)
+            y = conv(inner, 3, second, padding=1, groups=groups, name="conv2")(y)
             y = conv(features, 1, activation=None, name="conv3")(y)
+        if self.config.gated:
+            y = SqueezeExcite(max(8, (features // 16 + 4) // 8 * 8), name="gate")(y)
         if self.stride != 1 or x.shape[-1] != features:
-            x = conv(features, 1, self.stride, activation=None, name="shortcut")(x)
+            stride = 1 if self.config.pooled else self.stride
+            if stride != self.stride:
+                x = ops.avg_pool(x, self.stride, ceil_mode=True)
+            x = conv(features, 1, stride, activation=None, name="shortcut")(x)
         return nn.relu(x + y)
 
 
@@ -45,7 +52,7 @@ class ResNet(nn.Module):
     """A stem, four stages of residual blocks, a dense layer on the averaged map.
 
     Attributes:
-        config: kind of block, blocks in each stage, and what differs between the two forms.
+        config: kind of block, blocks in each stage, and what differs between the forms.
         classes: number of logits.
         head: "original" and "linear" are the same here.
     """
@@ -58,8 +65,13 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], tap: Taps) -> Outputs:
         """Normalised images, (b, h, w, 3) -> `Outputs`."""
-        stem = ConvNorm(64, 7, 2, 3, execution=self.execution, eps=self.config.eps, bias=self.config.bias, name="stem")
-        x = tap("stem", stem(x))
+        stem = partial(ConvNorm, execution=self.execution, eps=self.config.eps, bias=self.config.bias)
+        if self.config.stem:
+            for number, width in enumerate(self.config.stem):
+                x = stem(width, 3, 1 if number else 2, 1, name=f"stem{number}")(x)
+        else:
+            x = stem(64, 7, 2, 3, name="stem")(x)
+        x = tap("stem", x)
         x = ops.max_pool(x, 3, 2, padding=1)
         for stage, blocks in enumerate(self.config.repeats, start=1):
             for b in range(blocks):

@@ -1,4 +1,4 @@
-"""SqueezeNet 1.1: Iandola et al., 2016 (arXiv 1602.07360), as torchvision and Caffe have it.
+"""SqueezeNet 1.0 and 1.1: Iandola et al., 2016 (arXiv 1602.07360), as torchvision and Caffe have them.
 
 The stem is not padded, max pools keep the partial window (ceil mode), and a ReLU follows the last convolution:
 `logits` are after it, `scores` before it.
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from tljax.models import ops
 from tljax.models.layers import Conv, Execution, Head, Outputs, Taps, dropout, spatial_mean
+from tljax.models.squeezenet import SqueezeNetConfig
 
 
 class Fire(nn.Module):
@@ -32,22 +33,23 @@ class SqueezeNet(nn.Module):
     """A convolution, eight fire modules, a 1x1 convolution to the classes, averaged over space.
 
     Attributes:
-        config: (squeeze, expand) widths of fire2 to fire9; pools come before fire2, fire4 and fire6.
+        config: the widths, and where the pools are.
         classes: number of logits.
         head: "original" (conv10) or "linear" (a dense layer on the embedding).
     """
 
-    config: tuple[tuple[int, int], ...]
+    config: SqueezeNetConfig
     classes: int
     head: str = "original"
     execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], tap: Taps) -> Outputs:
-        """Normalised images, (b, h, w, 3), at least 17 pixels on a side -> `Outputs`."""
-        x = tap("conv1", nn.relu(Conv(64, 3, 2, execution=self.execution, name="conv1")(x)))
-        for number, (squeeze, expand) in enumerate(self.config, start=2):
-            if number in (2, 4, 6):
+        """Normalised images, (b, h, w, 3), at least 21 pixels on a side -> `Outputs`."""
+        width, kernel = self.config.stem
+        x = tap("conv1", nn.relu(Conv(width, kernel, 2, execution=self.execution, name="conv1")(x)))
+        for number, (squeeze, expand) in enumerate(self.config.fires, start=2):
+            if number in self.config.pools:
                 x = ops.max_pool(x, 3, 2, ceil_mode=True)
             x = tap(f"fire{number}", Fire(squeeze, expand, self.execution, name=f"fire{number}")(x))
         embed = spatial_mean(x)

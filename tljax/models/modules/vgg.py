@@ -1,23 +1,26 @@
-"""VGG-16 and VGG-19: Simonyan and Zisserman, 2014 (arXiv 1409.1556), as torchvision and Keras have them."""
+"""VGG-11 to VGG-19: Simonyan and Zisserman, 2014 (arXiv 1409.1556), as torchvision and Keras have them."""
+
+from typing import Any
 
 import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
 from tljax.models import ops
-from tljax.models.layers import Conv, Execution, Head, Outputs, Taps, dropout, spatial_mean
+from tljax.models.layers import Conv, ConvNorm, Execution, Head, Outputs, Taps, dropout, spatial_mean
+from tljax.models.vgg import VGGConfig
 
 
 class VGG(nn.Module):
     """Blocks of 3x3 convolutions, each followed by a max pool; then three dense layers on a 7x7 map.
 
     Attributes:
-        config: for each block the widths of its convolutions, such as ((64, 64), (128, 128), ...).
+        config: for each block the widths of its convolutions, and whether these have a batch norm.
         classes: number of logits.
         head: "original" (fc6, fc7, fc8) or "linear" (a dense layer on the embedding).
     """
 
-    config: tuple[tuple[int, ...], ...]
+    config: VGGConfig
     classes: int
     head: str = "original"
     execution: Execution = Execution()
@@ -26,10 +29,14 @@ class VGG(nn.Module):
     def __call__(self, x: Float[Array, "b h w 3"], tap: Taps) -> Outputs:
         """Normalised images, (b, h, w, 3), at least 32 pixels on a side -> `Outputs`."""
         last = x
-        for block, widths in enumerate(self.config, start=1):
+        for block, widths in enumerate(self.config.widths, start=1):
             for i, width in enumerate(widths, start=1):
                 name = f"conv{block}_{i}"
-                x = tap(name, nn.relu(Conv(width, 3, padding=1, execution=self.execution, name=name)(x)))
+                options: dict[str, Any] = {"padding": 1, "execution": self.execution, "name": name}
+                if self.config.normed:
+                    x = tap(name, ConvNorm(width, 3, bias=True, eps=self.config.eps, **options)(x))
+                else:
+                    x = tap(name, nn.relu(Conv(width, 3, **options)(x)))
             last, x = x, ops.max_pool(x, 2, 2)
         embed = spatial_mean(last)
         if self.head == "linear":
