@@ -271,7 +271,9 @@ def growing(groups: Mapping[str, Mapping[str, list[tuple[float, float]]]]) -> Dr
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.minorticks_off()
-            axes.legend()
+        drawn = {line.get_label(): line for axes in figure.axes for line in axes.lines}
+        labels = [name for name in names if name in drawn]
+        figure.legend([drawn[name] for name in labels], labels, loc="outside lower center", ncols=2 * columns)
         return figure
 
 
