@@ -55,8 +55,8 @@ def test_the_python_code_runs(tmp_path, monkeypatch):
     for name in ("cat", "dog"):
         next((tmp_path / "photos" / name).iterdir()).rename(f"{name}.jpg")
     (tmp_path / "photos" / "cat" / "broken.jpg").write_bytes(b"")
-    np.save("photos.npy", np.zeros((8, 72, 96, 3), np.uint8) + np.arange(8, dtype=np.uint8)[:, None, None, None])
-    np.save("labels.npy", np.arange(8) % 2)
+    np.save("photos.npy", np.zeros((20, 72, 96, 3), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None, None])
+    np.save("labels.npy", np.arange(20) % 2)
     training, script, *jax_code = blocks(README, "python")
     names = {}
     exec(training, names)

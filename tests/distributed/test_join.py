@@ -217,7 +217,14 @@ def test_when_one_dies_in_training_the_other_stops_and_both_go_on_from_the_last_
     said, complaint = other.communicate()
     assert time.monotonic() - began < 30
     assert (other.returncode, said) == (75, "")
-    usual = ("2 classes (train + val): ", "hint: fine-tuning takes ", "compiling, ", "features", "epoch")
+    usual = (
+        "2 classes (train + val): ",
+        "hint: fine-tuning takes ",
+        "waiting for the other ",
+        "compiling, ",
+        "features",
+        "epoch",
+    )
     (line,) = [line for line in complaint.splitlines() if not line.startswith(usual)]
     assert line.startswith(f"tljax: process {dead}")
     both[dead].communicate()

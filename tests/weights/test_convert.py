@@ -129,7 +129,7 @@ def test_timm_names_of_mobile_networks(name):
 def test_timm_names_of_vgg():
     spec = get_spec("vgg16")
     shapes, index, inputs = {}, 0, 3
-    for stage in spec.config:
+    for stage in spec.config.widths:
         for width in stage:
             shapes |= {f"features.{index}.weight": (width, inputs, 3, 3), f"features.{index}.bias": (width,)}
             index, inputs = index + 2, width
@@ -186,8 +186,9 @@ def test_tensors_that_only_half_fit(resnet18):
 def test_caffe_weights_only_with_caffe_preprocessing():
     caffe, plain = get_spec("squeezenet1_1.caffe"), get_spec("squeezenet1_1")
     shapes = {"conv1": (3, 3, 3, 64), "conv10": (1, 1, 512, 1000)}
-    for number, (squeeze, expand) in enumerate(caffe.config, start=2):
-        shapes[f"fire{number}/squeeze1x1"] = (1, 1, 64 if number == 2 else 2 * caffe.config[number - 3][1], squeeze)
+    fires = caffe.config.fires
+    for number, (squeeze, expand) in enumerate(fires, start=2):
+        shapes[f"fire{number}/squeeze1x1"] = (1, 1, 64 if number == 2 else 2 * fires[number - 3][1], squeeze)
         shapes |= {f"fire{number}/expand{k}x{k}": (k, k, squeeze, expand) for k in (1, 3)}
     source = {f"{layer}/kernel": np.zeros(shape, np.float32) for layer, shape in shapes.items()}
     source |= {f"{layer}/bias": np.zeros(shape[-1:], np.float32) for layer, shape in shapes.items()}

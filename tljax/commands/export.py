@@ -57,6 +57,10 @@ class Export(Command):
 
     def execute(self, track: Track) -> dict[str, Any]:
         form = self._form()
+        if form != "jax":
+            from tljax.onnx.model import check_installed
+
+            check_installed()
         if form == "web":
             return self._web()
         out = check_out(self.out, overwrite=self.overwrite)
@@ -89,6 +93,9 @@ class Export(Command):
         by_suffix = _BY_SUFFIX.get(Path(self.out).suffix.lower())
         if self.format and by_suffix and self.format != by_suffix:
             raise InputError(f'"{self.out}" is the name of a file of the form {by_suffix}, not {self.format}')
+        suffix = Path(self.out).suffix
+        if self.format is None and by_suffix is None and suffix:
+            raise InputError(f'"{self.out}": {suffix} is none of .onnx and .jax; say what it shall be with --format')
         return self.format or by_suffix or "jax"
 
     def _net(self) -> Any:

@@ -15,6 +15,8 @@ from tljax.errors import InputError, match_name, refuse
 from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
+_MORE_JUDGES = ", or have some here: pip install 'tljax[weights]'"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ideal(Command):
@@ -105,6 +107,8 @@ class Ideal(Command):
             judges = ", ".join(f"{j} {100 * o['prob']:.1f} % (rank {o['rank']})" for j, o in image["judges"].items())
             active = f"; mean activation {image['activation']:.3g}" if "activation" in image else ""
             lines.append(f"{image['class']}: {image['file']}{active}" + (f"; judges: {judges}" if judges else ""))
+        if not any(image["judges"] for image in result["images"]) and self.judge is None and self.layer is None:
+            lines.append("no other network was asked: name some with --judge" + ("" if self.run else _MORE_JUDGES))
         return "\n".join([*lines, *result["stopped"], f"{result['seconds']:.0f} s; report: {result['report']}"])
 
     def _check(self) -> None:

@@ -206,7 +206,8 @@ def skipped_lines(skipped: Iterable[dict[str, str]]) -> list[str]:
     beside = Counter(Path(row["file"]).suffix.lower() for row in skipped if not may_be_photo(row["file"]))
     counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(beside.items()))
     lines = [f"skipped {row['file']}: {row['reason']}" for row in skipped if may_be_photo(row["file"])]
-    return [*lines, *([f"skipped {beside.total()} files that are no photos: {counts}"] if beside else [])]
+    files = "file that is no photo" if beside.total() == 1 else "files that are no photos"
+    return [*lines, *([f"skipped {beside.total()} {files}: {counts}"] if beside else [])]
 
 
 def skipped_rows(skipped: Iterable[Any]) -> list[dict[str, str]]:

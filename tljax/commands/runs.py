@@ -93,7 +93,7 @@ def _accuracy_lines(result: dict[str, Any]) -> list[str]:
     lines = [
         f"accuracy {where}: {100 * result['val_accuracy']:.1f} %{_interval(result)} "
         f"(mean of the classes {100 * result['val_balanced_accuracy']:.1f} %, "
-        f"its percentages are off by {100 * result['val_ece']:.1f} %)"
+        f"how sure it is, is off by {100 * result['val_ece']:.1f} % on average)"
     ]
     if copies := result.get("copies"):
         alone = result["accuracy_without_copies"]

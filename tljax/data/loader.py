@@ -103,15 +103,17 @@ def load_images(photos: Photos, spec: ModelSpec) -> Float32[np.ndarray, "b s s 3
     return batch.images.astype(np.float32) / 255
 
 
-def check_readable(skipped: Sequence[Skipped]) -> None:
+def check_readable(skipped: Sequence[Skipped], way_out: str = "") -> None:
     """Refuses photos that could not be read.
 
+    Args:
+        way_out: what else can be done; ends the message.
     Raises:
         InputError: there is one; names the first, and why it cannot be read.
     """
     if skipped:
         more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
-        raise InputError(f'"{skipped[0].file}" cannot be read: {skipped[0].reason}{more}')
+        raise InputError(f'"{skipped[0].file}" cannot be read: {skipped[0].reason}{more}{way_out}')
 
 
 def digests(source: Source, indices: Iterable[SupportsIndex], *, threads: int | None = None) -> list[str]:

@@ -5,6 +5,8 @@ Where one ends too early, `watch` ends the others.
 
 import contextlib
 import re
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +40,9 @@ def meet(name: str) -> None:
     _store().wait_at_barrier(f"tljax/{name}", timeout_in_ms=24 * 3600 * 1000)
 
 
+_SILENT = 10.0  # seconds of waiting for the others, after which that is said
+
+
 @contextlib.contextmanager
 def joined(coordinator: str | None, num_processes: int | None = None, process_id: int | None = None) -> Iterator[None]:
     """What runs in the block is one of `num_processes` that run the same; they leave it together.
@@ -60,6 +65,9 @@ def joined(coordinator: str | None, num_processes: int | None = None, process_id
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM away; see `stops_at`
     watch = Watch()
+    waiting = threading.Timer(_SILENT, _say_waiting, [coordinator])
+    waiting.daemon = True
+    waiting.start()
     try:
         jax.distributed.initialize(**arguments, heartbeat_timeout_seconds=_JAX_PATIENCE)
     except (ValueError, RuntimeError) as error:
@@ -70,6 +78,8 @@ def joined(coordinator: str | None, num_processes: int | None = None, process_id
             if coordinator == "auto"
             else f"cannot join the other processes at {coordinator}: {answer[:200]}"
         ) from error
+    finally:
+        waiting.cancel()
     watch.start(_store(), *processes())
     try:
         yield
@@ -132,3 +142,7 @@ def _checked(coordinator: str | None, num_processes: int | None, process_id: int
         "process_id": process_id,
         "cluster_detection_method": "deactivate",
     }
+
+
+def _say_waiting(coordinator: str | None) -> None:
+    print(f"waiting for the other processes, by way of {coordinator}", file=sys.stderr, flush=True)

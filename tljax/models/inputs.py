@@ -12,6 +12,7 @@ from tljax.errors import InputError, refuse
 from tljax.models.spec import ModelSpec, get_family
 
 _LEAST, _GREATEST = -0.5, 1.5  # room for what is added to an image, and for a resampling that overshoots
+_OF_PHOTOS = ": tljax.load_images(photos, net.spec) makes them of photos"
 _NORMALISED = "normalised by a mean and a standard deviation: leave that out, for the network does it itself"
 
 
@@ -31,7 +32,9 @@ def normalise(spec: ModelSpec, images: Float[Array | np.ndarray, "b h w 3"]) -> 
     refuse(
         {
             f"{expected}: got {channels} channels, shape {images.shape}": channels != 3,
-            f"{expected}: got dtype {given or images.dtype}": images.dtype != jnp.float32,
+            f"{expected}: got dtype {given or images.dtype}{_OF_PHOTOS if images.dtype == jnp.uint8 else ''}": (
+                images.dtype != jnp.float32
+            ),
             f"{spec.name} needs images of at least {smallest} pixels a side, got {images.shape}": (
                 min(height, width) < smallest
             ),

@@ -60,10 +60,16 @@ def _named(name: str) -> ResNetConfig:
     if found is None:
         raise ValueError(name)
     kind, depth, form, groups, width = found.groups()
-    wide = {"base_width": 128} if kind == "wide_" else {}
-    grouped = {"groups": int(groups), "base_width": int(width)} if groups else wide
     block = "basic" if int(depth) in (10, 18, 34) else "bottleneck"
-    return ResNetConfig(block, _REPEATS[int(depth)], gated=kind == "se", **_FORMS[form], **grouped)
+    plain = 128 if kind == "wide_" else 64
+    return ResNetConfig(
+        block,
+        _REPEATS[int(depth)],
+        groups=int(groups or 1),
+        base_width=int(width or plain),
+        gated=kind == "se",
+        **_FORMS[form],
+    )
 
 
 ARCHITECTURES = {

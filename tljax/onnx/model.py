@@ -72,6 +72,15 @@ def export(function: Callable, *shapes: Any, metadata: Mapping[str, str] | None 
     return data
 
 
+def check_installed() -> None:
+    """Refuses to begin what could not be written.
+
+    Raises:
+        InputError: the package `onnx` is not installed.
+    """
+    _onnx()
+
+
 def _onnx() -> ModuleType:
     try:
         import onnx.checker

@@ -83,7 +83,7 @@ def _numbers(record: Mapping[str, Any], measures: Mapping[str, Any]) -> list[tup
     measured = tiles(
         ("Accuracy", measures.get("accuracy"), percent, f"{where}{sure}"),
         ("Balanced", measures.get("balanced_accuracy"), percent, "mean of classes"),
-        ("Calibration", measures.get("ece"), percent, "how far its own percentages are off"),
+        ("Calibration", measures.get("ece"), percent, "by how much its own probabilities are off, on average"),
     )
     return measured + cost_tiles(record)
 

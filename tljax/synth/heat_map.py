@@ -10,7 +10,6 @@ from PIL import Image, ImageFilter
 from tljax.errors import InputError, refuse
 from tljax.models.network import Network, for_inference
 from tljax.synth.attribution import grad_cam, integrated_gradients, saliency, smoothgrad
-from tljax.synth.inputs import check_key
 from tljax.synth.occlusion import occlusion
 
 METHODS = ("grad_cam", "saliency", "integrated_gradients", "smoothgrad", "occlusion")
@@ -58,12 +57,14 @@ def heat_map(
     images, labels = photo[None].astype(np.float32) / 255, np.array([label])
     given = net.scores, net.variables, images, labels
     if method == "grad_cam":
-        scores, *rest = given
-        heat = grad_cam(scores, net.intermediates, *rest, layer=layer or net.spec.last_layer)
+        layer = layer or net.spec.last_layer
+        heat = grad_cam(net.scores, net.intermediates, net.variables, images, labels, layer=layer)
     elif method == "saliency":
         heat = saliency(*given)
     elif method == "smoothgrad":
-        heat = jnp.abs(smoothgrad(*given, samples=steps, key=check_key(key))).max(-1)
+        if key is None:
+            raise InputError("smoothgrad draws noise: give a key, such as jax.random.key(0)")
+        heat = jnp.abs(smoothgrad(*given, samples=steps, key=key)).max(-1)
     elif method == "integrated_gradients":
         start = nothing_shown(photo, baseline or "black")
         heat = integrated_gradients(*given, baseline=start, steps=steps).sum(-1)

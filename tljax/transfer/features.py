@@ -109,7 +109,7 @@ def extract(
     names = np.asarray(kept, "S32")
     index, skipped, values, names = together(index, skipped, values, names)
     if not skip:
-        check_readable(skipped)
+        check_readable(skipped, "; skip=True leaves such files out")
     return Features(values, index, source.labels[index], tuple(name.decode() for name in names), tuple(skipped))
 
 

@@ -50,16 +50,19 @@ class Prediction:
 
 
 @shows_progress
-def predict(net: Network, photos: Photos, *, top: int = 5, track: Track | bool = untracked) -> list[Prediction]:
+def predict(
+    net: Network, photos: Photos, *, top: int = 5, skip: bool = False, track: Track | bool = untracked
+) -> list[Prediction]:
     """Says what is in photos: one `Prediction` for each, in the order given.
 
     Args:
         net: pretrained, or a trained run.
         photos: a path, a folder, bytes of a file, a PIL image, a uint8 array (h, w, 3) or (b, h, w, 3), or a list.
         top: how many classes `Prediction.top` names.
+        skip: leave photos out that cannot be read; `Prediction.file` says which are there.
         track: True shows progress on stderr; or a function that sees the batches, as in `tljax.progress`.
     Raises:
-        InputError: no photo, or one that cannot be read (names the first, and why).
+        InputError: no photo, or one that cannot be read (names the first, and why) unless `skip`.
 
     >>> [prediction.file for prediction in tljax.predict(net, "photos/cat", top=1)][:1]
     ['photos/cat/0.png']
@@ -67,7 +70,8 @@ def predict(net: Network, photos: Photos, *, top: int = 5, track: Track | bool =
     source = photo_source(photos)
     shown: Any = track  # a `Track` by now
     probs, strange, index, skipped = score_source(net, source, track=shown)
-    check_readable(skipped)
+    if not skip:
+        check_readable(skipped, "; skip=True leaves such files out")
     return ranked(net.spec.classes, [source.files[i] for i in index], probs, strange, top=top)
 
 

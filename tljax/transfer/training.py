@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from tljax.data.splits import split
 from tljax.data.summary import by_name, class_counts, long_photos
 from tljax.data.tables import find_table
@@ -111,7 +113,8 @@ def train(
         hints.append(few_steps(config, len(shares["train"])))
     shown: Any = track  # a `Track` by now
     said = *map("note: {}".format, source.notes), *map("hint: {}".format, filter(None, hints))
-    say(shown, *said, class_counts(source, shares))
+    devices = f"; on {jax.device_count()} devices" if jax.device_count() > 1 else ""
+    say(shown, *said, class_counts(source, shares) + devices)
     result = {
         "mode": config.mode,
         "model": config.model,
