@@ -5,8 +5,10 @@ import shlex
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from tests.photos import make_photos
 from tljax.cli import _COMMANDS, main, parse
@@ -47,8 +49,16 @@ def test_a_link_leads_somewhere(target):
     assert not heading or heading in headings
 
 
+@pytest.fixture
+def without_cache():
+    """The code sets where compiled programs are kept; the tests after it keep none there."""
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+
+
 @pytest.mark.slow
-def test_the_python_code_runs(tmp_path, monkeypatch):
+def test_the_python_code_runs(tmp_path, monkeypatch, without_cache):
     monkeypatch.chdir(tmp_path)
     make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
     make_photos(tmp_path / "new-photos", {"new": 2})
