@@ -11,13 +11,14 @@ from tljax.models.spec import get_spec, list_models
 MODELS = (
     "vgg16 vgg19 vgg11 vgg13 vgg11_bn vgg13_bn vgg16_bn vgg19_bn resnet18 resnet34 resnet50 resnet101 resnet152 "
     "resnext50_32x4d resnext101_32x8d resnext101_64x4d wide_resnet50_2 wide_resnet101_2 resnet50d seresnext26d_32x4d "
-    "mobilenet_v2 mobilenet_v3_large mobilenet_v3_small "
-    "efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6 "
-    "efficientnet_b7 efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l efficientnet_lite0 efficientnet_lite1 "
-    "efficientnet_lite2 densenet121 densenet161 densenet169 densenet201 squeezenet1_1 squeezenet1_0 "
-    "convnext_tiny convnext_small convnext_base convnext_large convnextv2_nano convnextv2_tiny convnextv2_base vit_tiny_patch16 vit_small_patch16 "
+    "mobilenet_v2 mobilenet_v3_large mobilenet_v3_small efficientnet_b0 efficientnet_b1 efficientnet_b2 "
+    "efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7 efficientnet_v2_s "
+    "efficientnet_v2_m efficientnet_v2_l efficientnet_lite0 efficientnet_lite1 efficientnet_lite2 densenet121 "
+    "densenet161 densenet169 densenet201 squeezenet1_1 squeezenet1_0 convnext_tiny convnext_small convnext_base "
+    "convnext_large convnextv2_nano convnextv2_tiny convnextv2_base vit_tiny_patch16 vit_small_patch16 "
     "vit_base_patch16 dinov2_vits14 dinov2_vitb14 dinov2_vitl14 dinov2_vitg14 dinov2_vits14_reg dinov2_vitb14_reg "
-    "dinov2_vitl14_reg dinov2_vitg14_reg squeezenet1_1.caffe vgg16.keras vgg19.keras resnet50.keras mobilenet_v2.keras"
+    "dinov2_vitl14_reg dinov2_vitg14_reg squeezenet1_1.caffe vgg16.keras vgg19.keras resnet50.keras "
+    "mobilenet_v2.keras"
 )
 
 
