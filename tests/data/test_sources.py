@@ -220,6 +220,7 @@ def test_loose_pictures_that_are_not_there(tmp_path):
             image_source(paths)
 
 
+@pytest.mark.skipif("TLJAX_TYPECHECK" in os.environ, reason="the annotations refuse it before we can")
 @pytest.mark.parametrize(
     ("array", "advice"),
     [

@@ -50,7 +50,7 @@ def fourier_images(spectrum: Spectrum, size: int | None = None) -> Float[Array, 
     return jax.nn.sigmoid(jnp.stack(mixed, -1))
 
 
-def spectra(images: Float[Array, "n size size 3"]) -> Spectrum:
+def spectra(images: Float[Array | np.ndarray, "n size size 3"]) -> Spectrum:
     """The spectra whose `fourier_images` these are, to half an 8-bit step.
 
     Args:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from tljax.distributed import sharding
 from tljax.errors import InputError, refuse
@@ -149,7 +149,7 @@ def dream(
     return Ideal(images, ascent, None if layer is None else _activation(networks, layer, weights, targets, images))
 
 
-def _start(form: Fourier | Pixels, start, size: int, seeds: Int[Array, " n"], key: Array) -> Array:
+def _start(form: Fourier | Pixels, start, size: int, seeds: Integer[Array | np.ndarray, " n"], key: Array) -> Array:
     """What each image starts from: the photos, or noise of its own."""
     if start is not None:
         photos = check_images(start)
@@ -186,7 +186,8 @@ def _activation(networks, layer, weights, targets: Int[Array | np.ndarray, " n"]
 def _maps(networks, layer, weights, targets, images) -> list[Float[Array, "n y x c"]]:
     """The layer's maps of each network."""
     pairs = zip(networks, weights, strict=True)
-    return [as_response(function(variables, images), {}, targets).map(layer) for function, variables in pairs]
+    maps: list[Any] = [as_response(one(variables, images), {}, targets).map(layer) for one, variables in pairs]
+    return maps
 
 
 def _by_stages(climb: Callable, goal: ImageObjective, weights, params: Any, stages, steps: int) -> Ascent:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from tljax.synth import fourier
@@ -30,7 +31,7 @@ class Fourier:
         """The images of these spectra, in [0, 1]."""
         return fourier.fourier_images(params, self.size)
 
-    def params(self, images: Float[Array, "n size size 3"]) -> fourier.Spectrum:
+    def params(self, images: Float[Array | np.ndarray, "n size size 3"]) -> fourier.Spectrum:
         """The spectra of these images."""
         return fourier.spectra(images)
 
@@ -53,9 +54,9 @@ class Pixels:
         """The images of these pixels."""
         return 0.5 + self.contrast * params
 
-    def params(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
+    def params(self, images: Float[Array | np.ndarray, "n h w 3"]) -> Float[Array, "n h w 3"]:
         """The pixels of these images."""
-        return (images - 0.5) / self.contrast
+        return (jnp.asarray(images) - 0.5) / self.contrast
 
 
 @dataclass(frozen=True)

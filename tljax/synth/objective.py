@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from tljax.errors import InputError
 from tljax.models.layers import Outputs
 from tljax.models.statistics import Moments, with_moments
-from tljax.synth.eight_bit import Images
+from tljax.synth.eight_bit import ImagesLike
 
 Value = Float[Array, " n"] | Float[Array, ""]
 
@@ -45,7 +46,7 @@ class Response(NamedTuple):
             raise InputError("this objective needs the scores of classes: give net.scores or net.outputs")
         return self.scores
 
-    def map(self, layer: str) -> Float[Array, "n y x c"]:
+    def map(self, layer: str) -> Float[Array | jax.ShapeDtypeStruct, "n y x c"]:
         """The map of a layer.
 
         Raises:
@@ -60,10 +61,10 @@ class Response(NamedTuple):
         return self.maps[layer]
 
 
-Term = Callable[[Images, Response], Value]
+Term = Callable[[ImagesLike, Response], Value]
 
 
-def respond(function: Callable, variables: Any, images: Images, targets: Int[Array | np.ndarray, " n"]) -> Response:
+def respond(function: Callable, variables: Any, images: ImagesLike, targets: Int[Array | np.ndarray, " n"]) -> Response:
     """Shows images to a network.
 
     Args:
@@ -74,7 +75,7 @@ def respond(function: Callable, variables: Any, images: Images, targets: Int[Arr
     >>> tljax.synth.objectives.respond(net.scores, net.variables, images, labels).scores.shape
     (8, 2)
     """
-    return as_response(*with_moments(function)(variables, images), targets)
+    return as_response(*with_moments(function)(variables, jnp.asarray(images)), targets)
 
 
 def as_response(output: Any, moments: Mapping[str, Moments], targets: Int[Array | np.ndarray, " n"]) -> Response:
@@ -111,7 +112,7 @@ class Objective:
 
     terms: tuple[tuple[float, Term], ...]
 
-    def __call__(self, images: Images, response: Response) -> Float[Array, " n"]:
+    def __call__(self, images: ImagesLike, response: Response) -> Float[Array, " n"]:
         """The sum, (n,)."""
         total = jnp.zeros(len(images), jnp.float32)
         for weight, term in self.terms:
@@ -160,7 +161,7 @@ class Named:
     function: Callable
     options: tuple
 
-    def __call__(self, images: Images, response: Response) -> Value:
+    def __call__(self, images: ImagesLike, response: Response) -> Value:
         """What the function gives."""
         return self.function(images, response, *self.options)
 

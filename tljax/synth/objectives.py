@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Float
 
 from tljax.errors import InputError
 from tljax.models.statistics import narrow
@@ -97,7 +98,7 @@ def neuron(layer: str, index: int | None = None, y: int | None = None, x: int | 
     return objective(_neuron, layer, index, y, x)
 
 
-def direction(layer: str, vector: Sequence[float]) -> Objective:
+def direction(layer: str, vector: Sequence[float] | Float[Array | np.ndarray, " c"]) -> Objective:
     """The mean over space of a layer's map along a direction of its channels.
 
     Args:
