@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.photos import make_photos
 from tljax.data.source import Source
 from tljax.data.sources import open_source
-from tljax.data.splits import split
-from tljax.data.summary import by_name, class_counts, long_photos
+from tljax.data.splits import photos_by_name, split
+from tljax.data.summary import class_counts, long_photos
 from tljax.errors import InputError
 from tljax.models.spec import get_spec
 
@@ -35,7 +35,8 @@ def test_files_that_by_their_names_are_no_photos_are_not_counted(tmp_path):
     (data / "red" / "notes.txt").write_text("no photo")
     source = open_source(data)
     assert len(source.files) == 11
-    assert class_counts(source, by_name(source, split(source, val_fraction=0))).endswith("blue 5, red 5")
+    shares = {name: photos_by_name(source, share) for name, share in split(source, val_fraction=0).items()}
+    assert class_counts(source, shares).endswith("blue 5, red 5")
     assert open_source(make_photos(tmp_path / "green", {"a": 6, "b": 6}), min_photos=6).notes == ()
     (tmp_path / "green" / "a" / "a_000.jpg").rename(tmp_path / "green" / "a" / "a.json")
     with pytest.raises(InputError, match="single class"):

@@ -17,6 +17,7 @@ import pytest
 
 from tests.photos import make_photos
 from tests.two_hosts import compute
+from tljax.distributed import join
 from tljax.distributed.join import joined
 from tljax.distributed.watch import SILENCE
 from tljax.errors import InputError
@@ -53,6 +54,19 @@ def ends(children):
     """(exit code, stdout, stderr) of each."""
     said = [child.communicate() for child in children]
     return [(child.returncode, *streams) for child, streams in zip(children, said, strict=True)]
+
+
+def test_who_waits_for_the_others_says_so(monkeypatch, capfd):
+    def refuse_late(**_):
+        time.sleep(0.3)
+        raise RuntimeError("no answer")
+
+    monkeypatch.setattr(join, "_SILENT", 0.01)
+    monkeypatch.setattr(jax.distributed, "initialize", refuse_late)
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    with pytest.raises(InputError, match="cannot join"), joined("127.0.0.1:9", 2, 1):
+        pass
+    assert capfd.readouterr().err == "waiting for the other processes, by way of 127.0.0.1:9\n"
 
 
 @pytest.mark.slow

@@ -284,8 +284,9 @@ def test_an_explanation_says_what_its_map_means_and_when_it_is_empty(tmp_path, m
     heat = np.ones((70, 70), np.float32)
     explanation_page.save_explanation(tmp_path, PHOTO, heat, "tabby", method)
     assert title in (tmp_path / "report.html").read_text("utf-8")
-    explanation_page.save_explanation(tmp_path, PHOTO, 0 * heat, "tabby", method)
-    text = (tmp_path / "report.html").read_text("utf-8")
-    assert title not in text
-    assert "Nothing found for tabby" in text
-    assert "the map is empty" in text
+    for empty in (0 * heat, np.nan * heat):
+        explanation_page.save_explanation(tmp_path, PHOTO, empty, "tabby", method)
+        text = (tmp_path / "report.html").read_text("utf-8")
+        assert title not in text
+        assert "Nothing found for tabby" in text
+        assert "the map is empty" in text

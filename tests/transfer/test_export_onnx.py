@@ -190,3 +190,5 @@ def test_one_of_run_and_model(capsys, pets, tmp_path):
     assert "either a RUN or --model" in refused(capsys, "export", "--out", out)
     assert "either a RUN or --model" in refused(capsys, "export", pets[0], "--model", "vgg16", "--out", out)
     assert "of the form onnx, not jax" in refused(capsys, "export", pets[0], "--out", out, "--format", "jax")
+    assert ".tflite is none of" in refused(capsys, "export", pets[0], "--out", tmp_path / "pets.tflite")
+    assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ from tljax.errors import InputError
 from tljax.models.network import Network, for_inference, init_network
 from tljax.transfer import features as room
 from tljax.transfer.feature_cache import cache_file, variables_digest
+from tljax.transfer.prediction import predict
 
 PHOTOS = 11
 BAD = {2: b"no picture", 7: b""}
@@ -210,6 +211,10 @@ def test_bad_indices_are_refused(net, indices, options, message):
 def test_a_photo_that_cannot_be_read_is_refused_by_name_unless_it_may_be_left_out(net):
     with pytest.raises(InputError, match=r'"2.png" cannot be read: not a picture .* \(and 1 more\)'):
         room.extract(net, make_source(), batch_size=4)
+    with pytest.raises(InputError, match="skip=True leaves such files out"):
+        predict(net, make_source())
+    left = room.extract(net, make_source(), batch_size=4, skip=True).index
+    assert [one.file for one in predict(net, make_source(), skip=True)] == [make_source().files[i] for i in left]
 
 
 def test_arrays_files_and_bytes_of_the_same_photos_have_the_same_features(net, tmp_path):

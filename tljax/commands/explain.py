@@ -57,7 +57,7 @@ class Explain(Command):
         heat = tljax.synth.heat_map(net, photo, c, self.method, **options, key=jax.random.key(self.seed))
         with replacing(out, folder=True) as folder:
             names = explanation_page.save_explanation(folder, photo, heat, name, self.method)
-        nothing = {} if heat.any() else {"note": explanation_page.NOTHING[self.method]}
+        nothing = {} if abs(heat).max() > 0 else {"note": explanation_page.NOTHING[self.method]}
         return {
             **nothing,
             "files": [str(out / name) for name in names],

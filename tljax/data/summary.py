@@ -6,7 +6,6 @@ import numpy as np
 
 from tljax.data.images import DecodeError, sides
 from tljax.data.source import Source
-from tljax.data.splits import photos_by_name
 from tljax.models.spec import ModelSpec
 
 _SHOWN = 12
@@ -14,16 +13,11 @@ _LOOKED_AT = 64
 _LONG, _MANY = 2.0, 0.25
 
 
-def by_name(source: Source, shares: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The shares of a split without the files that by their names are no photos; nothing is opened."""
-    return {name: photos_by_name(source, share) for name, share in shares.items()}
-
-
 def class_counts(source: Source, shares: Mapping[str, np.ndarray]) -> str:
     """One line: how many classes, and of the first dozen how many photos are in each share.
 
     Args:
-        shares: as from `by_name`.
+        shares: as from `splits.split`.
     """
     counts = {name: np.bincount(source.labels[share], minlength=len(source.classes)) for name, share in shares.items()}
     shown = [

@@ -56,10 +56,8 @@ _FORMS: dict[str, dict[str, Any]] = {
 
 def _named(name: str) -> ResNetConfig:
     """What a name of torchvision's or timm's says: "seresnext101d_32x8d", "wide_resnet50_2"."""
-    found = re.fullmatch(r"(wide_|se)?resne[xt]t?(\d+)([cdst]?)(?:_(\d+)x(\d+)d|_2)?", name)
-    if found is None:
-        raise ValueError(name)
-    kind, depth, form, groups, width = found.groups()
+    pattern = r"(wide_|se|)(?:resnet|resnext)(\d+)([cdst]?)(?:_(\d+)x(\d+)d|_2)?"
+    ((kind, depth, form, groups, width),) = re.findall(pattern, name)
     block = "basic" if int(depth) in (10, 18, 34) else "bottleneck"
     plain = 128 if kind == "wide_" else 64
     return ResNetConfig(

@@ -65,7 +65,7 @@ def save_explanation(
     for part, picture in pictures.items():
         Image.fromarray(picture).save(folder / f"{part}.png")
     title, meaning = (words.format(name=name) for words in _EXPLAINED[method])
-    if not heat.any():
+    if not np.abs(heat).max() > 0:  # nan is none either
         title, meaning = f"Nothing found for {name}", NOTHING[method]
     shown = [Picture(picture, f"{title}: the {part}", part) for part, picture in pictures.items()]
     write_page(folder / "report.html", title, [Section(method, [Text(meaning), Pictures(shown, "large")])])

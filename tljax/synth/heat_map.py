@@ -17,6 +17,7 @@ BASELINES = ("black", "grey", "white", "blur")
 """What "nothing" looks like, for integrated_gradients and occlusion."""
 
 _LEVELS = {"black": 0.0, "grey": 0.5, "white": 1.0}
+_SQUARES = 7  # that cover a side of the photo, side by side; they move by half of one
 _STEPS = {"integrated_gradients": 64, "smoothgrad": 32}
 
 
@@ -53,7 +54,7 @@ def heat_map(
     """
     _check(method, layer, baseline, steps)
     steps = _STEPS.get(method, 1) if steps is None else steps
-    net = for_inference(net, images=3 * steps if method != "occlusion" else 256)
+    net = for_inference(net, images=(2 * _SQUARES) ** 2 if method == "occlusion" else 3 * steps)
     images, labels = photo[None].astype(np.float32) / 255, np.array([label])
     given = net.scores, net.variables, images, labels
     if method == "grad_cam":
@@ -69,7 +70,7 @@ def heat_map(
         start = nothing_shown(photo, baseline or "black")
         heat = integrated_gradients(*given, baseline=start, steps=steps).sum(-1)
     else:
-        window = max(1, min(photo.shape[:2]) // 7)
+        window = max(1, min(photo.shape[:2]) // _SQUARES)
         heat = occlusion(*given, window=window, baseline=nothing_shown(photo, baseline or "grey"))
     return np.asarray(heat)[0]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 
-from tljax.data.splits import split
-from tljax.data.summary import by_name, class_counts, long_photos
+from tljax.data.splits import photos_by_name, split
+from tljax.data.summary import class_counts, long_photos
 from tljax.data.tables import find_table
 from tljax.distributed import collectives, join
 from tljax.errors import InputError
@@ -106,7 +106,8 @@ def train(
     if done:
         return done | {"out": str(out), "seconds": _since(began)}
     source = opened(data, config)
-    shares = by_name(source, split(source, val_fraction=config.val_fraction, seed=config.seed))
+    shares = split(source, val_fraction=config.val_fraction, seed=config.seed)
+    shares = {name: photos_by_name(source, share) for name, share in shares.items()}
     seen = replace(get_spec(config.model), crop_mode=config.crop_mode or "center")
     hints = [long_photos(source, seen)]
     if config.mode == "finetune":
