@@ -227,3 +227,24 @@ def bad_row(value):
 def test_bad_input_is_refused_by_name(features, labels, options, message):
     with pytest.raises(InputError, match=message):
         fit_probe(features, np.asarray(labels), **{"classes": 2, **options})
+
+
+def test_groups_are_held_out_together_and_no_class_as_a_whole():
+    labels = np.repeat([0, 1, 2], [12, 12, 3])
+    groups = np.full(27, -1)
+    groups[[0, 5, 7]], groups[[1, 13]], groups[24:] = 4, 9, 2
+    folds = stratified_folds(labels, 5, seed=3, groups=groups)
+    assert len({*folds[[0, 5, 7]]}) == 1
+    assert folds[1] == folds[13]
+    assert (folds[24:] == -1).all()  # they are all of their class
+    kept = [{*labels[folds != fold]} for fold in range(5)]
+    assert kept == [{0, 1, 2}] * 5
+    alone = stratified_folds(labels, 5, seed=3, groups=np.full(27, -1))
+    np.testing.assert_array_equal(alone, stratified_folds(labels, 5, seed=3))
+
+
+def test_a_class_whose_photos_are_all_copies_of_another_stays():
+    labels, groups = np.array([0, 0, 0, 0, 1, 1]), np.array([7, -1, -1, -1, 7, 7])
+    folds = stratified_folds(labels, 5, groups=groups)
+    assert folds[[0, 4, 5]].tolist() == [-1, -1, -1]
+    fit_probe(np.eye(6, dtype=np.float32), labels, classes=2, groups=groups)

@@ -69,7 +69,7 @@ def batches(
     mine = [int(i) for n, i in enumerate(indices) if n // batch_size % processes == process]
     rows: list[tuple[int, np.ndarray]] = []
     skipped: list[Skipped] = []
-    results = _in_order(lambda i: _seen(source, spec, i), mine, threads, ahead=2 * batch_size)
+    results = in_order(lambda i: _seen(source, spec, i), mine, threads, ahead=2 * batch_size)
     for i, result in zip(mine, results, strict=True):
         if isinstance(result, str):
             skipped.append(Skipped(source.files[i], result, int(source.labels[i])))
@@ -122,7 +122,7 @@ def digests(source: Source, indices: Iterable[SupportsIndex], *, threads: int | 
     Returns:
         hexadecimal BLAKE2b of 128 bits, in the order of `indices`; "" where a file cannot be read.
     """
-    return list(_in_order(lambda i: _digest(source, i), [int(i) for i in indices], threads, ahead=64))
+    return list(in_order(lambda i: _digest(source, i), [int(i) for i in indices], threads, ahead=64))
 
 
 def _seen(source: Source, spec: ModelSpec, i: int) -> np.ndarray | str:
@@ -137,15 +137,19 @@ def _seen(source: Source, spec: ModelSpec, i: int) -> np.ndarray | str:
         return f"cannot be read: {getattr(error, 'strerror', None) or error or type(error).__name__}"
 
 
-def _digest(source: Source, i: int) -> str:
-    try:
-        data = source.read(i)
-    except (OSError, DecodeError):
-        return ""
+def digest(data: bytes | np.ndarray) -> str:
+    """The content hash of a file's bytes, or of an array's shape and values: hexadecimal BLAKE2b of 128 bits."""
     if isinstance(data, bytes):
         return hashlib.blake2b(data, digest_size=16).hexdigest()
     shape = repr((data.shape, data.dtype.str)).encode()
     return hashlib.blake2b(shape + np.ascontiguousarray(data).tobytes(), digest_size=16).hexdigest()
+
+
+def _digest(source: Source, i: int) -> str:
+    try:
+        return digest(source.read(i))
+    except (OSError, DecodeError):
+        return ""
 
 
 def _batch(
@@ -160,7 +164,7 @@ def _batch(
     return Batch(images, labels, index, mask, tuple(skipped))
 
 
-def _in_order(function: Callable, items: Iterable, threads: int | None, *, ahead: int) -> Iterator:
+def in_order(function: Callable, items: Iterable, threads: int | None, *, ahead: int) -> Iterator:
     """`map(function, items)` by threads, with at most `ahead` results waiting."""
     pool = ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 8), thread_name_prefix="tljax-data")
     waiting: deque = deque()

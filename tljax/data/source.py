@@ -32,6 +32,8 @@ class Source:
         notes: what was guessed or left out in finding the pictures, a line each, to be told to the user.
         white: the 16-bit grey sample that is white: 65,535, or less where all files are narrower; None where no file
             has 16 bits.
+        groups: int32 (n,), photos of one number show the same picture and stay on one side of each split; -1 on their
+            own. None: nobody looked.
 
     >>> source = tljax.data.open_source("photos")
     >>> source.classes, source.labels.tolist(), source.picture(0).shape
@@ -49,6 +51,7 @@ class Source:
     keys: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     white: int | None = None
+    groups: Int32[np.ndarray, " n"] | None = None
 
     def picture(self, i: int, *, short_side: int | None = None, white: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
         """The pixels of a picture, decoded where it is a file; see `images.decode`. By default `white` is the set's.
@@ -72,7 +75,13 @@ class Source:
             raise InputError(f"photo {where.min()}..{where.max()} of {self.name}: it has {len(self.files)}, from 0")
         files, keys = (tuple(names[i] for i in where) for names in (self.files, self.keys or self.files))
         return replace(
-            self, files=files, keys=keys, labels=self.labels[where], read=lambda i: self.read(int(where[i])), splits={}
+            self,
+            files=files,
+            keys=keys,
+            labels=self.labels[where],
+            read=lambda i: self.read(int(where[i])),
+            splits={},
+            groups=None if self.groups is None else self.groups[where],
         )
 
 
@@ -85,7 +94,8 @@ def fingerprint(source: Source) -> str:
     """
     names = source.keys or source.files
     digest = hashlib.blake2b(json.dumps([source.classes, names]).encode(), digest_size=16)
-    digest.update(source.labels.astype("<i4").tobytes())
+    for numbers in (source.labels, source.groups):
+        digest.update(b"" if numbers is None else numbers.astype("<i4").tobytes())
     return digest.hexdigest()
 
 

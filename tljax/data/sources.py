@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from tljax.data import fixes as decisions
 from tljax.data import folders, sixteen_bit, splits, tables
 from tljax.data.images import pixels
 from tljax.data.source import Source, printable
@@ -30,6 +31,7 @@ def open_source(
     file_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    fixes: str | os.PathLike | None = None,
     min_classes: int = 2,
     min_photos: int = 1,
 ) -> Source:
@@ -41,6 +43,7 @@ def open_source(
         labels_csv: a table of files and labels, for a folder without class folders (see `tables.table_source`).
         label_regex: takes the classes from the names of a folder's files (see `folders.folder_source`).
         file_column, label_column, split_column: of the table, where its headers do not tell.
+        fixes: a table of photos to drop, to relabel or to keep together (see `fixes.with_fixes`).
         min_classes: fewer are refused; 1 to evaluate on photos of a single class.
         min_photos: classes with fewer training photos are left out.
     Raises:
@@ -70,6 +73,7 @@ def open_source(
     else:
         source = folders.folder_source(name, label_regex=label_regex, min_classes=min_classes)
     source = sixteen_bit.with_white(source)
+    source = source if fixes is None else decisions.with_fixes(source, os.path.expanduser(os.fspath(fixes)))
     source = splits.without_small(source, min_photos)
     if len(source.classes) < min_classes:
         raise InputError(_too_few(name, source, min_classes))

@@ -21,6 +21,9 @@ def split(
     class by class, in the order of a hash of the seed and their relative name: the place of the data, the
     order of a listing and the photos of other classes play no part.
 
+    Of `source.groups`, which a draw would tear apart, all photos train; of those that a given split tears apart, the
+    photos that train are left out.
+
     Args:
         val_fraction: of each class, rounded, at least one photo and never all; in (0, 1). With 0 all photos train where
             the data brings no split, and there is no "val".
@@ -46,14 +49,18 @@ def split(
     if "val" not in given and "test" in given:
         given["val"] = given.pop("test")
     fixed = "train" in given and "val" in given
+    if fixed:
+        others = np.concatenate([where for name, where in given.items() if name != "train"])
+        given["train"] = given["train"][~_copied(source, given["train"], others)]
     pool = given.get("train", np.flatnonzero(usable))
     _check_counts(source, pool, reasons, least=1 if fixed or not val_fraction else 2, given="train" in given)
     if fixed:
         return given
     if not val_fraction:
         return given | {"train": pool}
-    chosen = np.fromiter(_draw(source, pool, val_fraction, seed), np.int64)
-    return {"train": np.setdiff1d(pool, chosen), "val": np.sort(chosen)}
+    chosen = np.sort(np.fromiter(_draw(source, pool, val_fraction, seed), np.int64))
+    chosen = chosen[~_copied(source, chosen, np.setdiff1d(pool, chosen))]
+    return {"train": np.setdiff1d(pool, chosen), "val": chosen}
 
 
 def without_small(source: Source, min_photos: int) -> Source:
@@ -101,6 +108,14 @@ def conflicts(source: Source, digests: Mapping[int, str]) -> list[tuple[str, str
     first: dict[str, int] = {}
     pairs = [(first.setdefault(digest, i), i) for i, digest in sorted(digests.items()) if digest]
     return [(source.files[a], source.files[b]) for a, b in pairs if source.labels[a] != source.labels[b]]
+
+
+def _copied(source: Source, indices: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which of the photos show the same picture as one of the others, (n,) bool."""
+    if source.groups is None:
+        return np.zeros(len(indices), bool)
+    known = source.groups[others]
+    return np.isin(source.groups[indices], known[known >= 0])
 
 
 def _draw(source: Source, pool: np.ndarray, fraction: float, seed: int) -> Iterator[int]:

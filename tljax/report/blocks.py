@@ -110,4 +110,55 @@ class Numbers:
     numbers: Sequence[tuple[str, str, str]]
 
 
-Block = Text | Heading | Figure | Picture | Pictures | Row | Card | Table | Bars | Slider | Numbers
+@dataclass(frozen=True)
+class Choice:
+    """A box to tick: what it says, and the action and label that it stands for in the file that `Save` writes."""
+
+    text: str
+    action: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Pictures of something found about a file, and what can be done; of its choices one or none is ticked."""
+
+    file: str
+    pictures: Sequence[Picture]
+    choices: Sequence[Choice]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Decisions side by side."""
+
+    decisions: Sequence[Decision]
+
+
+@dataclass(frozen=True)
+class Save:
+    """A button that saves the decisions of the page as a CSV file `name`: file, action, label, group.
+
+    together: groups of files; those that are not dropped are written with the action "together" whatever is ticked.
+    """
+
+    name: str
+    together: Sequence[Sequence[str]] = ()
+
+
+Block = (
+    Text
+    | Heading
+    | Figure
+    | Picture
+    | Pictures
+    | Row
+    | Card
+    | Table
+    | Bars
+    | Slider
+    | Numbers
+    | Decision
+    | Decisions
+    | Save
+)

@@ -1,7 +1,7 @@
 """The one builder of pages: sections of blocks become a single HTML file that needs nothing else.
 
 Every name is escaped, pictures are part of the file, and the page's own security policy forbids any request and any
-script but the one below, so that even a name which slipped through could do nothing.
+script but page.js, so that even a name which slipped through could do nothing.
 """
 
 import base64
@@ -17,15 +17,9 @@ from tljax.report.blocks import Block
 from tljax.report.render import render
 from tljax.report.text import clean, escape
 
-_SCRIPT = """document.querySelectorAll(".slider input").forEach(function (input) {
-  input.addEventListener("input", function () {
-    input.closest(".slider").style.setProperty("--cut", input.value + "%");
-  });
-});"""
-_SCRIPT_HASH = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
 _POLICY = (
-    f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_SCRIPT_HASH}'; "
-    "base-uri 'none'; form-action 'none'"
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'; base-uri 'none'; "
+    "form-action 'none'"
 )
 
 
@@ -41,12 +35,13 @@ def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
     """The whole page as HTML; see `write_page`."""
     links = "".join(f'<a href="#section-{i}">{escape(s.title)}</a>' for i, s in enumerate(sections))
     body = "".join(_section(i, section) for i, section in enumerate(sections))
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    style, script = (Path(__file__).with_name(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    policy = _POLICY.format(base64.b64encode(hashlib.sha256(script.encode()).digest()).decode())
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="generator" content="tljax">
@@ -59,7 +54,7 @@ def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
 {f'<nav aria-label="Contents">{links}</nav>' if len(sections) > 2 else ""}
 <main>
 {body}</main>
-<script>{_SCRIPT}</script>
+<script>{script}</script>
 </body>
 </html>
 """

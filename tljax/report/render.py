@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import html
 import io
 
 import numpy as np
@@ -12,12 +13,15 @@ from tljax.report.blocks import (
     Bars,
     Block,
     Card,
+    Decision,
+    Decisions,
     Figure,
     Heading,
     Numbers,
     Picture,
     Pictures,
     Row,
+    Save,
     Slider,
     Table,
     Text,
@@ -123,6 +127,34 @@ def _(block: Numbers, prefix: str) -> str:
     return f'<dl class="numbers">{tiles}</dl>'
 
 
+@render.register
+def _(block: Decision, prefix: str) -> str:
+    pictures = "".join(render(picture, prefix) for picture in block.pictures)
+    boxes = "".join(
+        f'<label><input type="checkbox" data-file="{_exact(block.file)}" data-action="{_exact(choice.action)}" '
+        f'data-label="{_exact(choice.label)}"> {escape(choice.text)}</label>'
+        for choice in block.choices
+    )
+    return f'<div class="card decision"><div class="pictures small">{pictures}</div><p>{boxes}</p></div>'
+
+
+@render.register
+def _(block: Decisions, prefix: str) -> str:
+    inside = "".join(render(inner, f"{prefix}-{i}") for i, inner in enumerate(block.decisions))
+    return f'<div class="decisions">{inside}</div>'
+
+
+@render.register
+def _(block: Save, prefix: str) -> str:
+    items = "".join(
+        f'<li data-file="{_exact(file)}" data-action="together" data-group="{number}"></li>'
+        for number, files in enumerate(block.together)
+        for file in files
+    )
+    button = f'<button type="button" data-name="{_exact(block.name)}">Save the decisions</button>'
+    return f'<div class="save">{button} <output></output><ul hidden>{items}</ul></div>'
+
+
 def data_uri(image: np.ndarray, *, exact: bool = True) -> str:
     """A uint8 image, (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), as a `data:` address: PNG, or a JPEG if not `exact`.
 
@@ -146,6 +178,11 @@ def _img(picture: Picture, css: str = "") -> str:
     kind = f' class="{names}"' if names else ""
     source = data_uri(picture.image, exact=picture.exact or small)
     return f'<img{kind} src="{source}" width="{width}" height="{height}" alt="{escape(picture.alt)}">'
+
+
+def _exact(text: str) -> str:
+    """`text` as it is, for a quoted attribute that is read back and never shown."""
+    return html.escape(text, quote=True)
 
 
 def _cell(value: str | float) -> str:

@@ -28,23 +28,39 @@ if TYPE_CHECKING:
         state_variables,
     )
     from tljax.transfer.training import train
+    from tljax.transfer.trust.check import Checked, Issue, check
+    from tljax.transfer.trust.copies import Copies, find_duplicates
+    from tljax.transfer.trust.label_errors import LabelErrors, find_label_errors
+    from tljax.transfer.trust.outliers import Outliers, find_outliers
+    from tljax.transfer.trust.poor_photos import Poor, find_poor_photos
     from tljax.transfer.trust.unknown import fit_unknown, unknown_score
 
 _WHERE = {
+    "Checked": "trust.check",
+    "Copies": "trust.copies",
     "Features": "features",
     "FinetuneConfig": "config",
     "Hooks": "hooks",
+    "Issue": "trust.check",
+    "LabelErrors": "trust.label_errors",
     "NotFinite": "history",
+    "Outliers": "trust.outliers",
+    "Poor": "trust.poor_photos",
     "Prediction": "prediction",
     "Probe": "probe",
     "TrainConfig": "config",
     "TrainState": "train_step",
     "augmentation": "augment",
+    "check": "trust.check",
     "chosen_network": "run",
     "evaluate": "evaluation",
     "export_network": "export",
     "export_onnx": "onnx_export",
     "extract": "features",
+    "find_duplicates": "trust.copies",
+    "find_label_errors": "trust.label_errors",
+    "find_outliers": "trust.outliers",
+    "find_poor_photos": "trust.poor_photos",
     "finetune": "finetuning",
     "finetune_rules": "freeze",
     "fit_probe": "probe",
@@ -67,20 +83,31 @@ _WHERE = {
 }
 
 __all__ = [
+    "Checked",
+    "Copies",
     "Features",
     "FinetuneConfig",
     "Hooks",
+    "Issue",
+    "LabelErrors",
     "NotFinite",
+    "Outliers",
+    "Poor",
     "Prediction",
     "Probe",
     "TrainConfig",
     "TrainState",
     "augmentation",
+    "check",
     "chosen_network",
     "evaluate",
     "export_network",
     "export_onnx",
     "extract",
+    "find_duplicates",
+    "find_label_errors",
+    "find_outliers",
+    "find_poor_photos",
     "finetune",
     "finetune_rules",
     "fit_probe",

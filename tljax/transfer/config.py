@@ -76,6 +76,8 @@ class ProbeConfig:
             is_valid, is_val, is_validation, is_test, is_testing, is_train, is_training, is_training_image.
         label_regex: takes the class from the name of each file, for a folder without class folders: the named group, or
             the first one; "^(.+)_\\d+\\.jpg$" for Abyssinian_12.jpg. With a "/" in it, from the path below DATA.
+        fixes: a table of photos to drop, to relabel or to keep on one side of the split, which the page of
+            `tljax check` saves.
         min_photos: classes with fewer training photos are left out.
         seed: of the split, the folds, the order of photos, augmentation and dropout.
         val_fraction: share of each class that validates, where the data brings no split. With 0 all photos train, and
@@ -101,6 +103,7 @@ class ProbeConfig:
     label_column: str | None = None
     split_column: str | None = None
     label_regex: str | None = None
+    fixes: str | None = None
     min_photos: int = 1
     seed: int = 0
     val_fraction: float = 0.2

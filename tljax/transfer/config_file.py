@@ -71,8 +71,9 @@ def describe(
     Args:
         source: the photos that `features` are of.
     """
+    groups = [""] * len(source.files) if source.groups is None else [f"\t{group}" for group in source.groups]
     lines = sorted(
-        f"{source.classes[source.labels[i]]}\t{digest}"
+        f"{source.classes[source.labels[i]]}\t{digest}{groups[i]}"
         for i, digest in zip(features.index, features.digests, strict=True)
     )
     text = "\n".join(lines).encode("utf-8", "backslashreplace")
@@ -103,7 +104,7 @@ def recorded_options(config: TrainConfig) -> dict[str, Any]:
     options: dict[str, Any] = {
         name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()
     }
-    paths = {name: _absolute(options[name]) for name in ("weights", "init_from", "labels")}
+    paths = {name: _absolute(options[name]) for name in ("weights", "init_from", "labels", "fixes")}
     return options | paths | {"labels": paths["labels"] and os.path.normpath(paths["labels"])}
 
 

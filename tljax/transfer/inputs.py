@@ -14,7 +14,7 @@ from tljax.transfer.feature_cache import variables_digest
 from tljax.transfer.head import with_unknown
 from tljax.transfer.run import load_backbone, load_run
 
-SOURCE_OPTIONS = ("labels", "label_regex", "file_column", "label_column", "split_column", "min_photos")
+SOURCE_OPTIONS = ("labels", "label_regex", "file_column", "label_column", "split_column", "fixes", "min_photos")
 """The options that say which photos there are and what their classes are."""
 
 

@@ -1,5 +1,6 @@
 """The stages of a run: prepare the backbone, extract features, fit, and write down what it came to."""
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ from tljax.transfer.prediction import predict_source
 from tljax.transfer.preemption import Stop, until
 from tljax.transfer.probe import FOLDS, Probe, fit_probe, predict_folds, predict_probs
 from tljax.transfer.resume import resumable
-from tljax.transfer.run_folder import CLASSES, CONFIG, LOG, RUN, SKIPPED, STATES, TRAINED, UNKNOWN, write_skipped
+from tljax.transfer.run_folder import CLASSES, CONFIG, FIXES, LOG, RUN, SKIPPED, STATES, TRAINED, UNKNOWN, write_skipped
 from tljax.transfer.run_report import write_page
 from tljax.transfer.trust.unknown import fit_unknown
 from tljax.transfer.trust.unknown_file import write_unknown
@@ -105,6 +106,8 @@ def run_stages(job: Job) -> dict[str, Any]:
     write_json(job.folder / CONFIG, described)
     write_json(job.folder / CLASSES, list(job.source.classes))
     write_skipped(job.folder / SKIPPED, features.skipped)
+    if job.config.fixes is not None:
+        shutil.copyfile(job.config.fixes, job.folder / FIXES)
     trained = _digests(features, shares["train"])
     write_text(job.folder / TRAINED, "".join(f"{digest}\n" for digest in sorted(set(trained.values()))))
     fitted = fit(job, backbone, features, shares, tiny=tiny)
@@ -149,10 +152,12 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
     config, source = job.config, job.source
     rows = {name: np.searchsorted(features.index, shares[name]) for name in ("train", "val") if name in shares}
     seen = {name: (features.values[places], features.labels[places]) for name, places in rows.items()}
+    groups = None if source.groups is None else source.groups[shares["train"]]
     options = {
         "classes": source.classes,
         "balanced": config.balanced,
         "seed": config.seed,
+        "groups": groups,
         "mesh": sharding.data_mesh(),
     }
     probe = fit_probe(*seen["train"], l2=config.l2, **options)
@@ -169,7 +174,7 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         append(job.folder / LOG, *probe.path)
         head = {"kernel": probe.kernel, "bias": probe.bias}
         save(checkpoint, head if config.init_from is None else jax.device_get(net.variables))
-        known = _known(job, *seen["train"], val=seen["val"][0] if "val" in seen else None)
+        known = _known(job, *seen["train"], val=seen["val"][0] if "val" in seen else None, groups=groups)
         return Fitted(net, probe, accuracy, probs, index, unknown=known)
     config = tiny_defaults(config) if tiny else config
     states, log = job.partial / STATES, job.folder / LOG

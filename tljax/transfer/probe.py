@@ -56,6 +56,7 @@ def fit_probe(
     folds: int = FOLDS,
     balanced: bool = False,
     seed: int = 0,
+    groups: Int[Array | np.ndarray, " n"] | None = None,
     mesh: Mesh | None = None,
 ) -> Probe:
     """Fits a linear classifier on features, strength and temperature chosen inside the photos given.
@@ -75,6 +76,7 @@ def fit_probe(
             never held out.
         balanced: weigh photos by n / (C * photos of the class), as scikit-learn does.
         seed: of the folds. Equal arguments give equal results.
+        groups: photos of one number are held out together, such as copies of a picture; -1 for photos on their own.
         mesh: devices that share the photos, where there are more of these than dimensions; None for one device.
     Raises:
         InputError: shapes that do not fit, a feature that is not finite, a label out of range, fewer than two
@@ -91,7 +93,7 @@ def fit_probe(
         raise InputError(f"l2 is {l2}: expected a number above 0")
     if folds < 2:
         raise InputError(f"folds is {folds}: expected at least 2")
-    held_out = stratified_folds(labels, folds, seed=seed)
+    held_out = stratified_folds(labels, folds, seed=seed, groups=groups)
     strengths = L2_PATH if l2 is None else (l2,)
     if (held_out < 0).all() and l2 is None:
         strengths = (1.0,)  # one photo a class: nothing to choose by
@@ -134,21 +136,23 @@ def predict_folds(
     *,
     folds: int = FOLDS,
     seed: int = 0,
+    groups: Int[np.ndarray, " n"] | None = None,
     **options: Any,
 ) -> tuple[Float[np.ndarray, "m c"], Int[np.ndarray, " m"]]:
     """What probes say of the photos of a fold that was held out when they were fitted.
 
     Args:
-        features, labels, folds, seed: as in `fit_probe`, which draws the same folds.
+        features, labels, folds, seed, groups: as in `fit_probe`, which draws the same folds.
         options: the others of `fit_probe`.
     Returns:
         (m, C) float32, and the m photos' places, ascending: all but the only photo of a class.
     """
-    held_out = stratified_folds(labels, folds, seed=seed)
+    held_out = stratified_folds(labels, folds, seed=seed, groups=groups)
     parts = [(np.zeros((0, 1)), np.zeros(0, np.int64))]
     for fold in np.unique(held_out[held_out >= 0]):
         held = held_out == fold
-        probe = fit_probe(features[~held], labels[~held], folds=folds, seed=seed, **options)
+        kept = None if groups is None else groups[~held]
+        probe = fit_probe(features[~held], labels[~held], folds=folds, seed=seed, groups=kept, **options)
         parts.append((predict_probs(probe, features[held]), np.flatnonzero(held)))
     probs, places = (np.concatenate(part) for part in zip(*(parts[1:] or parts), strict=True))
     order = np.argsort(places)
@@ -166,20 +170,41 @@ def predict_probs(probe: Probe, features: Float[Array | np.ndarray, "n d"]) -> F
     return np.asarray(_probs(probe.kernel, probe.bias, jnp.asarray(features, jnp.float32)))
 
 
-def stratified_folds(labels: Int[np.ndarray, " n"], folds: int, *, seed: int = 0) -> Int[np.ndarray, " n"]:
+def stratified_folds(
+    labels: Int[np.ndarray, " n"], folds: int, *, seed: int = 0, groups: Int[Array | np.ndarray, " n"] | None = None
+) -> Int[np.ndarray, " n"]:
     """Which fold holds each photo out: (n,) int32 in 0..folds-1, or -1 for the only photo of its class.
 
-    A class is spread evenly, and so is the whole: each class goes on where the one before it stopped.
+    A class is spread evenly, and so is the whole: each class goes on where the one before it stopped. Photos of a group
+    count as one, of the class of the first of them; no class is ever held out as a whole.
     """
     generator = np.random.default_rng(seed)
+    first = _first_of_group(groups, len(labels))
+    alone = np.flatnonzero(first == np.arange(len(labels)))
     held_out = np.full(len(labels), -1, np.int32)
     start = 0
     for name in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == name))
+        members = generator.permutation(alone[labels[alone] == name])
         if len(members) > 1:
             held_out[members] = (start + np.arange(len(members))) % folds
             start += len(members)
+    held_out = held_out[first]
+    for name in np.unique(labels) if groups is not None else ():
+        members = labels == name
+        if len(np.unique(held_out[members])) == 1:
+            held_out[np.isin(first, first[members])] = -1
     return held_out
+
+
+def _first_of_group(groups: Int[Array | np.ndarray, " n"] | None, count: int) -> Int[np.ndarray, " n"]:
+    """The place of the first photo of each photo's group; its own where it is in none."""
+    own = np.arange(count)
+    if groups is None:
+        return own
+    _, first, which = np.unique(
+        np.where(np.asarray(groups) < 0, -1 - own, groups), return_index=True, return_inverse=True
+    )
+    return first[which]
 
 
 def _divided(mesh: Mesh, photos: tuple[np.ndarray, ...]) -> tuple[Any, bool]:

@@ -23,7 +23,7 @@ except ImportError:  # Windows
     fcntl = None
 
 CONFIG, CLASSES, LOG = "config.json", "classes.json", "metrics.jsonl"
-SKIPPED, TRAINED = "skipped.csv", "trained_on.txt"
+SKIPPED, TRAINED, FIXES = "skipped.csv", "trained_on.txt", "fixes.csv"
 UNKNOWN = "unknown.safetensors"
 STATES = "states"
 RUN, _REPLACED = "run", "replaced"

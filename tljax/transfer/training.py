@@ -98,6 +98,8 @@ def train(
     config = started_from(config)
     if config.labels is not None:
         config = replace(config, labels=find_table(data, config.labels))
+    if config.fixes is not None:
+        config = replace(config, fixes=os.path.expanduser(config.fixes))
     resumes = resume and not overwrite and not dry_run
     path = Path(os.path.expanduser(out)).absolute()
     done = collectives.from_first(

@@ -32,6 +32,7 @@ def fit_unknown(
     val: Float[np.ndarray, "m d"] | None = None,
     folds: int = FOLDS,
     seed: int = 0,
+    groups: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, np.ndarray]:
     """Learns what photos of the classes look like, and from where on a photo is none of them.
 
@@ -46,7 +47,7 @@ def fit_unknown(
         rate: the share of photos of the classes that may be turned away, in (0, 1).
         val: features of photos of the classes that did not train, neither here nor the network. Where they are given
             together with `folds=0`, they alone set the threshold: after fine-tuning, which knows the others.
-        folds, seed: see `fit_probe`.
+        folds, seed, groups: see `fit_probe`.
     Returns:
         what `unknown_score` takes.
     Raises:
@@ -60,13 +61,13 @@ def fit_unknown(
     """
     if not 0 < rate < 1:
         raise InputError(f"the unknown rate is {rate}: expected a share between 0 and 1")
-    model = _gaussians(features, labels, classes)
+    model = fit_gaussians(features, labels, classes)
     scores = [] if val is None else [unknown_score(model, val)]
     if folds:
-        held_out = stratified_folds(labels, folds, seed=seed)
+        held_out = stratified_folds(labels, folds, seed=seed, groups=groups)
         for fold in np.unique(held_out[held_out >= 0]):
             held = held_out == fold
-            scores.append(unknown_score(_gaussians(features[~held], labels[~held], classes), features[held]))
+            scores.append(unknown_score(fit_gaussians(features[~held], labels[~held], classes), features[held]))
     found = np.sort(np.concatenate([np.asarray(part) for part in scores] or [unknown_score(model, features)]))
     place = int(np.ceil((1 - rate) * (len(found) + 1))) - 1
     threshold = found[min(place, len(found) - 1)] if len(found) else 1.0
@@ -92,7 +93,7 @@ def unknown_score(unknown: Unknown, features: Float[Array | np.ndarray, "b d"]) 
     return jnp.maximum(jnp.min(distances, -1), 0.0) / (unknown["unit"] * unknown["threshold"])
 
 
-def _gaussians(
+def fit_gaussians(
     features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], classes: int
 ) -> dict[str, np.ndarray]:
     """A Gaussian for each class that has a photo, all of one covariance; threshold 1.
@@ -111,6 +112,16 @@ def _gaussians(
     shares = (1 - _SHRINKAGE) * variances / ((1 - _SHRINKAGE) * variances + spread)
     arrays = {"centres": centres, "directions": directions, "shares": shares, "unit": spread, "threshold": 1.0}
     return {name: np.asarray(value, np.float32) for name, value in arrays.items()}
+
+
+def own_distances(
+    gaussians: Unknown, features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """The squared distance of each photo from its own class, in units of the variance within classes."""
+    units = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    apart = units - np.asarray(gaussians["centres"])[labels]
+    along = apart @ np.asarray(gaussians["directions"])
+    return ((apart**2).sum(1) - (along**2 * gaussians["shares"]).sum(1)) / gaussians["unit"]
 
 
 def _principal(rows: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "d r"]]:
