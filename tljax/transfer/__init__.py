@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tljax.transfer.head import with_probe, with_unknown
     from tljax.transfer.history import NotFinite
     from tljax.transfer.hooks import Hooks
+    from tljax.transfer.naming import Prediction
     from tljax.transfer.onnx_export import export_onnx
-    from tljax.transfer.prediction import Prediction
     from tljax.transfer.probe import Probe, fit_probe, predict_probs
     from tljax.transfer.run import chosen_network, load_classifier, load_network, load_run
     from tljax.transfer.train_step import (
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         state_variables,
     )
     from tljax.transfer.training import train
+    from tljax.transfer.trust.sets import calibrate_sets, prediction_sets
     from tljax.transfer.trust.unknown import fit_unknown, unknown_score
 
 _WHERE = {
@@ -35,11 +36,12 @@ _WHERE = {
     "FinetuneConfig": "config",
     "Hooks": "hooks",
     "NotFinite": "history",
-    "Prediction": "prediction",
+    "Prediction": "naming",
     "Probe": "probe",
     "TrainConfig": "config",
     "TrainState": "train_step",
     "augmentation": "augment",
+    "calibrate_sets": "trust.sets",
     "chosen_network": "run",
     "evaluate": "evaluation",
     "export_network": "export",
@@ -58,6 +60,7 @@ _WHERE = {
     "make_schedule": "train_step",
     "make_train_step": "train_step",
     "predict_probs": "probe",
+    "prediction_sets": "trust.sets",
     "state_variables": "train_step",
     "train": "training",
     "trainable_labels": "freeze",
@@ -76,6 +79,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "augmentation",
+    "calibrate_sets",
     "chosen_network",
     "evaluate",
     "export_network",
@@ -94,6 +98,7 @@ __all__ = [
     "make_schedule",
     "make_train_step",
     "predict_probs",
+    "prediction_sets",
     "state_variables",
     "train",
     "trainable_labels",
