@@ -23,9 +23,9 @@ ROWS = (
 )
 """A module imports from its own row and from those above. `tljax/__init__.py`, which imports on first use, is apart."""
 LEARNING = (
-    *("augment", "features", "finetuning", "freeze", "head", "history", "hooks", "logistic", "prediction", "probe"),
-    "train_step",
-    "trust/unknown",
+    *("augment", "features", "finetuning", "freeze", "head", "history", "hooks", "logistic", "naming", "prediction"),
+    *("probe", "train_step"),
+    *("trust/fold_sets", "trust/sets", "trust/unknown"),
 )
 MACHINERY = (
     *("tljax.files", "tljax.distributed.join", "tljax.distributed.watch"),
@@ -43,7 +43,7 @@ MACHINERY = (
                 "resume",
                 "run",
             ),
-            *("run_folder", "training", "trust.unknown_file"),
+            *("run_folder", "training", "trust.arrays_file"),
         )
     ),
     *("orbax", "signal", "threading"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tljax.data.loader import load_images
     from tljax.models.network import for_inference, init_network
     from tljax.models.spec import get_spec, list_models
-    from tljax.transfer.prediction import predict
+    from tljax.transfer.naming import predict
     from tljax.transfer.run import load_run
     from tljax.weights.load import load_pretrained
 
@@ -27,7 +27,7 @@ _WHERE = {
     "load_pretrained": "weights.load",
     "load_run": "transfer.run",
     "load_images": "data.loader",
-    "predict": "transfer.prediction",
+    "predict": "transfer.naming",
     **{name: name for name in _PACKAGES},
 }
 

@@ -13,7 +13,7 @@ from tljax.errors import InputError
 from tljax.models.network import Network, for_inference, init_network
 from tljax.transfer import features as room
 from tljax.transfer.feature_cache import cache_file, variables_digest
-from tljax.transfer.prediction import predict
+from tljax.transfer.naming import predict
 
 PHOTOS = 11
 BAD = {2: b"no picture", 7: b""}

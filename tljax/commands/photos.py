@@ -76,13 +76,19 @@ class Naming(Command):
     """Replace an existing --csv file."""
 
     def name(
-        self, images: Sequence[str], load: Callable[[], Any], track: Track, *, index: bool = False
+        self,
+        images: Sequence[str],
+        load: Callable[[], Any],
+        track: Track,
+        *,
+        index: bool = False,
+        coverage: float | None = None,
     ) -> dict[str, Any]:
         """See `named`; the network is loaded once the photos are found and the table can be written."""
         out = None if self.csv is None else check_out(self.csv, overwrite=self.overwrite)
         source = tljax.data.image_source(images)
         keep_compiled()
-        result = named(load(), source, track, index=index)
+        result = named(load(), source, track, index=index, coverage=coverage)
         if out is not None:
             write_table(out, result)
         return result
@@ -92,6 +98,7 @@ class Naming(Command):
         lines = [
             f"{row['file']}: {'unknown; nearest are ' if row.get('unknown') else ''}"
             + ", ".join(f"{entry['name']} {100 * entry['prob']:.1f} %" for entry in row["top"])
+            + (f"; one of: {', '.join(row['set'])}" if "set" in row else "")
             for row in result["images"]
         ]
         return "\n".join([*lines, *skipped_lines(result["skipped"])])
@@ -169,27 +176,32 @@ class Features(SharedCommand):
         return "\n".join([line, *skipped_lines(result["skipped"])])
 
 
-def named(net: Any, source: Any, track: Track, *, top: int = 5, index: bool = False) -> dict[str, Any]:
-    """The most likely classes of each photo as JSON, with the `index` of a class where asked for.
+def named(
+    net: Any, source: Any, track: Track, *, top: int = 5, index: bool = False, coverage: float | None = None
+) -> dict[str, Any]:
+    """The most likely classes of each photo as JSON, with the `index` of a class, or sets, where asked for.
 
     Raises:
-        InputError: not one photo can be read.
+        InputError: not one photo can be read; a coverage as in `predict`.
     """
-    from tljax.transfer.prediction import ranked, score_source
+    from tljax.transfer.naming import known_sets, ranked, score_sets
+    from tljax.transfer.trust.sets import promised
 
-    probs, strange, places, skipped = score_source(net, source, track=track)
+    probs, strange, places, skipped, sets = score_sets(net, source, coverage=coverage, track=track)
     if not len(places):
         raise InputError(none_left(skipped))
     images = []
-    for one in ranked(net.spec.classes, [source.files[i] for i in places], probs, strange, top=top):
+    for one in ranked(net.spec.classes, [source.files[i] for i in places], probs, strange, sets, top=top):
         rows = [{"name": name, "prob": prob} for name, prob in one.top]
         if index:
             rows = [
                 {"index": int(c), **row} for c, row in zip(np.argsort(-one.probs, kind="stable"), rows, strict=False)
             ]
         told = {} if one.unknown is None else {"unknown": one.unknown}
-        images.append({"file": one.file, "top": rows, **told})
-    return {"images": images, "skipped": skipped_rows(skipped)}
+        among = {} if one.set is None else {"set": list(one.set)}
+        images.append({"file": one.file, "top": rows, **told, **among})
+    promise = {} if coverage is None else {"coverage": coverage, "promised": promised(known_sets(net), coverage)}
+    return {"images": images, "skipped": skipped_rows(skipped), **promise}
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -223,17 +235,18 @@ def none_left(skipped: Sequence[Any]) -> str:
 
 
 def write_table(out: Path, result: dict[str, Any]) -> None:
-    """What `named` returns as CSV: file, name1, prob1, name2, prob2, ..., skipped (why), and unknown (1: none of
-    the classes) where the network tells."""
-    told = any("unknown" in row for row in result["images"])
+    """What `named` returns as CSV: file, name1, prob1, name2, prob2, ..., skipped (why), and where they are told
+    unknown (1: none of the classes) and set (names with | between)."""
+    cell = {"unknown": int, "set": "|".join}
+    told = [name for name in cell if name in result["images"][0]]
     rows = []
     for row in result["images"]:
-        cells = [cell for e in row["top"] for cell in (e["name"], e["prob"])]
-        rows.append([row["file"], *cells, "", *([int(row["unknown"])] if told else [])])
-    columns = len(rows[0]) - 2 - told
-    rows += [[row["file"], *[""] * columns, row["reason"], *[""] * told] for row in result["skipped"]]
+        cells = [value for e in row["top"] for value in (e["name"], e["prob"])]
+        rows.append([row["file"], *cells, "", *(cell[name](row[name]) for name in told)])
+    columns = len(rows[0]) - 2 - len(told)
+    rows += [[row["file"], *[""] * columns, row["reason"], *[""] * len(told)] for row in result["skipped"]]
     with replacing(out) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         pairs = (f"{what}{i + 1}" for i in range(columns // 2) for what in ("name", "prob"))
-        writer.writerow(["file", *pairs, "skipped", *["unknown"] * told])
+        writer.writerow(["file", *pairs, "skipped", *told])
         writer.writerows(rows)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -192,10 +193,32 @@ def _seen_lines(result: dict[str, Any]) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(Naming):
-    """Says what is in photos, in the words of your own classes."""
+    """Says what is in photos, in the words of your own classes.
+
+    Example: tljax predict run new-photos --coverage 0.9 --csv sets.csv
+    """
 
     run_dir: Classifier
     images: Images
+    coverage: float | None = None
+    """Name for each photo a set of classes that holds the right one with this probability at least, such as 0.9; for
+    photos like those that the run was trained on."""
 
     def execute(self, track: Track) -> dict[str, Any]:
-        return self.name(self.images, lambda: tljax.transfer.load_classifier(self.run_dir), track)
+        load = partial(tljax.transfer.load_classifier, self.run_dir)
+        return self.name(self.images, load, track, coverage=self.coverage)
+
+    def text(self, result: dict[str, Any]) -> str:
+        """Each photo, and at the end what the sets promise."""
+        return "\n".join([super().text(result), *_promise_lines(result)])
+
+
+def _promise_lines(result: dict[str, Any]) -> list[str]:
+    """How often the sets hold the right class."""
+    if "promised" not in result:
+        return []
+    asked, promised = (f"{100 * result[name]:.6g}" for name in ("coverage", "promised"))
+    least = f"of 100 such photos, at least {promised} sets hold the right class"
+    if promised == asked:
+        return [f"with {asked} % coverage: {least}"]
+    return [f"with {asked} % coverage: {least} (mostly {asked}; no photos were kept aside, which would promise that)"]

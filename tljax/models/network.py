@@ -42,6 +42,8 @@ class Network:
         dtype: of the computation; parameters, statistics and logits are float32 whatever it is.
         folded: batch norm is folded into the convolutions (see `for_inference`).
         plain: every convolution is XLA's own, which allows forward-mode differentiation and is slow on a CPU.
+        calibration: of a trained run, what sets with a guarantee are made by (`transfer.calibrate_sets`); arrays of the
+            host with a row for each photo kept aside, which enter no program, and so are none of the variables.
 
     Its functions are pure and compiled, and have `lower` and `trace` as what `jax.jit` gives; there is one object of
     each for (spec, dtype, form), so that jit caches are shared.
@@ -66,6 +68,7 @@ class Network:
     dtype: str = "float32"
     folded: bool = False
     plain: bool = False
+    calibration: Mapping[str, np.ndarray] | None = None
 
     @property
     def apply(self) -> Callable[[Variables, Images], Array]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tljax.transfer.head import with_probe, with_unknown
     from tljax.transfer.history import NotFinite
     from tljax.transfer.hooks import Hooks
+    from tljax.transfer.naming import Prediction
     from tljax.transfer.onnx_export import export_onnx
-    from tljax.transfer.prediction import Prediction
     from tljax.transfer.probe import Probe, fit_probe, predict_probs
     from tljax.transfer.run import chosen_network, load_classifier, load_network, load_run
     from tljax.transfer.train_step import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tljax.transfer.trust.label_errors import LabelErrors, find_label_errors
     from tljax.transfer.trust.outliers import Outliers, find_outliers
     from tljax.transfer.trust.poor_photos import Poor, find_poor_photos
+    from tljax.transfer.trust.sets import calibrate_sets, prediction_sets
     from tljax.transfer.trust.unknown import fit_unknown, unknown_score
 
 _WHERE = {
@@ -46,12 +47,13 @@ _WHERE = {
     "NotFinite": "history",
     "Outliers": "trust.outliers",
     "Poor": "trust.poor_photos",
-    "Prediction": "prediction",
+    "Prediction": "naming",
     "Probe": "probe",
     "TrainConfig": "config",
     "TrainState": "train_step",
     "augmentation": "augment",
     "check": "trust.check",
+    "calibrate_sets": "trust.sets",
     "chosen_network": "run",
     "evaluate": "evaluation",
     "export_network": "export",
@@ -74,6 +76,7 @@ _WHERE = {
     "make_schedule": "train_step",
     "make_train_step": "train_step",
     "predict_probs": "probe",
+    "prediction_sets": "trust.sets",
     "state_variables": "train_step",
     "train": "training",
     "trainable_labels": "freeze",
@@ -98,6 +101,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "augmentation",
+    "calibrate_sets",
     "check",
     "chosen_network",
     "evaluate",
@@ -121,6 +125,7 @@ __all__ = [
     "make_schedule",
     "make_train_step",
     "predict_probs",
+    "prediction_sets",
     "state_variables",
     "train",
     "trainable_labels",

@@ -84,7 +84,7 @@ def finetune(
     check_config(config)
     if net.spec.head != "linear":
         raise InputError(f"{net.spec.name} has its own head: give it one for your classes, with_probe(net, probe)")
-    net = with_unknown(net, None)
+    net = with_unknown(net, None).replace(calibration=None)
     train = labelled_source(train, net.spec.classes)
     plan = make_plan(config, len(train.files), processes=shard[1])
     mesh = sharding.data_mesh()

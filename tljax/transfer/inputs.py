@@ -53,5 +53,5 @@ def load_start(config: TrainConfig) -> tuple[Network, str]:
     """The network whose features are learned from, and the SHA-256 of its weight file, or of a run's variables."""
     if config.init_from is None:
         return load_backbone(config.model, config.weights)
-    net = with_unknown(load_run(config.init_from), None)
+    net = with_unknown(load_run(config.init_from), None).replace(calibration=None)
     return net, variables_digest(net.variables, digest=hashlib.sha256())

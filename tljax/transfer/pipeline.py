@@ -33,12 +33,26 @@ from tljax.transfer.inputs import load_start
 from tljax.transfer.metrics_log import append
 from tljax.transfer.prediction import predict_source
 from tljax.transfer.preemption import Stop, until
-from tljax.transfer.probe import FOLDS, Probe, fit_probe, predict_folds, predict_probs
+from tljax.transfer.probe import FOLDS, Probe, fit_folds, fit_probe, predict_held_out, predict_probs
 from tljax.transfer.resume import resumable
-from tljax.transfer.run_folder import CLASSES, CONFIG, FIXES, LOG, RUN, SKIPPED, STATES, TRAINED, UNKNOWN, write_skipped
+from tljax.transfer.run_folder import (
+    CLASSES,
+    CONFIG,
+    FIXES,
+    LOG,
+    RUN,
+    SETS,
+    SKIPPED,
+    STATES,
+    TRAINED,
+    UNKNOWN,
+    write_skipped,
+)
 from tljax.transfer.run_report import write_page
+from tljax.transfer.trust.arrays_file import write_arrays
+from tljax.transfer.trust.fold_sets import calibrate_folds
+from tljax.transfer.trust.sets import calibrate_sets
 from tljax.transfer.trust.unknown import fit_unknown
-from tljax.transfer.trust.unknown_file import write_unknown
 
 TINY = 64
 """Pictures whose short side is at most this many pixels count as tiny: icons, digits, letters."""
@@ -83,7 +97,7 @@ class Fitted:
 
     Attributes:
         probe_accuracy: of the probe, on these photos.
-        unknown: from `fit_unknown`.
+        unknown: from `fit_unknown`. sets: from `calibrate_sets`, empty where no photo is new to the network.
     """
 
     net: Network
@@ -93,6 +107,7 @@ class Fitted:
     index: np.ndarray
     lines: Sequence[Mapping[str, Any]] = ()
     unknown: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sets: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def run_stages(job: Job) -> dict[str, Any]:
@@ -165,9 +180,12 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
     net = with_probe(backbone, probe)
     if "val" in shares:
         probs, index = predict_probs(probe, seen["val"][0]), shares["val"]
+        sets = calibrate_sets(probs, source.labels[index])
     else:
-        probs, places = predict_folds(*seen["train"], l2=config.l2, **options)
+        folds = fit_folds(*seen["train"], l2=config.l2, **options)
+        probs, places = predict_held_out(folds, seen["train"][0])
         index = shares["train"][places]
+        sets = calibrate_folds(folds, *seen["train"])
     accuracy = metrics.accuracy(probs.argmax(1), source.labels[index])
     checkpoint = job.partial / RUN / "checkpoint"
     if config.mode == "linear_probe":
@@ -175,7 +193,7 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         head = {"kernel": probe.kernel, "bias": probe.bias}
         save(checkpoint, head if config.init_from is None else jax.device_get(net.variables))
         known = _known(job, *seen["train"], val=seen["val"][0] if "val" in seen else None, groups=groups)
-        return Fitted(net, probe, accuracy, probs, index, unknown=known)
+        return Fitted(net, probe, accuracy, probs, index, unknown=known, sets=sets)
     config = tiny_defaults(config) if tiny else config
     states, log = job.partial / STATES, job.folder / LOG
     train, val = source.subset(shares["train"]), source.subset(shares["val"]) if "val" in shares else None
@@ -187,8 +205,10 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         passes = validations(config)  # as while it learned, so that no other program is compiled
         probs, places, _ = predict_source(net, val, batch_size=config.batch_size, track=quiet, passes=passes)
         index = shares["val"][places]
+    new = val is not None and config.keep == "last"  # photos that neither trained nor chose the network
+    sets = calibrate_sets(probs, source.labels[index]) if new else {}
     save(checkpoint, jax.device_get(net.variables))
-    return Fitted(net, probe, accuracy, probs, index, lines, _tuned_known(job, backbone, net, features, rows))
+    return Fitted(net, probe, accuracy, probs, index, lines, _tuned_known(job, backbone, net, features, rows), sets)
 
 
 def _known(job: Job, features: np.ndarray, labels: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
@@ -238,7 +258,8 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
             "epochs": config.epochs or DEFAULT_EPOCHS,
             "skipped_steps": skipped_steps(fitted.lines),
         }
-    write_unknown(job.folder / UNKNOWN, fitted.unknown)
+    write_arrays(job.folder / UNKNOWN, fitted.unknown)
+    write_arrays(job.folder / SETS, fitted.sets)
     append(job.folder / LOG, {"final": result})
     if join.first():
         story = {**described, **result, "seconds": job.seconds()}

@@ -1,7 +1,6 @@
 """Probabilities of photos, straight through a network: compiled once, memory independent of their number."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,85 +10,17 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
-from tljax.data.loader import Skipped, batches, check_readable
+from tljax.data.loader import Skipped, batches
 from tljax.data.source import Source
-from tljax.data.sources import Photos, photo_source
 from tljax.distributed import collectives, sharding
 from tljax.models.network import Network, for_inference
-from tljax.progress import Track, shows_progress, untracked
+from tljax.progress import Track, untracked
 from tljax.transfer.augment import central
 from tljax.transfer.trust.unknown import unknown_score
 
 _BATCH = 32
 _BATCHES = (1, 8, _BATCH)
 """The sizes of batches, few, so that other photos find their program compiled."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a network says of one photo.
-
-    Attributes:
-        file: how the photo is called: its path, or "photos[i]" where it came without one.
-        label, prob: the most likely class and its probability.
-        top: the most likely classes, (name, probability) each, in descending order.
-        probs: (classes,) float32, in the order of `spec.classes`.
-        unknown: whether it is none of the classes; None where the network does not tell.
-
-    >>> first = tljax.predict(net, photos)[0]
-    >>> first.file, first.probs.shape, first.label == first.top[0][0]
-    ('photos[0]', (2,), True)
-    """
-
-    file: str
-    label: str
-    prob: float
-    top: tuple[tuple[str, float], ...]
-    probs: Float[np.ndarray, " k"]
-    unknown: bool | None = None
-
-
-@shows_progress
-def predict(
-    net: Network, photos: Photos, *, top: int = 5, skip: bool = False, track: Track | bool = untracked
-) -> list[Prediction]:
-    """Says what is in photos: one `Prediction` for each, in the order given.
-
-    Args:
-        net: pretrained, or a trained run.
-        photos: a path, a folder, bytes of a file, a PIL image, a uint8 array (h, w, 3) or (b, h, w, 3), or a list.
-        top: how many classes `Prediction.top` names.
-        skip: leave photos out that cannot be read; `Prediction.file` says which are there.
-        track: True shows progress on stderr; or a function that sees the batches, as in `tljax.progress`.
-    Raises:
-        InputError: no photo, or one that cannot be read (names the first, and why) unless `skip`.
-
-    >>> [prediction.file for prediction in tljax.predict(net, "photos/cat", top=1)][:1]
-    ['photos/cat/0.png']
-    """
-    source = photo_source(photos)
-    shown: Any = track  # a `Track` by now
-    probs, strange, index, skipped = score_source(net, source, track=shown)
-    if not skip:
-        check_readable(skipped, "; skip=True leaves such files out")
-    return ranked(net.spec.classes, [source.files[i] for i in index], probs, strange, top=top)
-
-
-def ranked(
-    classes: Sequence[str],
-    files: Sequence[str],
-    probs: Float[np.ndarray, "n k"],
-    strange: Float[np.ndarray, " n"],
-    *,
-    top: int,
-) -> list[Prediction]:
-    """One `Prediction` for each file, from what `score_source` gives, with the `top` most likely classes."""
-    result = []
-    for file, row, score in zip(files, probs, strange, strict=True):
-        order: list[int] = np.argsort(-row, kind="stable")[:top].tolist()
-        best = tuple((classes[i], float(row[i])) for i in order)
-        result.append(Prediction(file, *best[0], best, row, None if np.isnan(score) else bool(score > 1)))
-    return result
 
 
 def predict_source(
@@ -114,7 +45,7 @@ def score_source(
     track: Track = untracked,
     mesh: Mesh | None = None,
     passes: int = 1,
-) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, " n"], Int[np.ndarray, " n"], list[Skipped]]:
+) -> tuple[Float[np.ndarray, "n *h k"], Float[np.ndarray, " n"], Int[np.ndarray, " n"], list[Skipped]]:
     """Probabilities of the pictures of a source; several processes share these, and all get all.
 
     Args:
@@ -123,8 +54,9 @@ def score_source(
         mesh: the devices that share each batch; None for all of this process.
         passes: how often the pictures are shown in all, which decides the network's form as `for_inference` does.
     Returns:
-        (n, classes) float32 for those that can be read; how unlike the classes each is, (n,) float32 (above 1: none of
-        them; nan where the network does not tell); their n places in the source, ascending; and the others.
+        (n, classes) float32 for those that can be read, or of several heads (n, heads, classes), see `judged`; how
+        unlike the classes each is, (n,) float32 (above 1: none of them; nan where the network does not tell); their n
+        places in the source, ascending; and the others.
     """
     if not isinstance(net, Network):
         return net.score_source(source, track=track)
@@ -146,7 +78,8 @@ def make_predictor(
     def run(variables: Any, track: Track = untracked):
         folded = for_inference(net.replace(variables=sharding.own(variables))).variables
         folded = sharding.replicate(mesh, folded)
-        probs, strange = [np.zeros((0, len(net.spec.classes)), np.float32)], [np.zeros(0, np.float32)]
+        heads = variables["heads"]["bias"].shape[:-1] if "heads" in variables else ()
+        probs, strange = [np.zeros((0, *heads, len(net.spec.classes)), np.float32)], [np.zeros(0, np.float32)]
         index, skipped = [np.zeros(0, np.int64)], []
         mine = every[collectives.share(len(every))]
         feed = batches(source, mine, net.spec, batch_size=batch_size)
@@ -167,14 +100,14 @@ def make_predictor(
 def make_eval_step(apply: Callable, embed: Callable, *, size: int) -> Callable:
     """A jitted `(variables, images uint8 (b, h, w, 3)) -> (probabilities (b, classes), unknown scores (b,))`, float32.
 
-    One for each network. The scores are nan where the variables have no "unknown"; those that have are of a trained
-    run, whose head is linear on the features.
+    One for each network. Variables with "unknown" or "heads", see `judged`, are of a trained run, whose head is linear
+    on the features; the scores are nan where they have no "unknown".
     """
 
     @jax.jit
     def step(variables: Mapping[str, Any], images: UInt8[Array, "b h w c"]):
         pixels = central(images, size)
-        if "unknown" not in variables:
+        if "unknown" not in variables and "heads" not in variables:
             logits = apply(variables, pixels)
             return jax.nn.softmax(logits.astype(jnp.float32)), jnp.full(len(images), jnp.nan, jnp.float32)
         logits, scores = judged(variables, embed(variables, pixels))
@@ -185,10 +118,16 @@ def make_eval_step(apply: Callable, embed: Callable, *, size: int) -> Callable:
 
 def judged(
     variables: Mapping[str, Any], features: Float[Array, "b d"]
-) -> tuple[Float[Array, "b k"], Float[Array, " b"]]:
-    """The logits of features under a linear head, and their scores by `unknown_score`."""
-    head = variables["params"]["head"]
-    return features @ head["kernel"] + head["bias"], unknown_score(variables["unknown"], features)
+) -> tuple[Float[Array, "b *h k"], Float[Array, " b"]]:
+    """The logits of features under a linear head, and their scores by `unknown_score` (nan without "unknown").
+
+    Where the variables have "heads", a kernel (d, h, k) and a bias (h, k), they are taken in the place of the one head.
+    """
+    head = variables.get("heads", variables["params"]["head"])
+    logits = jnp.tensordot(features, head["kernel"], 1) + head["bias"]
+    if "unknown" not in variables:
+        return logits, jnp.full(len(features), jnp.nan, jnp.float32)
+    return logits, unknown_score(variables["unknown"], features)
 
 
 def together(index: Int[np.ndarray, " n"], skipped: list[Skipped], *arrays: np.ndarray) -> tuple[Any, ...]:

@@ -147,14 +147,37 @@ def predict_folds(
     Returns:
         (m, C) float32, and the m photos' places, ascending: all but the only photo of a class.
     """
+    return predict_held_out(fit_folds(features, labels, folds=folds, seed=seed, groups=groups, **options), features)
+
+
+def fit_folds(
+    features: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"],
+    *,
+    folds: int = FOLDS,
+    seed: int = 0,
+    groups: Int[np.ndarray, " n"] | None = None,
+    **options: Any,
+) -> list[tuple[Probe, Int[np.ndarray, " m"]]]:
+    """For each fold the probe that did not see its photos, and their places; arguments as in `predict_folds`."""
     held_out = stratified_folds(labels, folds, seed=seed, groups=groups)
-    parts = [(np.zeros((0, 1)), np.zeros(0, np.int64))]
+    fitted = []
     for fold in np.unique(held_out[held_out >= 0]):
         held = held_out == fold
         kept = None if groups is None else groups[~held]
         probe = fit_probe(features[~held], labels[~held], folds=folds, seed=seed, groups=kept, **options)
-        parts.append((predict_probs(probe, features[held]), np.flatnonzero(held)))
-    probs, places = (np.concatenate(part) for part in zip(*(parts[1:] or parts), strict=True))
+        fitted.append((probe, np.flatnonzero(held)))
+    return fitted
+
+
+def predict_held_out(
+    fitted: Sequence[tuple[Probe, Int[np.ndarray, " m"]]], features: Float[np.ndarray, "n d"]
+) -> tuple[Float[np.ndarray, "m c"], Int[np.ndarray, " m"]]:
+    """What `predict_folds` returns, from what `fit_folds` does."""
+    if not fitted:
+        return np.zeros((0, 1)), np.zeros(0, np.int64)
+    probs = np.concatenate([predict_probs(probe, features[places]) for probe, places in fitted])
+    places = np.concatenate([places for _, places in fitted])
     order = np.argsort(places)
     return probs[order], places[order]
 

@@ -13,8 +13,8 @@ from tljax.transfer.checkpoint import restore
 from tljax.transfer.config_file import read_classes, read_run
 from tljax.transfer.head import recorded_spec, with_head, with_unknown
 from tljax.transfer.onnx_file import OnnxFile, read_onnx
-from tljax.transfer.run_folder import CONFIG, UNKNOWN
-from tljax.transfer.trust.unknown_file import read_unknown
+from tljax.transfer.run_folder import CONFIG, SETS, UNKNOWN
+from tljax.transfer.trust.arrays_file import read_sets, read_unknown
 from tljax.weights.fetch import fetch
 from tljax.weights.load import load_pretrained, weights_digest
 
@@ -36,7 +36,7 @@ def load_run(run: str | Path) -> Network:
     checkpoint = run / "checkpoint"
     if record["checkpoint"] == "network":
         variables = restore(checkpoint, abstract_variables(spec))
-        return _with_own_unknown(make_network(spec, variables, dtype=record["dtype"]), run)
+        return _with_own_arrays(make_network(spec, variables, dtype=record["dtype"]), run)
     head = {
         "kernel": jax.ShapeDtypeStruct((spec.feature_dim, len(spec.classes)), jnp.float32),
         "bias": jax.ShapeDtypeStruct((len(spec.classes),), jnp.float32),
@@ -44,12 +44,14 @@ def load_run(run: str | Path) -> Network:
     stored = restore(checkpoint, head)
     weights = _moved(record["weights_file"], run)
     backbone, _ = load_backbone(record["model"], weights, expected=record["weights_sha256"])
-    return _with_own_unknown(with_head(backbone.replace(dtype=record["dtype"]), spec, stored), run)
+    return _with_own_arrays(with_head(backbone.replace(dtype=record["dtype"]), spec, stored), run)
 
 
-def _with_own_unknown(net: Network, run: Path) -> Network:
-    """The network of a run with what tells photos of none of its classes, where the run has that."""
-    return with_unknown(net, read_unknown(run / UNKNOWN, classes=len(net.spec.classes), dim=net.spec.feature_dim))
+def _with_own_arrays(net: Network, run: Path) -> Network:
+    """The network of a run, with what tells photos of none of its classes and what makes sets, where it has that."""
+    sizes = {"classes": len(net.spec.classes), "dim": net.spec.feature_dim}
+    net = net.replace(calibration=read_sets(run / SETS, **sizes))
+    return with_unknown(net, read_unknown(run / UNKNOWN, **sizes))
 
 
 def load_classifier(name: str | Path) -> Network | OnnxFile:

@@ -24,7 +24,7 @@ except ImportError:  # Windows
 
 CONFIG, CLASSES, LOG = "config.json", "classes.json", "metrics.jsonl"
 SKIPPED, TRAINED, FIXES = "skipped.csv", "trained_on.txt", "fixes.csv"
-UNKNOWN = "unknown.safetensors"
+UNKNOWN, SETS = "unknown.safetensors", "sets.safetensors"
 STATES = "states"
 RUN, _REPLACED = "run", "replaced"
 

@@ -128,4 +128,5 @@ def _curve(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for stretch in stretches
     ]
-    return curve + [{"step": line["step"], "val_accuracy": line["val_accuracy"]} for line in lines if "epoch" in line]
+    validated = [line for line in lines if "val_accuracy" in line]
+    return curve + [{"step": line["step"], "val_accuracy": line["val_accuracy"]} for line in validated]

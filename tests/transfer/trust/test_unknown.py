@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tljax.errors import InputError
+from tljax.transfer.trust.arrays_file import read_unknown, write_arrays
 from tljax.transfer.trust.unknown import fit_unknown, unknown_score
-from tljax.transfer.trust.unknown_file import read_unknown, write_unknown
 
 
 def clusters(count, dim, classes, seed=0, spread=0.3):
@@ -63,7 +63,7 @@ def test_what_was_written_is_read_and_what_is_damaged_is_named(tmp_path):
     path = tmp_path / "unknown.safetensors"
     assert read_unknown(path, classes=3, dim=12) is None
     known = fit_unknown(*clusters(60, 12, 3), classes=3)
-    write_unknown(path, known)
+    write_arrays(path, known)
     read = read_unknown(path, classes=3, dim=12)
     assert all(np.array_equal(read[name], known[name]) for name in known)
     with pytest.raises(InputError, match="another run"):
@@ -71,6 +71,6 @@ def test_what_was_written_is_read_and_what_is_damaged_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(InputError, match="damaged"):
         read_unknown(path, classes=3, dim=12)
-    write_unknown(path, known | {"threshold": np.float32(np.nan)})
+    write_arrays(path, known | {"threshold": np.float32(np.nan)})
     with pytest.raises(InputError, match="finite"):
         read_unknown(path, classes=3, dim=12)
