@@ -25,6 +25,7 @@ ROWS = (
 LEARNING = (
     *("augment", "features", "finetuning", "freeze", "head", "history", "hooks", "logistic", "prediction", "probe"),
     "train_step",
+    "trust/learning_curve",
     "trust/unknown",
 )
 MACHINERY = (

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
         state_variables,
     )
     from tljax.transfer.training import train
+    from tljax.transfer.trust.learning_curve import LearningCurve, learning_curve
     from tljax.transfer.trust.unknown import fit_unknown, unknown_score
 
 _WHERE = {
     "Features": "features",
     "FinetuneConfig": "config",
     "Hooks": "hooks",
+    "LearningCurve": "trust.learning_curve",
     "NotFinite": "history",
     "Prediction": "prediction",
     "Probe": "probe",
@@ -51,6 +53,7 @@ _WHERE = {
     "fit_unknown": "trust.unknown",
     "init_state": "train_step",
     "label_variables": "freeze",
+    "learning_curve": "trust.learning_curve",
     "load_classifier": "run",
     "load_network": "run",
     "load_run": "run",
@@ -70,6 +73,7 @@ __all__ = [
     "Features",
     "FinetuneConfig",
     "Hooks",
+    "LearningCurve",
     "NotFinite",
     "Prediction",
     "Probe",
@@ -87,6 +91,7 @@ __all__ = [
     "fit_unknown",
     "init_state",
     "label_variables",
+    "learning_curve",
     "load_classifier",
     "load_network",
     "load_run",

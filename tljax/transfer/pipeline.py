@@ -36,6 +36,7 @@ from tljax.transfer.probe import FOLDS, Probe, fit_probe, predict_folds, predict
 from tljax.transfer.resume import resumable
 from tljax.transfer.run_folder import CLASSES, CONFIG, LOG, RUN, SKIPPED, STATES, TRAINED, UNKNOWN, write_skipped
 from tljax.transfer.run_report import write_page
+from tljax.transfer.trust.learning_curve import learning_curve
 from tljax.transfer.trust.unknown import fit_unknown
 from tljax.transfer.trust.unknown_file import write_unknown
 
@@ -82,12 +83,14 @@ class Fitted:
 
     Attributes:
         probe_accuracy: of the probe, on these photos.
+        curve: the probe's `LearningCurve`, where there is one.
         unknown: from `fit_unknown`.
     """
 
     net: Network
     probe: Probe
     probe_accuracy: float
+    curve: Mapping[str, Any] | None
     probs: np.ndarray
     index: np.ndarray
     lines: Sequence[Mapping[str, Any]] = ()
@@ -158,6 +161,7 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
     probe = fit_probe(*seen["train"], l2=config.l2, **options)
     probe = probe._replace(**collectives.arrays_from_first({"kernel": probe.kernel, "bias": probe.bias}))
     net = with_probe(backbone, probe)
+    curve = collectives.from_first(lambda: _curve(config, seen, probe))
     if "val" in shares:
         probs, index = predict_probs(probe, seen["val"][0]), shares["val"]
     else:
@@ -170,7 +174,7 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         head = {"kernel": probe.kernel, "bias": probe.bias}
         save(checkpoint, head if config.init_from is None else jax.device_get(net.variables))
         known = _known(job, *seen["train"], val=seen["val"][0] if "val" in seen else None)
-        return Fitted(net, probe, accuracy, probs, index, unknown=known)
+        return Fitted(net, probe, accuracy, curve, probs, index, unknown=known)
     config = tiny_defaults(config) if tiny else config
     states, log = job.partial / STATES, job.folder / LOG
     train, val = source.subset(shares["train"]), source.subset(shares["val"]) if "val" in shares else None
@@ -183,7 +187,14 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         probs, places, _ = predict_source(net, val, batch_size=config.batch_size, track=quiet, passes=passes)
         index = shares["val"][places]
     save(checkpoint, jax.device_get(net.variables))
-    return Fitted(net, probe, accuracy, probs, index, lines, _tuned_known(job, backbone, net, features, rows))
+    return Fitted(net, probe, accuracy, curve, probs, index, lines, _tuned_known(job, backbone, net, features, rows))
+
+
+def _curve(config: TrainConfig, seen: Mapping[str, tuple[Any, Any]], probe: Probe) -> dict[str, Any] | None:
+    """What fewer and more photos would give, from features and labels of the photos that train and validate."""
+    options = {"classes": len(probe.classes), "balanced": config.balanced, "seed": config.seed}
+    curve = learning_curve(*seen["train"], val=seen.get("val"), l2=probe.l2, **options)
+    return None if curve is None else curve.entries()
 
 
 def _known(job: Job, features: np.ndarray, labels: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
@@ -224,6 +235,7 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
         "duplicates": [{"train": one, "other": other} for one, other in duplicates(source, digests, shares)],
         "conflicts": list(map(list, conflicts(source, digests))),
         **_measured(source, shares, fitted, digests),
+        "learning_curve": fitted.curve,
         "l2": fitted.probe.l2,
         "image_size": described["image_size"],
     }
