@@ -25,7 +25,7 @@ ROWS = (
 LEARNING = (
     *("augment", "features", "finetuning", "freeze", "head", "history", "hooks", "logistic", "naming", "prediction"),
     *("probe", "train_step"),
-    *("trust/fold_sets", "trust/sets", "trust/unknown"),
+    *("trust/fold_sets", "trust/learning_curve", "trust/sets", "trust/unknown"),
 )
 MACHINERY = (
     *("tljax.files", "tljax.distributed.join", "tljax.distributed.watch"),

@@ -56,6 +56,19 @@ def test_learning_curve_leaves_out_what_was_not_measured():
     assert list(below.lines[0].get_ydata()) == [2.0, 1.0, 0.5]
 
 
+def test_accuracy_by_photos_ends_at_twice_the_photos():
+    curve = {"sizes": [20, 40, 80], "accuracy": [0.8, 0.9, 0.98], "low": [0.7, 0.8, 0.9], "high": [0.9, 0.96, 1.0]}
+    foretold = {"photos": 100, "twice": 0.99, "gain": 0.01, "gain_interval": [0.0, 0.05]}
+    (axes,) = figures.accuracy_by_photos(curve | foretold).axes
+    measured, on, interval, point = (line.get_xydata().tolist() for line in axes.lines)
+    assert measured == [[20, 0.8], [40, 0.9], [80, 0.98]]
+    assert on == [[80, 0.98], [200, 0.99]]
+    assert interval == [[200, 0.98], [200, 1.0]]
+    assert point == [[200, 0.99]]
+    assert axes.get_xscale() == "log"
+    assert labels(axes.xaxis) == ["20", "40", "80", "200"]
+
+
 def test_confusion_of_few_classes_writes_all_counts():
     figure = figures.confusion(np.array([[8, 2], [0, 5]]), ["cat", "dog"])
     assert words(figure) == ["8", "2", "5"]

@@ -33,6 +33,16 @@ RUN = {
     "l2": 0.01,
     "l2_path": [{"l2": l2, "val_accuracy": 0.9, "val_loss": 0.3} for l2 in (1e-4, 0.01, 1.0)],
     "curve": None,
+    "learning_curve": {
+        "sizes": [400, 800, 1600],
+        "accuracy": [0.9, 0.92, 0.94],
+        "low": [0.8, 0.85, 0.9],
+        "high": [0.95, 0.96, 1],
+        "photos": 2000,
+        "twice": 0.955,
+        "gain": 0.012,
+        "gain_interval": [0.004, 0.021],
+    },
     "feature_maps": [("stem", np.ones((6, 6, 40), np.float32))],
     "photo": PHOTO,
     "skipped": [("Cat/666.jpg", "empty file")],
@@ -110,6 +120,14 @@ def test_run_page_shows_the_learning_curve_of_fine_tuning():
     alts = [figure.alt for figure in of_kind(run_page.sections(record), Figure)]
     assert "Accuracy and training loss against the training step" in alts
     assert not any("L2" in alt for alt in alts)
+
+
+def test_run_page_says_what_more_photos_would_bring():
+    (figure,) = [one for one in of_kind(run_page.sections(RUN), Figure) if "by training photos" in one.alt]
+    assert figure.alt.endswith("90.0 % of 400, 92.0 % of 800, 94.0 % of 1,600, 95.5 % of 4,000")
+    assert figure.caption.startswith("Twice the photos: about +1.2 points (0.4 to 2.1). ")
+    captions = [one.caption for one in of_kind(run_page.sections({**RUN, "tuned": True}), Figure)]
+    assert any(caption.startswith("Twice the photos, before fine-tuning: ") for caption in captions)
 
 
 def attack(**extra):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tljax.report.text import clean, dotted, duration, escape, number, percent, shorten
+from tljax.report.text import clean, dotted, duration, escape, more_photos, number, percent, shorten
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,16 @@ def test_number_marks_thousands_of_counts_only():
 
 def test_dotted_leaves_out_what_is_unknown():
     assert dotted("a", None, "", "b") == "a · b"
+
+
+@pytest.mark.parametrize(
+    ("gain", "interval", "said"),
+    [
+        (0.012, [0.004, 0.021], "twice the photos: about +1.2 points (0.4 to 2.1)"),
+        (0.002, [0.001, 0.004], "twice the photos: about +0.2 points (0.1 to 0.4)"),
+        (0.001, [0.0002, 0.0021], "twice the photos: hardly better, by at most 0.2 points"),
+        (0.007, [0.0002, 0.031], "twice the photos: between 0 and +3.1 points, these photos cannot tell"),
+    ],
+)
+def test_more_photos_says_only_what_is_known(gain, interval, said):
+    assert more_photos({"gain": gain, "gain_interval": interval}) == said

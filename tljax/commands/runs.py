@@ -14,6 +14,7 @@ from tljax.commands import Classifier, Images, LabelledCommand, SharedCommand
 from tljax.commands.photos import Naming, skipped_lines, table
 from tljax.files import check_out, keep_compiled
 from tljax.progress import Track
+from tljax.report.text import more_photos
 from tljax.transfer.config import TrainConfig
 
 _MISTAKES = 8
@@ -96,6 +97,8 @@ def _accuracy_lines(result: dict[str, Any]) -> list[str]:
         f"(mean of the classes {100 * result['val_balanced_accuracy']:.1f} %, "
         f"how sure it is, is off by {100 * result['val_ece']:.1f} % on average)"
     ]
+    if curve := result.get("learning_curve"):
+        lines.append(more_photos(curve, tuned=result["mode"] == "finetune"))
     if copies := result.get("copies"):
         alone = result["accuracy_without_copies"]
         without = "" if alone is None else f"; on the others {100 * alone:.1f} %"

@@ -73,6 +73,31 @@ def learning_curve(curve: Sequence[dict[str, Any]]) -> Figure:
 
 
 @style()
+def accuracy_by_photos(curve: Mapping[str, Any]) -> Figure:
+    """Accuracy against the number of training photos, with its 95 % band, and what is expected of twice as many.
+
+    Args:
+        curve: sizes, accuracy, low, high; photos, twice, gain and gain_interval, as `transfer.LearningCurve`.
+    """
+    sizes, accuracy, twice = curve["sizes"], curve["accuracy"], 2 * curve["photos"]
+    now = curve["twice"] - curve["gain"]
+    low, high = (min(now + gain, 1) for gain in curve["gain_interval"])
+    figure = new_figure(height=3.2)
+    axes = figure.add_subplot()
+    axes.fill_between(sizes, curve["low"], curve["high"], color=BLUE, alpha=0.15)
+    axes.plot(sizes, accuracy, color=BLUE, marker="o", clip_on=False)
+    axes.plot([sizes[-1], twice], [accuracy[-1], curve["twice"]], color=ORANGE, linestyle="--")
+    axes.plot([twice, twice], [low, high], color=ORANGE)
+    axes.plot(twice, curve["twice"], color=ORANGE, marker="o", clip_on=False)
+    axes.set_xscale("log")
+    axes.set_xticks([*sizes, twice], [f"{size:,}" for size in [*sizes, twice]])
+    axes.minorticks_off()
+    axes.set(title="Accuracy by training photos", xlabel="training photos")
+    share_axis(axes.yaxis)
+    return figure
+
+
+@style()
 def confusion(matrix: Int[np.ndarray, "c c"], classes: Sequence[str]) -> Figure:
     """Confusion matrix: rows are true classes, columns predicted; the colour is the root of the share of the row.
 

@@ -14,7 +14,7 @@ from tljax.report import figures
 from tljax.report.blocks import Block, Card, Figure, Heading, Numbers, Picture, Pictures, Row, Table, Text
 from tljax.report.mosaic import mosaic
 from tljax.report.page import Section, write_page
-from tljax.report.text import dotted, duration, number, percent, shorten, tiles
+from tljax.report.text import dotted, duration, more_photos, number, percent, shorten, tiles
 
 _MISTAKEN = "The photos that it got wrong while being most certain. Some may be mislabelled."
 _UNSURE = "It got all of them right; of these photos it was the least certain."
@@ -39,6 +39,7 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
         record: classes (C names); title, model, mode, data; seconds; train_images, val_images (counts);
             probs (n, C) and labels (n,) of the validation photos; l2 (the strength taken), l2_path: {l2,
             val_accuracy, val_loss} each; curve: {step, loss, accuracy, val_accuracy} each;
+            learning_curve: by photos, see `figures.accuracy_by_photos`;
             folds: how many held out what is measured, where all photos train; tuned: whether it went on from there;
             sheet: {image (uint8), file, class} each: a few training photos;
             wrong: {image (uint8), file, true, predicted, prob} each, the surest mistake first; unsure: the same of
@@ -89,6 +90,8 @@ def _numbers(record: Mapping[str, Any], measures: Mapping[str, Any]) -> list[tup
 
 
 def _glance(record: Mapping[str, Any], reliability: metrics.Reliability | None) -> list[Block]:
+    more = record.get("learning_curve")
+    alt, caption = _more_words(more, tuned=bool(record.get("tuned"))) if more else ("", "")
     parts: list[tuple[Any, Callable[[Any], Plot], str, str]] = [
         (
             record.get("l2_path"),
@@ -98,6 +101,7 @@ def _glance(record: Mapping[str, Any], reliability: metrics.Reliability | None) 
             "parts of the training photos, each held out once; validation photos play no part. The loss is 0 where it "
             "is sure and right, and grows the surer it is of something wrong.",
         ),
+        (more, figures.accuracy_by_photos, alt, caption),
         (record.get("curve"), figures.learning_curve, "Accuracy and training loss against the training step", ""),
         (
             reliability,
@@ -108,6 +112,15 @@ def _glance(record: Mapping[str, Any], reliability: metrics.Reliability | None) 
     ]
     plots = [Figure(draw(values), alt, caption) for values, draw, alt, caption in parts if values]
     return [Row(plots)] if plots else []
+
+
+def _more_words(curve: Mapping[str, Any], *, tuned: bool) -> tuple[str, str]:
+    """The description of the figure of a learning curve, and its caption."""
+    points = zip([*curve["sizes"], 2 * curve["photos"]], [*curve["accuracy"], curve["twice"]], strict=True)
+    alt = "Accuracy by training photos: " + ", ".join(f"{percent(share)} of {number(size)}" for size, share in points)
+    said = more_photos(curve, tuned=tuned)
+    how = "Measured with parts of the training photos, with its 95 % interval; the dashed end is foretold."
+    return alt, f"{said[0].upper()}{said[1:]}. {how}"
 
 
 def _mistakes(measures: Mapping[str, Any], classes: Sequence[str]) -> list[Block]:

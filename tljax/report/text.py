@@ -3,7 +3,7 @@
 import html
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -59,6 +59,23 @@ def tiles(*rows: tuple[str, Any, Callable[[Any], str], str]) -> list[tuple[str, 
 def spread(mean: float, half: float) -> str:
     """A share in [0, 1] with half its interval: "97.8 ± 0.6 %"; without one "97.8 %"."""
     return f"{100 * mean:.1f} %" if math.isnan(half) else f"{100 * mean:.1f} ± {100 * half:.1f} %"
+
+
+def more_photos(curve: Mapping[str, Any], *, tuned: bool = False) -> str:
+    """What twice the photos would bring, as `transfer.learning_curve` foretells it: "about +1.2 points (0.4 to 2.1)".
+
+    Args:
+        curve: gain and gain_interval, shares in [0, 1].
+        tuned: the network was trained on; the curve is that of the probe before.
+    """
+    low, high = curve["gain_interval"]
+    if low >= 0.001:
+        said = f"about +{100 * curve['gain']:.1f} points ({100 * low:.1f} to {100 * high:.1f})"
+    elif high < 0.005:
+        said = f"hardly better, by at most {100 * high:.1f} points"
+    else:
+        said = f"between 0 and +{100 * high:.1f} points, these photos cannot tell"
+    return f"twice the photos{', before fine-tuning' if tuned else ''}: {said}"
 
 
 def budgets(eps: Sequence[float]) -> list[str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tljax.transfer.trust.check import Checked, Issue, check
     from tljax.transfer.trust.copies import Copies, find_duplicates
     from tljax.transfer.trust.label_errors import LabelErrors, find_label_errors
+    from tljax.transfer.trust.learning_curve import LearningCurve, learning_curve
     from tljax.transfer.trust.outliers import Outliers, find_outliers
     from tljax.transfer.trust.poor_photos import Poor, find_poor_photos
     from tljax.transfer.trust.sets import calibrate_sets, prediction_sets
@@ -44,6 +45,7 @@ _WHERE = {
     "Hooks": "hooks",
     "Issue": "trust.check",
     "LabelErrors": "trust.label_errors",
+    "LearningCurve": "trust.learning_curve",
     "NotFinite": "history",
     "Outliers": "trust.outliers",
     "Poor": "trust.poor_photos",
@@ -69,6 +71,7 @@ _WHERE = {
     "fit_unknown": "trust.unknown",
     "init_state": "train_step",
     "label_variables": "freeze",
+    "learning_curve": "trust.learning_curve",
     "load_classifier": "run",
     "load_network": "run",
     "load_run": "run",
@@ -93,6 +96,7 @@ __all__ = [
     "Hooks",
     "Issue",
     "LabelErrors",
+    "LearningCurve",
     "NotFinite",
     "Outliers",
     "Poor",
@@ -118,6 +122,7 @@ __all__ = [
     "fit_unknown",
     "init_state",
     "label_variables",
+    "learning_curve",
     "load_classifier",
     "load_network",
     "load_run",

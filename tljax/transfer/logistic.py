@@ -42,6 +42,25 @@ def fit_path(
     return {"kernel": kernel, "bias": bias} | solved
 
 
+def predict_by_parts(
+    features: Float[Array | np.ndarray, "n d"],
+    labels: Int[Array | np.ndarray, " n"],
+    judged: Float[Array | np.ndarray, "m d"] | None,
+    parts: Float[Array | np.ndarray, "k n"],
+    strengths: Float[Array | np.ndarray, " k"],
+    *,
+    count: int,
+) -> Int[Array, "k m"]:
+    """Which class each of k probes, fitted on a part of the photos, finds in those judged; None: in the same photos.
+
+    One program solves all of them, each from where the one before it ended. Features are scaled as those of all
+    photos, and what a part lacks has weight 0.
+    """
+    inputs, frame = _inputs(features, np.ones(len(features), np.float32), padded=False)
+    judged = inputs if judged is None else _project(frame, judged)
+    return _predict_by_parts(inputs, labels, judged, parts, strengths, count=count)
+
+
 @partial(jax.jit, static_argnames="padded")
 @jax.default_matmul_precision("highest")
 def _inputs(features, weights, *, padded):
@@ -56,6 +75,15 @@ def _inputs(features, weights, *, padded):
         basis, triangle = jnp.linalg.qr(inputs.T)
         inputs = triangle.T
     return inputs, (mean, scale, basis)
+
+
+@jax.jit
+@jax.default_matmul_precision("highest")
+def _project(frame, features):
+    """What the solver would see of other photos."""
+    mean, scale, basis = frame
+    inputs = (features - mean) * scale
+    return inputs if basis is None else inputs @ basis
 
 
 @jax.jit
@@ -100,6 +128,23 @@ def _solve(inputs, labels, held_out, weights, strengths, *, count, folds) -> dic
     solution, norm, steps = jax.tree.map(lambda values: values[best], kept)
     chosen = {"solution": solution / temperatures[best], "best": best, "gradient_norm": norm, "steps": steps}
     return chosen | {"temperature": temperatures, "accuracy": accuracies, "loss": means}
+
+
+@partial(jax.jit, static_argnames="count")
+@jax.default_matmul_precision("highest")
+def _predict_by_parts(inputs, labels, judged, parts, strengths, *, count):
+    """As `predict_by_parts`, for the inputs as they come."""
+    inputs, judged = (jnp.concatenate([rows, jnp.ones((len(rows), 1))], 1) for rows in (inputs, judged))
+    flipped = lax.optimization_barrier(inputs.T)
+
+    def per_part(start, part):
+        weights, l2 = part
+        objective = partial(_objective, inputs=(inputs, flipped), labels=labels, weights=weights / weights.sum(), l2=l2)
+        solution, _, _ = _minimise(objective, start, FOLD_TOLERANCE)
+        return solution, (judged @ solution).argmax(-1)
+
+    _, predicted = lax.scan(per_part, jnp.zeros((inputs.shape[1], count)), (parts, strengths))
+    return predicted
 
 
 def _scaling(features, real):

@@ -51,6 +51,7 @@ from tljax.transfer.run_folder import (
 from tljax.transfer.run_report import write_page
 from tljax.transfer.trust.arrays_file import write_arrays
 from tljax.transfer.trust.fold_sets import calibrate_folds
+from tljax.transfer.trust.learning_curve import learning_curve
 from tljax.transfer.trust.sets import calibrate_sets
 from tljax.transfer.trust.unknown import fit_unknown
 
@@ -97,12 +98,14 @@ class Fitted:
 
     Attributes:
         probe_accuracy: of the probe, on these photos.
+        curve: the probe's `LearningCurve`, where there is one.
         unknown: from `fit_unknown`. sets: from `calibrate_sets`, empty where no photo is new to the network.
     """
 
     net: Network
     probe: Probe
     probe_accuracy: float
+    curve: Mapping[str, Any] | None
     probs: np.ndarray
     index: np.ndarray
     lines: Sequence[Mapping[str, Any]] = ()
@@ -178,6 +181,7 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
     probe = fit_probe(*seen["train"], l2=config.l2, **options)
     probe = probe._replace(**collectives.arrays_from_first({"kernel": probe.kernel, "bias": probe.bias}))
     net = with_probe(backbone, probe)
+    curve = collectives.from_first(lambda: _curve(config, seen, probe))
     if "val" in shares:
         probs, index = predict_probs(probe, seen["val"][0]), shares["val"]
         sets = calibrate_sets(probs, source.labels[index])
@@ -193,7 +197,7 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
         head = {"kernel": probe.kernel, "bias": probe.bias}
         save(checkpoint, head if config.init_from is None else jax.device_get(net.variables))
         known = _known(job, *seen["train"], val=seen["val"][0] if "val" in seen else None, groups=groups)
-        return Fitted(net, probe, accuracy, probs, index, unknown=known, sets=sets)
+        return Fitted(net, probe, accuracy, curve, probs, index, unknown=known, sets=sets)
     config = tiny_defaults(config) if tiny else config
     states, log = job.partial / STATES, job.folder / LOG
     train, val = source.subset(shares["train"]), source.subset(shares["val"]) if "val" in shares else None
@@ -208,7 +212,15 @@ def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny
     new = val is not None and config.keep == "last"  # photos that neither trained nor chose the network
     sets = calibrate_sets(probs, source.labels[index]) if new else {}
     save(checkpoint, jax.device_get(net.variables))
-    return Fitted(net, probe, accuracy, probs, index, lines, _tuned_known(job, backbone, net, features, rows), sets)
+    known = _tuned_known(job, backbone, net, features, rows)
+    return Fitted(net, probe, accuracy, curve, probs, index, lines, known, sets)
+
+
+def _curve(config: TrainConfig, seen: Mapping[str, tuple[Any, Any]], probe: Probe) -> dict[str, Any] | None:
+    """What fewer and more photos would give, from features and labels of the photos that train and validate."""
+    options = {"classes": len(probe.classes), "balanced": config.balanced, "seed": config.seed}
+    curve = learning_curve(*seen["train"], val=seen.get("val"), l2=probe.l2, **options)
+    return None if curve is None else curve.entries()
 
 
 def _known(job: Job, features: np.ndarray, labels: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
@@ -249,6 +261,7 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
         "duplicates": [{"train": one, "other": other} for one, other in duplicates(source, digests, shares)],
         "conflicts": list(map(list, conflicts(source, digests))),
         **_measured(source, shares, fitted, digests),
+        "learning_curve": fitted.curve,
         "l2": fitted.probe.l2,
         "image_size": described["image_size"],
     }

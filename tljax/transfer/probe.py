@@ -88,7 +88,7 @@ def fit_probe(
     [0, 1, 0, 1, 0, 1, 0, 1]
     """
     count = classes if isinstance(classes, int) else len(classes)
-    features, labels = _checked(features, labels, count, classes)
+    features, labels = checked(features, labels, count, classes)
     if l2 is not None and not (np.isfinite(l2) and l2 > 0):
         raise InputError(f"l2 is {l2}: expected a number above 0")
     if folds < 2:
@@ -244,7 +244,14 @@ def _probs(kernel, bias, features):
     return jax.nn.softmax(jnp.matmul(features, kernel, precision="highest") + bias)
 
 
-def _checked(features, labels, count, classes) -> tuple[np.ndarray, np.ndarray]:
+def checked(
+    features: Any, labels: Any, count: int, classes: int | Sequence[str]
+) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
+    """Features and labels that `fit_probe` can use, as float32 and int32.
+
+    Raises:
+        InputError: as `fit_probe`, of these.
+    """
     features, labels = np.asarray(features, np.float32), np.asarray(labels)
     if features.ndim != 2 or labels.shape != features.shape[:1] or 0 in features.shape:
         raise InputError(f"features {features.shape} and labels {labels.shape}: expected (n, D) and (n,)")

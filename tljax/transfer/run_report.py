@@ -58,6 +58,7 @@ def write_page(
             "sheet": _sheet(net, source, train),
             "probs": probs,
             "labels": labels,
+            "learning_curve": result.get("learning_curve"),
             "l2": probe.l2,
             "l2_path": probe.path if len(probe.path) > 1 and probe.path[0]["val_accuracy"] is not None else None,
             "curve": _curve(history) if history else None,
