@@ -17,6 +17,7 @@ import tljax
 from tljax import progress
 from tljax.commands import Command
 from tljax.commands.attack import Attack, Robustness
+from tljax.commands.compare import Compare
 from tljax.commands.data import Data
 from tljax.commands.demo import Demo
 from tljax.commands.explain import Explain
@@ -31,6 +32,7 @@ _COMMANDS = {
     "models": Models,
     "classify": Classify,
     "features": Features,
+    "compare": Compare,
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,

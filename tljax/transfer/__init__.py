@@ -6,6 +6,7 @@ from tljax.lazy import lazy
 
 if TYPE_CHECKING:
     from tljax.transfer.augment import augmentation
+    from tljax.transfer.comparison import compare
     from tljax.transfer.config import FinetuneConfig, TrainConfig
     from tljax.transfer.evaluation import evaluate
     from tljax.transfer.export import export_network
@@ -41,6 +42,7 @@ _WHERE = {
     "TrainState": "train_step",
     "augmentation": "augment",
     "chosen_network": "run",
+    "compare": "comparison",
     "evaluate": "evaluation",
     "export_network": "export",
     "export_onnx": "onnx_export",
@@ -77,6 +79,7 @@ __all__ = [
     "TrainState",
     "augmentation",
     "chosen_network",
+    "compare",
     "evaluate",
     "export_network",
     "export_onnx",
