@@ -24,7 +24,7 @@ ROWS = (
 """A module imports from its own row and from those above. `tljax/__init__.py`, which imports on first use, is apart."""
 LEARNING = (
     *("augment", "features", "finetuning", "freeze", "head", "history", "hooks", "logistic", "prediction", "probe"),
-    *("comparison", "train_step"),
+    *("comparison", "layer_choice", "train_step"),
     "trust/unknown",
 )
 MACHINERY = (

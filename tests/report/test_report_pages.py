@@ -295,9 +295,9 @@ def test_an_explanation_says_what_its_map_means_and_when_it_is_empty(tmp_path, m
 COMPARED = {
     "models": [
         {"name": "large", "accuracy": 0.99, "interval": [0.97, 1.0], "seconds_per_photo": 0.03, "params": 4_800_000,
-         "difference": 0.0, "difference_interval": None, "luck": None},
+         "difference": 0.0, "difference_interval": None, "luck": None, "layer": None},
         {"name": "small <1>", "accuracy": 0.98, "interval": [0.95, 0.99], "seconds_per_photo": 0.01, "params": 700_000,
-         "difference": 0.01, "difference_interval": [-0.003, 0.02], "luck": True},
+         "difference": 0.01, "difference_interval": [-0.003, 0.02], "luck": True, "layer": "stage5/2x2"},
     ],
     "best": "large",
     "advice": ["Take large: 99.0 %", "small <1> is 1.0 points below and 3.0 times as fast"],
@@ -314,6 +314,7 @@ def test_the_page_of_a_comparison_names_the_best_and_what_may_be_luck(tmp_path):
     for part in ("photos/pets", "1,200", "small &lt;1&gt; is 1.0 points below", "Cat/666.jpg", "4,800,000"):
         assert part in text
     (table, _) = of_kind(comparison_page.sections(COMPARED), Table)
-    assert table.rows[0][3:6] == ("–", "–", "–")
-    assert table.rows[1][3:6] == ("1.0 points", "-0.3 to 2.0", "yes")
+    assert table.rows[0][1:7:3] == ("last", "–")
+    assert table.rows[1][4:7] == ("1.0 points", "-0.3 to 2.0", "yes")
+    assert table.rows[1][1] == "stage5/2x2"
     assert len(of_kind(comparison_page.sections({**COMPARED, "skipped": []}), Table)) == 1

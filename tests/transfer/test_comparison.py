@@ -10,6 +10,7 @@ import pytest
 from tljax import trees
 from tljax.data.source import Source
 from tljax.errors import InputError
+from tljax.models.layered import with_layers
 from tljax.models.network import init_network
 from tljax.transfer import comparison
 from tljax.transfer.comparison import advice, compare, seconds_per_photo
@@ -89,6 +90,19 @@ def test_test_photos_take_no_part_and_others_do(seeing):
     assert compare(make_source(splits=splits), {"net": seeing})["images"] == 16
     splits = {"train": np.arange(12), "test": np.arange(12, 20)}  # the test photos validate then, as `train` has it
     assert compare(make_source(splits=splits), {"net": seeing})["images"] == 20
+
+
+def test_auto_compares_the_best_stage_of_each(seeing, blind, monkeypatch):
+    def early(net, photos, own, **options):
+        assert (len(photos.files), own.shape) == (20, (20, 512))
+        return with_layers(net, "fire4/2x2") if net is seeing else net
+
+    monkeypatch.setattr(comparison, "with_best_layer", early)
+    monkeypatch.setattr(comparison, "seconds_per_photo", lambda net, photos: 0.1)
+    result = compare(make_source(), {"blind": blind, "seeing": seeing}, layer="auto")
+    assert [(model["name"], model["layer"]) for model in result["models"]] == [("seeing", "fire4/2x2"), ("blind", None)]
+    assert result["models"][0]["accuracy"] == 1.0
+    assert {model["layer"] for model in compare(make_source(), {"seeing": seeing})["models"]} == {None}
 
 
 def test_equal_calls_agree_and_the_cache_is_used(seeing, tmp_path):

@@ -1,7 +1,7 @@
 """`compare`: which pretrained network to train on."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -32,6 +32,9 @@ class Compare(LabelledCommand):
     """Names from `tljax models --all`, or timm/NAME of the hub; by default all whose weights are here."""
     out: str | None = None
     """A folder for the page, report.html."""
+    layer: Literal["auto"] | None = None
+    """auto: of each network the stage whose features serve best, as in `train --layer auto`, instead of the last. It is
+    chosen on the same photos, so that the accuracies of earlier stages are too good by a little."""
     seed: int = 0
     """Of the parts that are held out."""
     overwrite: Overwrite = False
@@ -44,7 +47,7 @@ class Compare(LabelledCommand):
         say(track, *map("note: {}".format, source.notes))
         keep_compiled()
         nets = {name: tljax.load_pretrained(name) for name in names}
-        result = tljax.transfer.compare(source, nets, seed=self.seed, cache=True, track=track)
+        result = tljax.transfer.compare(source, nets, layer=self.layer, seed=self.seed, cache=True, track=track)
         result["notes"] = list(source.notes)
         if out is None:
             return result
@@ -71,11 +74,13 @@ class Compare(LabelledCommand):
 
     def text(self, result: dict[str, Any]) -> str:
         """A table, the best first, and which one to take."""
-        rows = [("model", "accuracy", "95 % interval", "s a photo", "params")]
+        layers = any(model["layer"] for model in result["models"])
+        rows = [("model", "accuracy", "95 % interval", "s a photo", "params", *["layer"] * layers)]
         for model in result["models"]:
             low, high = model["interval"]
             sure = f"{100 * low:.1f} to {100 * high:.1f}"
             cost = f"{model['seconds_per_photo']:.3g}", f"{model['params'] / 1e6:.1f} M"
-            rows.append((model["name"], f"{100 * model['accuracy']:.1f} %", sure, *cost))
+            layer = [model["layer"] or "last"] * layers
+            rows.append((model["name"], f"{100 * model['accuracy']:.1f} %", sure, *cost, *layer))
         report = [f"report: {result['report']}"] if "report" in result else []
         return "\n".join([table(rows), "", *result["advice"], *report, *skipped_lines(result["skipped"])])

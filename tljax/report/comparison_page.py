@@ -33,8 +33,9 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
     """The page's sections.
 
     Args:
-        record: models: {name, accuracy, interval, seconds_per_photo, params, difference, difference_interval, luck}
-            each, the best first; advice (sentences), images and folds (counts), classes; skipped: {file, reason} each.
+        record: models: {name, accuracy, interval, seconds_per_photo, params, difference, difference_interval, luck,
+            layer} each, the best first; advice (sentences), images and folds (counts), classes; skipped: {file, reason}
+            each.
     """
     models = record["models"]
     tiles = [
@@ -48,11 +49,9 @@ def sections(record: Mapping[str, Any]) -> list[Section]:
         Figure(figures.accuracy_vs_seconds(models), alt, _MEASURED),
         *(Text(f"{sentence}.") for sentence in record["advice"]),
     ]
-    columns = ["Network", "Accuracy", "95 % interval", "Below the best", "95 % interval", "May be luck", "Time"]
-    built = [
-        Section("At a glance", shown),
-        Section("Network by network", [Table([*columns, "Parameters"], list(map(_row, models))), Text(_LUCK, True)]),
-    ]
+    columns = ["Network", "Layer", "Accuracy", "95 % interval", "Below the best", "95 % interval", "May be luck"]
+    table = Table([*columns, "Time", "Parameters"], [_row(model) for model in models])
+    built = [Section("At a glance", shown), Section("Network by network", [table, Text(_LUCK, note=True)])]
     if record["skipped"]:
         rows = [(one["file"], one["reason"]) for one in record["skipped"]]
         built.append(Section("Photos left out", [Table(["File", "Reason"], rows)]))
@@ -66,6 +65,7 @@ def _row(model: Mapping[str, Any]) -> tuple[str | float, ...]:
         below = points, _between(model["difference_interval"], unit=""), "yes" if model["luck"] else "no"
     return (
         model["name"],
+        model["layer"] or "last",
         percent(model["accuracy"]),
         _between(model["interval"]),
         *below,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tljax.transfer.head import with_probe, with_unknown
     from tljax.transfer.history import NotFinite
     from tljax.transfer.hooks import Hooks
+    from tljax.transfer.layer_choice import with_best_layer
     from tljax.transfer.onnx_export import export_onnx
     from tljax.transfer.prediction import Prediction
     from tljax.transfer.probe import Probe, fit_probe, predict_probs
@@ -64,6 +65,7 @@ _WHERE = {
     "train": "training",
     "trainable_labels": "freeze",
     "unknown_score": "trust.unknown",
+    "with_best_layer": "layer_choice",
     "with_probe": "head",
     "with_unknown": "head",
 }
@@ -101,6 +103,7 @@ __all__ = [
     "train",
     "trainable_labels",
     "unknown_score",
+    "with_best_layer",
     "with_probe",
     "with_unknown",
 ]

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -19,6 +19,7 @@ from tljax.models.network import Network, for_inference
 from tljax.models.spec import get_family
 from tljax.progress import Track, shows_progress, untracked
 from tljax.transfer.features import Features, embedded, extract
+from tljax.transfer.layer_choice import AUTO, with_best_layer
 from tljax.transfer.probe import FOLDS, predict_folds
 
 _TIMED, _TIMES = 32, 3
@@ -31,6 +32,7 @@ def compare(
     source: Source,
     nets: Mapping[str, Network],
     *,
+    layer: Literal["auto"] | None = None,
     seed: int = 0,
     cache: bool | str | Path | None = None,
     track: Track | bool = untracked,
@@ -43,6 +45,8 @@ def compare(
 
     Args:
         nets: by the names that they go by.
+        layer: "auto" takes of each network the stage that serves best (see `with_best_layer`). It is chosen on the
+            same photos, so that the accuracies of earlier stages are too good by a little.
         seed: of the folds, which are the same for all.
         cache: of the features, see `extract`.
         track: see `extract`.
@@ -50,8 +54,9 @@ def compare(
         models, the most accurate first (of equal ones the fastest): {name, accuracy, interval (95 %),
         seconds_per_photo (see `seconds_per_photo`), params (of a classifier of these classes on this network),
         difference (how far its accuracy lies below the best), difference_interval (of it, 95 %, paired photo by photo),
-        luck (whether that interval holds 0)} each, the last two None for the best; best, its name; advice, sentences;
-        images, classes, folds; skipped ({file, reason} each).
+        luck (whether that interval holds 0), layer (None: the last one's features)} each, interval and luck of the
+        difference None for the best; best, its name; advice, sentences; images, classes, folds; skipped ({file, reason}
+        each).
     Raises:
         InputError: no network; no photo that can be read, or none that can be held out; a class without a photo.
 
@@ -64,20 +69,21 @@ def compare(
     shown: Any = track  # a `Track` by now
     shares = split(source, val_fraction=0).items()
     photos = source.subset(np.unique(np.concatenate([where for name, where in shares if name != "test"])))
-    found = {
-        name: extract(net, photos, cache=cache, skip=True, track=_said_of(name, shown)) for name, net in nets.items()
-    }
+    found = _features(nets, photos, cache, shown)
     index = _read_by_all(found)
+    read = photos.subset(index)
+    if layer == AUTO:
+        nets = {
+            name: with_best_layer(net, read, _rows(found[name], index), seed=seed, track=_said_of(name, shown))
+            for name, net in nets.items()
+        }
+        found |= _features({name: net for name, net in nets.items() if net.spec.layers}, photos, cache, shown)
     right = {}
     for name, features in shown(found.items(), f"accuracy, by {FOLDS} folds for each network", len(found)):
-        values = features.values[np.isin(features.index, index)]
-        probs, places = predict_folds(values, photos.labels[index], classes=source.classes, seed=seed)
-        right[name] = probs.argmax(1) == photos.labels[index[places]]
-    looked_at = photos.subset(index)
-    seconds = {
-        name: seconds_per_photo(net, looked_at)
-        for name, net in shown(nets.items(), f"time, {_TIMES} times for each network", len(nets))
-    }
+        probs, places = predict_folds(_rows(features, index), read.labels, classes=source.classes, seed=seed)
+        right[name] = probs.argmax(1) == read.labels[places]
+    timed = shown(nets.items(), f"time, {_TIMES} times for each network", len(nets))
+    seconds = {name: seconds_per_photo(net, read) for name, net in timed}
     order = sorted(nets, key=lambda name: (-right[name].sum(), seconds[name]))
     models = [
         {
@@ -86,6 +92,7 @@ def compare(
             "interval": list(metrics.wilson(int(right[name].sum()), len(right[name]))),
             "seconds_per_photo": seconds[name],
             "params": _params(nets[name], len(source.classes)),
+            "layer": "".join(nets[name].spec.layers) or None,
             **(_below(right[order[0]], right[name]) if name != order[0] else _BEST),
         }
         for name in order
@@ -160,6 +167,18 @@ def _below(best: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"]) -> dict[
     return {"difference": (wins - losses) / len(best), "difference_interval": [low, high], "luck": low <= 0}
 
 
+def _features(nets: Mapping[str, Network], photos: Source, cache: Any, track: Track) -> dict[str, Features]:
+    """The features of each network, of all photos that it can read."""
+    return {
+        name: extract(net, photos, cache=cache, skip=True, track=_said_of(name, track)) for name, net in nets.items()
+    }
+
+
+def _rows(features: Features, index: np.ndarray) -> np.ndarray:
+    """Those of the photos at `index`."""
+    return features.values[np.isin(features.index, index)]
+
+
 def _read_by_all(found: Mapping[str, Features]) -> np.ndarray:
     """The places of the photos that every network can read.
 
@@ -186,4 +205,6 @@ def _params(net: Network, classes: int) -> int:
 
 def _said_of(name: str, track: Track) -> Track:
     """The same display, whose lines name the network."""
+    if track is untracked:
+        return untracked
     return lambda items, description="", total=None: track(items, f"{name}: {description}", total)
