@@ -61,7 +61,9 @@ def test_help_is_quick_and_imports_no_jax():
     assert "classify" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["classify", "train", "evaluate", "ideal", "attack", "robustness", "demo"])
+@pytest.mark.parametrize(
+    "command", ["classify", "train", "evaluate", "ideal", "attack", "robustness", "demo", "compare"]
+)
 def test_help_of_each_command(capsys, command):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

@@ -144,3 +144,24 @@ def test_a_prediction_out_of_range_is_refused():
 def test_they_need_neither_jax_nor_matplotlib():
     code = "import sys, tljax.metrics; print([m for m in ('jax', 'matplotlib', 'scipy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_paired_differences_are_those_of_agresti_and_min():
+    low, high = metrics.paired(14, 5, 100)
+    half = 1.959964 * np.sqrt(14.5 + 5.5 - 9**2 / 102) / 102
+    assert (low, high) == pytest.approx((9 / 102 - half, 9 / 102 + half))
+    assert metrics.paired(5, 14, 100) == pytest.approx((-high, -low))
+    low, high = metrics.paired(0, 0, 50)  # not one differs, which is no proof that none would
+    assert low == -high
+    assert 0.02 < high < 0.06
+    assert metrics.paired(3, 0, 3)[1] == 1.0
+
+
+def test_paired_intervals_hold_the_truth_95_times_in_100():
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(2000):
+        draws = random.choice(3, 80, p=[0.08, 0.03, 0.89])
+        low, high = metrics.paired(int((draws == 0).sum()), int((draws == 1).sum()), 80)
+        held += low <= 0.05 <= high
+    assert 0.93 < held / 2000 < 0.985

@@ -18,6 +18,7 @@ from tljax import progress
 from tljax.commands import Command
 from tljax.commands.attack import Attack, Robustness
 from tljax.commands.check import Check
+from tljax.commands.compare import Compare
 from tljax.commands.data import Data
 from tljax.commands.demo import Demo
 from tljax.commands.explain import Explain
@@ -33,6 +34,7 @@ _COMMANDS = {
     "classify": Classify,
     "features": Features,
     "check": Check,
+    "compare": Compare,
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,

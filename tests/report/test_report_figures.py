@@ -176,3 +176,23 @@ def test_figures_leave_matplotlib_as_it_was():
     svg(made[0], prefix="f")
     assert dict(matplotlib.rcParams) == before
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_accuracy_vs_seconds_marks_the_best_and_names_all():
+    models = [
+        {
+            "name": name,
+            "accuracy": accuracy,
+            "interval": (accuracy - 0.1, accuracy + 0.05),
+            "seconds_per_photo": seconds,
+        }
+        for name, accuracy, seconds in (("best", 0.9, 0.03), ("fast", 0.8, 0.005))
+    ]
+    (axes,) = figures.accuracy_vs_seconds(models).axes
+    assert [text.get_text() for text in axes.texts] == ["best", "fast"]
+    assert axes.texts[0].get_color() != axes.texts[1].get_color()
+    assert axes.get_xscale() == "log"
+    (low, high) = axes.get_ylim()
+    assert low < 0.7
+    assert high > 0.95
+    assert figures.accuracy_vs_seconds(models[:1]).axes

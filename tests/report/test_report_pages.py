@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tljax.report import demo_page, explanation_page, run_page, synth_page
+from tljax.report import comparison_page, demo_page, explanation_page, run_page, synth_page
 from tljax.report.blocks import Bars, Card, Figure, Numbers, Pictures, Row, Slider, Table, Text
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
@@ -308,3 +308,31 @@ def test_an_explanation_says_what_its_map_means_and_when_it_is_empty(tmp_path, m
         assert title not in text
         assert "Nothing found for tabby" in text
         assert "the map is empty" in text
+
+
+COMPARED = {
+    "models": [
+        {"name": "large", "accuracy": 0.99, "interval": [0.97, 1.0], "seconds_per_photo": 0.03, "params": 4_800_000,
+         "difference": 0.0, "difference_interval": None, "luck": None, "layer": None},
+        {"name": "small <1>", "accuracy": 0.98, "interval": [0.95, 0.99], "seconds_per_photo": 0.01, "params": 700_000,
+         "difference": 0.01, "difference_interval": [-0.003, 0.02], "luck": True, "layer": "stage5/2x2"},
+    ],
+    "best": "large",
+    "advice": ["Take large: 99.0 %", "small <1> is 1.0 points below and 3.0 times as fast"],
+    "images": 1200,
+    "classes": CLASSES,
+    "folds": 5,
+    "skipped": [{"file": "Cat/666.jpg", "reason": "empty file"}],
+    "data": "photos/pets",
+}  # fmt: skip
+
+
+def test_the_page_of_a_comparison_names_the_best_and_what_may_be_luck(tmp_path):
+    text = comparison_page.write(tmp_path / "report.html", COMPARED).read_text(encoding="utf-8")
+    for part in ("photos/pets", "1,200", "small &lt;1&gt; is 1.0 points below", "Cat/666.jpg", "4,800,000"):
+        assert part in text
+    (table, _) = of_kind(comparison_page.sections(COMPARED), Table)
+    assert table.rows[0][1:7:3] == ("last", "–")
+    assert table.rows[1][4:7] == ("1.0 points", "-0.3 to 2.0", "yes")
+    assert table.rows[1][1] == "stage5/2x2"
+    assert len(of_kind(comparison_page.sections({**COMPARED, "skipped": []}), Table)) == 1

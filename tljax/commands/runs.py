@@ -82,7 +82,9 @@ class Train(SharedCommand):
         """What was trained, how good it is, and where the report is."""
         lines = [f"{len(result['classes'])} classes, {result['train_images']} + {result['val_images']} photos"]
         if result.get("val_accuracy") is not None:
-            lines += [*_accuracy_lines(result), f"{result['seconds']:.1f} s; report: {result['out']}/report.html"]
+            early = [f"features of the layer {result['layer']}"] if result.get("layer") else []
+            end = f"{result['seconds']:.1f} s; report: {result['out']}/report.html"
+            lines += [*early, *_accuracy_lines(result), end]
         return "\n".join([*lines, *skipped_lines(result["skipped"])])
 
 

@@ -26,7 +26,19 @@ if TYPE_CHECKING:
     from tljax.models.activations import gelu
     from tljax.models.channels import Dense, LayerNorm, LayerScale
     from tljax.models.gates import SqueezeExcite
-    from tljax.models.layers import BatchNorm, Conv, ConvNorm, Execution, Head, Outputs, Taps, dropout, spatial_mean
+    from tljax.models.layered import with_layers
+    from tljax.models.layers import (
+        BatchNorm,
+        Conv,
+        ConvNorm,
+        Execution,
+        Head,
+        Outputs,
+        Taps,
+        dropout,
+        pooled,
+        spatial_mean,
+    )
     from tljax.models.network import Network, for_inference, init_network
     from tljax.models.rules import Rule
     from tljax.models.spec import Family, ModelSpec, get_spec, list_models, register
@@ -53,8 +65,10 @@ _WHERE = {
     "get_spec": "spec",
     "init_network": "network",
     "list_models": "spec",
+    "pooled": "layers",
     "register": "spec",
     "spatial_mean": "layers",
+    "with_layers": "layered",
 }
 
 __all__ = [
@@ -79,8 +93,10 @@ __all__ = [
     "get_spec",
     "init_network",
     "list_models",
+    "pooled",
     "register",
     "spatial_mean",
+    "with_layers",
 ]
 __getattr__ = lazy(__name__, _WHERE)
 

@@ -175,7 +175,7 @@ class ConvNorm(Conv):
 
 
 class Head(nn.Module):
-    """A dense layer in float32.
+    """A dense layer in float32; of no features, it has no parameters.
 
     >>> tljax.models.Head(features=2).init_with_output(jax.random.key(0), jnp.ones((8, 16)))[0].shape
     (8, 2)
@@ -186,6 +186,8 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b f"]:
         """(b, d) -> (b, features)."""
+        if not self.features:
+            return x[:, :0].astype(jnp.float32)
         kernel = self.param("kernel", DRAWN_LATER, (x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         return x.astype(jnp.float32) @ kernel + bias
@@ -212,3 +214,35 @@ def spatial_mean(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
     (2, 3)
     """
     return x.astype(jnp.float32).mean((1, 2))
+
+
+QUARTERS = "/2x2"
+"""After the name of a map: the mean of each quarter, in the place of that of the whole."""
+
+
+def pooled(maps: Mapping[str, Float[Array, "b h w c"]], place: str) -> Float[Array, "b d"]:
+    """A map averaged over space; or, for NAME/2x2, over each of its quarters, which keeps where things are.
+
+    Of an odd number of rows or columns, the middle one is in both halves.
+
+    >>> maps = {"block": jnp.ones((2, 5, 5, 3))}
+    >>> tljax.models.pooled(maps, "block").shape, tljax.models.pooled(maps, "block/2x2").shape
+    ((2, 3), (2, 12))
+    """
+    x = maps[place.removesuffix(QUARTERS)]
+    if not place.endswith(QUARTERS):
+        return spatial_mean(x)
+    quarters = [quarter for half in _halves(x, 1) for quarter in _halves(half, 2)]
+    return jnp.concatenate([spatial_mean(quarter) for quarter in quarters], -1)
+
+
+def _halves(x: Array, axis: int) -> tuple[Array, Array]:
+    size, half = x.shape[axis], (x.shape[axis] + 1) // 2
+    return lax.slice_in_dim(x, 0, half, axis=axis), lax.slice_in_dim(x, size - half, size, axis=axis)
+
+
+def on_layers(outputs: Outputs, layers: Collection[str], head: Head, params: Mapping[str, Array]) -> Outputs:
+    """The outputs with the maps that `layers` name as the embedding, side by side, and a linear head on them."""
+    embed = jnp.concatenate([pooled(outputs.maps, place) for place in layers], -1)
+    logits = jnp.asarray(head.apply({"params": params}, embed))
+    return Outputs(embed, logits, logits, outputs.maps)

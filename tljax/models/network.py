@@ -21,7 +21,7 @@ from tljax.errors import InputError
 from tljax.models import ops
 from tljax.models.inference import fold_batch_norm
 from tljax.models.inputs import check_classifier, check_range, normalise
-from tljax.models.layers import Execution, Outputs, Taps
+from tljax.models.layers import QUARTERS, Execution, Head, Outputs, Taps, on_layers
 from tljax.models.spec import ModelSpec, get_family, get_spec
 
 Variables = Mapping[str, Any]
@@ -149,7 +149,10 @@ def abstract_variables(spec: ModelSpec) -> Variables:
     module, images = build(spec), jax.ShapeDtypeStruct((1, spec.input_size, spec.input_size, 3), jnp.float32)
     with ops.plain_convolutions():  # only shapes matter, and these trace in half the time
         shapes = jax.eval_shape(lambda images: module.init(jax.random.key(0), images, Taps()), images)
-    return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
+        embed = jax.ShapeDtypeStruct((1, spec.feature_dim), jnp.float32)
+        head = jax.eval_shape(Head(len(spec.classes)).init, jax.random.key(0), embed) if spec.layers else {}
+    heads = {"head": head["params"]} if "params" in head else {}
+    return {"params": {**shapes["params"], **heads}, "batch_stats": shapes.get("batch_stats", {})}
 
 
 def for_inference(net: Network, *, images: int | None = None) -> Network:
@@ -187,7 +190,9 @@ def _pays_from(net: Network) -> int:
 
 
 def build(spec: ModelSpec, execution: Execution = Execution()) -> Any:  # noqa: B008 (frozen)
-    """The Flax module of a specification."""
+    """The Flax module of a specification; without a head where that stands on `layers`."""
+    if spec.layers:
+        spec = replace(spec, classes=(), head="linear")
     module = get_family(spec.family).module
     make = pkgutil.resolve_name(module) if isinstance(module, str) else module
     return make(spec.config, len(spec.classes), spec.head, execution)
@@ -214,11 +219,14 @@ def _init(spec: ModelSpec, key: Array) -> Variables:
 @cache
 def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> SimpleNamespace:
     execution = Execution(dtype, folded)
+    taken = tuple(place.removesuffix(QUARTERS) for place in spec.layers)
 
     def run(variables: Variables, images: Array, wanted: Collection[str] | None = ()) -> Outputs:
-        tap = Taps(wanted, variables.get("perturbations", {}))
+        tap = Taps(None if wanted is None else (*wanted, *taken), variables.get("perturbations", {}))
         with ops.plain_convolutions(plain):
-            return build(spec, execution).apply(_collections(variables), normalise(spec, images), tap)
+            outputs = build(spec, execution).apply(_collections(variables), normalise(spec, images), tap)
+        head = variables["params"].get("head", {})
+        return on_layers(outputs, spec.layers, Head(len(spec.classes)), head) if spec.layers else outputs
 
     def apply(variables, images):
         check_classifier(spec)
@@ -239,6 +247,8 @@ def _functions(spec: ModelSpec, dtype: str, folded: bool, plain: bool) -> Simple
 
     def apply_train(variables, images, *, key, update_stats: Collection[str] = ()):
         check_classifier(spec)
+        if spec.layers:
+            raise InputError(f"{spec.name} stands on {', '.join(spec.layers)}: fine-tuning needs it to its end")
         module = build(spec, replace(execution, train=True, update_stats=frozenset(update_stats)))
         with ops.plain_convolutions(plain):
             outputs, changed = module.apply(

@@ -43,6 +43,8 @@ class ModelSpec:
         sources: where the weights come from, tried in order: `package:`, `hub:` or a URL; none: they are passed.
         sha256: of the file, or how it starts, where known.  md5: of the file, where its authors give only that.
         head: "original", or "linear": a dense layer on `embed`, which is what a trained run has.
+        layers: the maps of `intermediates` of which `embed` is made, each averaged over space (NAME) or over its
+            quarters (NAME/2x2); none: the network's own embedding. See `models.with_layers`.
 
     >>> tljax.get_spec("efficientnet_lite0").resize_size
     256
@@ -69,6 +71,7 @@ class ModelSpec:
     sha256: str = ""
     md5: str = ""
     head: str = "original"
+    layers: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from tljax.metrics import Reliability
 from tljax.report.style import BLUE, GREEN, INK, LINE, MUTED, ORANGE, new_figure, share_axis, style
@@ -171,6 +171,34 @@ def pixels_vs_features(results: dict[str, tuple[float, float]]) -> Figure:
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.5), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="accuracy on validation photos")
     share_axis(axes.xaxis)
+    return figure
+
+
+@style()
+def accuracy_vs_seconds(models: Sequence[Mapping[str, Any]]) -> Figure:
+    """The accuracy of networks with its interval, against the seconds that each takes for a photo.
+
+    Args:
+        models: {name, accuracy, interval: (low, high), seconds_per_photo} each, the best first, which is marked.
+    """
+    figure = new_figure(6.4, 3.6)
+    axes = figure.add_subplot()
+    times = [model["seconds_per_photo"] for model in models]
+    for place, model in enumerate(models):
+        x, y = model["seconds_per_photo"], model["accuracy"]
+        colour = BLUE if place else GREEN
+        below, above = y - model["interval"][0], model["interval"][1] - y
+        axes.errorbar([x], [y], [[below], [above]], color=colour, marker="o", capsize=3, elinewidth=1.2)
+        slope: dict[str, Any] = {"rotation": 35, "rotation_mode": "anchor", "xytext": (1, 6)}  # so that few meet
+        top = (x, model["interval"][1])
+        axes.annotate(shorten(model["name"], 24), top, textcoords="offset points", color=colour, **slope)
+    axes.set_xscale("log")
+    axes.set_xlim(min(times) / 1.5, max(times) * 1.5)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axes.xaxis.set_major_formatter("{x:.3g}")
+    axes.minorticks_off()
+    axes.set(title="Accuracy on photos held out", xlabel="seconds for a photo")
+    share_axis(axes.yaxis)
     return figure
 
 

@@ -14,9 +14,9 @@ from tljax.data.images import preprocess
 from tljax.data.png import Picture
 from tljax.errors import InputError, match_name
 from tljax.models.network import Network, for_inference
-from tljax.models.spec import ModelSpec, get_spec, list_models
+from tljax.models.spec import ModelSpec
 from tljax.progress import Track, untracked
-from tljax.weights.fetch import cached
+from tljax.weights.fetch import cached_models
 
 _BATCH = 32
 
@@ -27,7 +27,7 @@ def default_judges(makers: Sequence[str]) -> list[str]:
     >>> "efficientnet_lite0" in tljax.synth.default_judges(makers=["efficientnet_lite0"])
     False
     """
-    return [name for name in list_models() if name not in makers and cached(get_spec(name))]
+    return [name for name in cached_models() if name not in makers]
 
 
 def uncropped(image: Picture, spec: ModelSpec) -> UInt8[np.ndarray, "s s 3"]:

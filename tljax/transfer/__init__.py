@@ -6,6 +6,7 @@ from tljax.lazy import lazy
 
 if TYPE_CHECKING:
     from tljax.transfer.augment import augmentation
+    from tljax.transfer.comparison import compare
     from tljax.transfer.config import FinetuneConfig, TrainConfig
     from tljax.transfer.evaluation import evaluate
     from tljax.transfer.export import export_network
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tljax.transfer.head import with_probe, with_unknown
     from tljax.transfer.history import NotFinite
     from tljax.transfer.hooks import Hooks
+    from tljax.transfer.layer_choice import with_best_layer
     from tljax.transfer.naming import Prediction
     from tljax.transfer.onnx_export import export_onnx
     from tljax.transfer.probe import Probe, fit_probe, predict_probs
@@ -57,6 +59,7 @@ _WHERE = {
     "check": "trust.check",
     "calibrate_sets": "trust.sets",
     "chosen_network": "run",
+    "compare": "comparison",
     "evaluate": "evaluation",
     "export_network": "export",
     "export_onnx": "onnx_export",
@@ -84,6 +87,7 @@ _WHERE = {
     "train": "training",
     "trainable_labels": "freeze",
     "unknown_score": "trust.unknown",
+    "with_best_layer": "layer_choice",
     "with_probe": "head",
     "with_unknown": "head",
 }
@@ -108,6 +112,7 @@ __all__ = [
     "calibrate_sets",
     "check",
     "chosen_network",
+    "compare",
     "evaluate",
     "export_network",
     "export_onnx",
@@ -135,6 +140,7 @@ __all__ = [
     "train",
     "trainable_labels",
     "unknown_score",
+    "with_best_layer",
     "with_probe",
     "with_unknown",
 ]

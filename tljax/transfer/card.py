@@ -78,7 +78,9 @@ def _what(spec: ModelSpec, record: Mapping[str, Any] | None) -> str:
     if record is None:
         return f"The pretrained network `{spec.name}`: an image classifier of {len(spec.classes)} classes. {photos}"
     ways = {"linear_probe": "A linear classifier on the frozen features of", "finetune": "A fine-tuned"}
-    return f"{ways[record['mode']]} `{spec.name}`: it tells {len(spec.classes)} classes of photos apart. {photos}"
+    layer = f", of its layer `{record['layer']}`" if record.get("layer") else ""
+    told = f"it tells {len(spec.classes)} classes of photos apart. {photos}"
+    return f"{ways[record['mode']]} `{spec.name}`{layer}: {told}"
 
 
 def _how_good(spec: ModelSpec, record: Mapping[str, Any] | None, measured: Mapping[str, Any]) -> str:

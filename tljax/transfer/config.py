@@ -90,6 +90,9 @@ class ProbeConfig:
         dtype: of activations and products.
         image_size: side in pixels that the network sees; None is the model's own, or for fine-tuning on tiny
             pictures (short side of at most 64 pixels) 96, where enlarging them further only costs time.
+        layer: where a linear probe takes its features from: a layer's name (averaged over space), NAME/2x2 (over each
+            quarter, which keeps where things are), or auto: the stage that serves best, by folds inside the training
+            photos; None is the last map. Earlier ones serve digits, symbols and measurements.
         crop_mode: what the network sees of a photo that is no square: the "center", all of it with a "border", or all
             of it, to which it may "squash" it; None is center, or what the run of `init_from` sees.
     """
@@ -114,6 +117,7 @@ class ProbeConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     image_size: int | None = None
     crop_mode: Literal["center", "border", "squash"] | None = None
+    layer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,8 @@ def with_options(config: TrainConfig, options: Mapping[str, Any], called: Callab
         raise InputError(f"{called('model')}: {error}") from None
     if config.mode == "linear_probe":
         _only_finetune(config, called)
+    elif config.layer is not None:
+        raise InputError(f"{called('layer')} goes with --mode linear_probe: fine-tuning needs the network to its end")
     return config
 
 

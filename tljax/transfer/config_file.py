@@ -37,7 +37,7 @@ _NEEDED = {
     "weights_file": str | None,
     "weights_sha256": str,
 }
-_LATER = {"crop_mode": str, "white": int | None, "checkpoint": str}
+_LATER = {"crop_mode": str, "white": int | None, "checkpoint": str, "layer": str | None}
 """Keys that the first runs did not have."""
 _CHOICES = {
     "mode": ("linear_probe", "finetune"),
@@ -85,6 +85,7 @@ def describe(
         "image_size": spec.input_size,
         "crop_mode": spec.crop_mode,
         "white": spec.white,
+        "layer": "".join(spec.layers) or None,
         "checkpoint": "network" if config.mode == "finetune" or config.init_from is not None else "head",
         "weights_file": _absolute(config.weights),
         "weights_sha256": weights_sha256,
@@ -150,7 +151,8 @@ def read_run(run: str | Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InputError(f'"{path}" must hold an object with the keys {", ".join(_NEEDED)}')
     whole = record.get("mode") == "finetune"
-    record = {"crop_mode": "center", "white": None, "checkpoint": "network" if whole else "head"} | record
+    earlier = {"crop_mode": "center", "white": None, "layer": None, "checkpoint": "network" if whole else "head"}
+    record = earlier | record
     for key, kind in (_NEEDED | _LATER).items():
         if key not in record:
             raise InputError(f'"{path}": the key "{key}" is missing')

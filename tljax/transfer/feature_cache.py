@@ -146,7 +146,7 @@ def cache_file(cache: bool | str | Path | None, net: Network, batch_size: int, d
             jax.devices()[0].device_kind,
             jax.config.jax_default_matmul_precision,  # pyright: ignore[reportAttributeAccessIssue]: an attribute at run time
         ],
-        "network": [spec.name, spec.family, repr(spec.config), net.dtype, net.folded, net.plain],
+        "network": [spec.name, spec.family, repr(spec.config), net.dtype, net.folded, net.plain, *spec.layers],
         "preprocessing": [spec.input_size, spec.crop_pct, spec.interpolation, spec.crop_mode, spec.white],
         "normalisation": [spec.mean, spec.std, spec.channel_order],
         "weights": variables_digest({name: net.variables[name] for name in ("params", "batch_stats")}),

@@ -97,9 +97,9 @@ def extract(
             feed = loader.batches(source, missing, net.spec, batch_size=rows_at_once, threads=threads)
             shown: Any = track  # a `Track` by now
             feed = shown(feed, f"features, in batches of {rows_at_once}", -(-len(missing) // rows_at_once))
-            for batch, embedded in _one_behind(net, feed, mesh):
+            for batch, vectors in embedded(net, feed, mesh):
                 rows = [row_of[int(i)] for i in batch.index[batch.mask]]
-                values[rows] = embedded[batch.mask]
+                values[rows] = vectors[batch.mask]
                 known[rows] = True
                 store.put({digests[row]: values[row] for row in rows if digests[row]})
                 skipped.extend(batch.skipped)
@@ -119,7 +119,7 @@ def _embed(embed, variables, images):
     return embed(variables, images.astype(jnp.float32) / 255).astype(jnp.float32)
 
 
-def _one_behind(net: Network, feed: Iterable[Batch], mesh: Mesh) -> Iterator[tuple[Batch, np.ndarray]]:
+def embedded(net: Network, feed: Iterable[Batch], mesh: Mesh) -> Iterator[tuple[Batch, np.ndarray]]:
     """Each batch and its features, fetched only after the next batch was given to the devices."""
     net = for_inference(net)
     variables = sharding.replicate(mesh, net.variables)

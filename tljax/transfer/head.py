@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from tljax.models.layered import layered_spec
 from tljax.models.network import Network, abstract_variables, make_network
 from tljax.models.spec import ModelSpec, get_spec
 from tljax.transfer.probe import Probe
@@ -47,9 +48,14 @@ def run_spec(base: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:
 
 
 def recorded_spec(record: Mapping[str, Any], classes: tuple[str, ...]) -> ModelSpec:
-    """The specification of the run that a config.json describes."""
+    """The specification of the run that a config.json describes.
+
+    Raises:
+        InputError: a layer that the network does not have.
+    """
     seen = {name: record[name] for name in ("image_size", "crop_mode", "white")}
-    return run_spec(seen_as(get_spec(record["model"]), **seen), classes)
+    spec = seen_as(get_spec(record["model"]), **seen)
+    return run_spec(spec if record["layer"] is None else layered_spec(spec, [record["layer"]]), classes)
 
 
 def seen_as(base: ModelSpec, *, image_size: int, crop_mode: str, white: int | None) -> ModelSpec:

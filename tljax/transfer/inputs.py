@@ -39,10 +39,12 @@ def started_from(config: TrainConfig) -> TrainConfig:
     record = read_run(config.init_from)
     model = record["model"]
     wrong = config.model not in (TrainConfig.model, model)
+    early = record["layer"] is not None and config.mode == "finetune"
     refuse(
         {
             "--init-from RUN brings the weights: leave --weights out": config.weights is not None,
             f'"{config.init_from}" is a run of {model}, not of {config.model}: leave --model out': wrong,
+            f'"{config.init_from}" stands on the layer {record["layer"]}: --mode finetune cannot go on from it': early,
         }
     )
     size, crop_mode = config.image_size or record["image_size"], config.crop_mode or record["crop_mode"]

@@ -19,6 +19,7 @@ from tljax.data.splits import conflicts, duplicates, split
 from tljax.distributed import collectives, join, sharding
 from tljax.errors import InputError
 from tljax.files import write_json, write_text
+from tljax.models.layered import with_layers
 from tljax.models.network import Network
 from tljax.progress import Track, untracked
 from tljax.transfer.card import CARD, run_card
@@ -30,6 +31,7 @@ from tljax.transfer.finetuning import finetune, validations
 from tljax.transfer.head import seen_as, with_probe
 from tljax.transfer.history import skipped_steps
 from tljax.transfer.inputs import load_start
+from tljax.transfer.layer_choice import AUTO, with_best_layer
 from tljax.transfer.metrics_log import append
 from tljax.transfer.prediction import predict_source
 from tljax.transfer.preemption import Stop, until
@@ -117,6 +119,9 @@ def run_stages(job: Job) -> dict[str, Any]:
     """Fills the folder of the run, one stage after the other; the entries of `train`'s result."""
     backbone, digest, tiny = prepare(job)
     features, shares = extract_features(job, backbone)
+    if job.config.layer == AUTO:
+        backbone, last = best_stage(job, backbone, features, shares["train"]), backbone
+        features, shares = (features, shares) if backbone is last else extract_features(job, backbone)
     described = describe(job.config, backbone.spec, job.data, job.source, features, digest)
     check_resumed(job.folder / CONFIG, described)
     if job.before is not None:
@@ -144,7 +149,10 @@ def prepare(job: Job) -> tuple[Network, str, bool]:
     seen = seen_as(
         backbone.spec, image_size=size, crop_mode=config.crop_mode or backbone.spec.crop_mode, white=source.white
     )
-    return backbone.replace(dtype=config.dtype, spec=seen), digest, tiny
+    backbone = backbone.replace(dtype=config.dtype, spec=seen)
+    if config.layer is not None and config.layer != AUTO:
+        backbone = with_layers(backbone, config.layer)
+    return backbone, digest, tiny
 
 
 def extract_features(job: Job, backbone: Network) -> tuple[Features, Shares]:
@@ -163,6 +171,13 @@ def extract_features(job: Job, backbone: Network) -> tuple[Features, Shares]:
     reasons = {one.file: one.reason for one in features.skipped}
     unreadable = np.setdiff1d(wanted, features.index)
     return features, split(source, **drawn, skip={int(i): reasons[source.files[i]] for i in unreadable})
+
+
+def best_stage(job: Job, backbone: Network, features: Features, train: Int[np.ndarray, " n"]) -> Network:
+    """The backbone on the stage that serves its training photos best."""
+    config, own = job.config, features.values[np.searchsorted(features.index, train)]
+    options = {"l2": config.l2, "balanced": config.balanced, "seed": config.seed, "batch_size": config.batch_size}
+    return with_best_layer(backbone, job.source.subset(train), own, track=until(job.stop, job.track), **options)
 
 
 def fit(job: Job, backbone: Network, features: Features, shares: Shares, *, tiny: bool) -> Fitted:
@@ -264,6 +279,7 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
         "learning_curve": fitted.curve,
         "l2": fitted.probe.l2,
         "image_size": described["image_size"],
+        "layer": described["layer"],
     }
     if config.mode == "finetune":
         result |= {

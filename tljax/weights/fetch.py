@@ -10,7 +10,7 @@ from pathlib import Path
 from tljax.downloads import Unavailable, cached_hub_file, downloaded, hub_file, mismatch
 from tljax.errors import InputError
 from tljax.files import cache_dir, write_text
-from tljax.models.spec import ModelSpec
+from tljax.models.spec import ModelSpec, get_spec, list_models
 
 _HUB_FILE = "model.safetensors"
 _FREE = ("apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc0-1.0")
@@ -73,6 +73,11 @@ def _tell_licence(spec: ModelSpec) -> None:
 def cached(spec: ModelSpec) -> bool:
     """Whether the weights of a model are on this machine. Makes no request."""
     return any(_local(source, _folder(None)) is not None for source in spec.sources)
+
+
+def cached_models() -> list[str]:
+    """The models of `list_models` whose weights are on this machine. Makes no request."""
+    return [name for name in list_models() if cached(get_spec(name))]
 
 
 def weights_digest(path: str | Path) -> str:

@@ -79,7 +79,7 @@ class ConvNeXt(nn.Module):
         y, rate = embed, 0.2 if self.head == "linear" else 0.0
         if self.head == "original" and config.hidden:
             y = gelu(Head(config.hidden, name="pre_logits")(y))
-        logits = Head(self.classes, name="head")(dropout(y, rate, run)) if self.classes else embed[:, :0]
+        logits = Head(self.classes, name="head")(dropout(y, rate, run))
         return Outputs(embed, logits, logits, tap.maps)
 
     def stem(self, x: Array) -> Array:

@@ -118,7 +118,7 @@ class ViT(nn.Module):
         pooled = norm(pooled) if config.norm_last else pooled
         embed = jnp.concatenate([tokens[:, 0], means], axis=-1) if config.embed == "both" else pooled
         y, rate = (embed, 0.2) if self.head == "linear" else (pooled, 0.0)
-        logits = Head(self.classes, name="head")(dropout(y, rate, run)) if self.classes else embed[:, :0]
+        logits = Head(self.classes, name="head")(dropout(y, rate, run))
         return Outputs(embed, logits, logits, tap.maps)
 
     def tapped(self, tap: Taps, name: str, x: Array, grid: Sequence[int]) -> Array:
