@@ -29,6 +29,7 @@ EXPERIMENTS = (
     "attack_success",
     "fool_another",
     "exported",
+    "trust",
     "fuzz",
     "benchmark",
 )

