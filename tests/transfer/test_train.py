@@ -21,8 +21,8 @@ from tljax.transfer.config import TrainConfig, make_config
 from tljax.transfer.config_file import config_from_file
 from tljax.transfer.evaluation import evaluate
 from tljax.transfer.finetuning import make_plan
+from tljax.transfer.fitting import tiny_defaults
 from tljax.transfer.history import NotFinite
-from tljax.transfer.pipeline import tiny_defaults
 from tljax.transfer.run import load_run
 from tljax.transfer.training import train
 from tljax.weights.load import load_pretrained

@@ -27,8 +27,9 @@ from tljax.transfer.config_file import (
 )
 from tljax.transfer.finetuning import few_steps
 from tljax.transfer.inputs import SOURCE_OPTIONS, opened, started_from
+from tljax.transfer.job import Job
 from tljax.transfer.metrics_log import read_log
-from tljax.transfer.pipeline import Job, run_stages
+from tljax.transfer.pipeline import run_stages
 from tljax.transfer.preemption import INTERRUPTED, Preempted, on_signals
 from tljax.transfer.run_folder import (
     CONFIG,

@@ -21,6 +21,7 @@ Unknown = Mapping[str, Float[np.ndarray | Array, "..."]]
 
 _SHRINKAGE = 0.5
 _RANK = 128
+_MANY = 20
 
 
 def fit_unknown(
@@ -30,7 +31,7 @@ def fit_unknown(
     classes: int,
     rate: float = 0.05,
     val: Float[np.ndarray, "m d"] | None = None,
-    folds: int = FOLDS,
+    folds: int | None = None,
     seed: int = 0,
     groups: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, np.ndarray]:
@@ -47,7 +48,9 @@ def fit_unknown(
         rate: the share of photos of the classes that may be turned away, in (0, 1).
         val: features of photos of the classes that did not train, neither here nor the network. Where they are given
             together with `folds=0`, they alone set the threshold: after fine-tuning, which knows the others.
-        folds, seed, groups: see `fit_probe`.
+        folds: how many parts are held out in turn; None is 5, or 10 where classes have fewer than 20 photos, of which a
+            fifth less would know the classes too little.
+        seed, groups: see `fit_probe`.
     Returns:
         what `unknown_score` takes.
     Raises:
@@ -61,6 +64,8 @@ def fit_unknown(
     """
     if not 0 < rate < 1:
         raise InputError(f"the unknown rate is {rate}: expected a share between 0 and 1")
+    if folds is None:
+        folds = FOLDS if len(labels) >= _MANY * classes else 2 * FOLDS
     model = fit_gaussians(features, labels, classes)
     scores = [] if val is None else [unknown_score(model, val)]
     if folds:
