@@ -141,9 +141,8 @@ def advice(models: Sequence[Mapping[str, Any]]) -> list[str]:
     best, *others = models
     low, high = best["interval"]
     layer = f" with --layer {best['layer']}" if best["layer"] else ""
-    said = [
-        f"Take {best['name']}{layer}: {100 * best['accuracy']:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})"
-    ]
+    sure = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    said = [f"Take {best['name']}{layer}: {100 * best['accuracy']:.1f} % ({sure})"]
     for other in others:
         low, high = other["difference_interval"]
         luck = ": may be luck" if other["luck"] else ""
