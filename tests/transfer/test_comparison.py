@@ -145,10 +145,11 @@ def test_time_is_the_median_of_full_batches_after_a_first_one(seeing, monkeypatc
     ("times", "said"), [(0.1, "as fast"), (0.05, "2.0 times as fast"), (0.3, "takes 3.0 times as long")]
 )
 def test_advice_names_what_is_lost_and_gained(times, said):
-    best = {"name": "a", "accuracy": 0.9, "interval": (0.85, 0.95), "seconds_per_photo": 0.1}
+    best = {"name": "a", "accuracy": 0.9, "interval": (0.85, 0.95), "seconds_per_photo": 0.1, "layer": None}
     other = {"name": "b", "difference": 0.05, "difference_interval": (0.01, 0.09), "luck": False}
     assert advice([best]) == ["Take a: 90.0 % (95 % interval 85.0 to 95.0)"]
     sentence = advice([best, {**other, "seconds_per_photo": times}])[1]
+    assert advice([{**best, "layer": "block/2x2"}])[0].startswith("Take a with --layer block/2x2: 90.0 %")
     assert sentence == f"b is 5.0 points below (1.0 to 9.0) and {said}"
 
 

@@ -39,7 +39,8 @@ def compare(
 ) -> dict[str, Any]:
     """How good a linear probe is on the features of each network, on the same photos held out.
 
-    All labelled photos but the test photos take part, where each network can read them. The intervals are those of
+    All labelled photos but the test photos take part, where each network can read them. The accuracy is the one that
+    `train` reports of these photos with `val_fraction=0`. The intervals are those of
     other photos of the same kind; that the best was chosen among several is not allowed for, nor that folds share
     most of their training photos.
 
@@ -139,7 +140,9 @@ def advice(models: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     best, *others = models
     low, high = best["interval"]
-    said = [f"Take {best['name']}: {100 * best['accuracy']:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})"]
+    layer = f" with --layer {best['layer']}" if best["layer"] else ""
+    sure = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    said = [f"Take {best['name']}{layer}: {100 * best['accuracy']:.1f} % ({sure})"]
     for other in others:
         low, high = other["difference_interval"]
         luck = ": may be luck" if other["luck"] else ""
