@@ -215,8 +215,9 @@ def get_spec(name: str) -> ModelSpec:
 
             return hub_spec(name)
         names = list_models()
-        guesses = " or ".join(nearest(str(name), names, n=2)) or ", ".join(names)
-        raise InputError(f'no model named "{name}": did you mean {guesses}? `tljax models` lists all {len(names)}')
+        guesses = " or ".join(nearest(str(name), names, n=2))
+        hint = f"did you mean {guesses}? " if guesses else ""
+        raise InputError(f'no model named "{name}": {hint}`tljax models` lists all {len(names)}')
     return _networks()[name]
 
 

@@ -112,3 +112,15 @@ def test_where_nothing_is_wrong_nothing_is_said(tmp_path, capsys):
     assert cli.main(["check", str(tmp_path / "photos"), "--out", str(tmp_path / "out"), *MODEL]) == 0
     assert "16 photos: nothing found" in capsys.readouterr().out
     assert "Nothing was found." in (tmp_path / "out/report.html").read_text("utf-8")
+
+
+def test_a_copy_across_a_given_split_leaks(tmp_path, capsys):
+    for part, count in (("train", 8), ("val", 3)):
+        make_photos(tmp_path / "data" / part, {"red": count, "blue": count}, size=96)
+    shutil.copy(tmp_path / "data/val/red/red_001.jpg", tmp_path / "data/train/red/leak.jpg")
+    for name in ("train/red/red_001.jpg", "train/blue/blue_001.jpg"):  # the two parts are made of the same pictures
+        (tmp_path / "data" / name).unlink()
+    assert cli.main(["check", str(tmp_path / "data"), "--out", str(tmp_path / "out"), *MODEL, "--json"]) == 0
+    leaks = {row["file"]: row for row in json.loads(capsys.readouterr().out)["issues"] if row["kind"] == "leakage"}
+    leak = leaks[str(tmp_path / "data/train/red/leak.jpg")]
+    assert (leak["suggestion"], leak["other"]) == ("drop", str(tmp_path / "data/val/red/red_001.jpg"))

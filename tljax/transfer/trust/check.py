@@ -181,12 +181,12 @@ def _copies(copies: Sequence[Copies], source: Source, probs: dict[int, Float[np.
         said = np.mean([probs[i] for i in group.index if i in probs], axis=0)
         right = max(np.unique(labels), key=lambda label: (said[label], -label))
         kept = next(i for i, label in zip(group.index, labels, strict=True) if label == right)
-        tests = [i for i in group.index if sides.get(i, "train") != "train"]
+        tests = dict.fromkeys(i for i in group.index if sides.get(i, "train") != "train")
         for i, label, similarity in zip(group.index, labels, group.similarity, strict=True):
             if label != right:
                 issues.append(Issue(i, "contradiction", similarity, source.classes[right], kept))
             elif tests and i not in tests:
-                issues.append(Issue(i, "leakage", similarity, DROP, tests[0]))
+                issues.append(Issue(i, "leakage", similarity, DROP, next(iter(tests))))
             elif i != kept:
                 kind = "copy" if similarity == 1 else "near_copy"
                 issues.append(Issue(i, kind, similarity, DROP, kept))

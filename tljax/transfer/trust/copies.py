@@ -17,7 +17,7 @@ _MAYBE, _NEIGHBOURS = 0.6, 4
 _FREQUENCIES = 8
 _FLAT = 0.02
 _CHUNKS = (32, 1024)
-_ROWS = 1024
+_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ def copies_among(seen: Appearance, *, track: Track = untracked) -> list[Copies]:
     for row in np.flatnonzero(best > 0).tolist():
         groups.setdefault(int(group[row]), []).append(row)
     area = seen.sides.prod(1)
-    found = [
-        sorted(rows, key=lambda row: (row != max(rows, key=lambda r: (area[r], -r)), row)) for rows in groups.values()
-    ]
-    return [
-        Copies(tuple(int(seen.index[row]) for row in rows), tuple(round(float(best[row]), 4) for row in rows))
-        for rows in found
-    ]
+    found = []
+    for rows in groups.values():
+        kept = max(rows, key=lambda row: (area[row], -row))
+        rows = [kept, *(row for row in rows if row != kept)]
+        names, alike = (tuple(values[rows].tolist()) for values in (seen.index, best.round(4)))
+        found.append(Copies(names, alike))
+    return found
 
 
 def _equal_files(digests: tuple[str, ...]) -> Int[np.ndarray, " n"]:
@@ -134,13 +134,12 @@ def _neighbours(
 ) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]:
     """For each row of the block, which begins at `start`, the few most similar of the rows after it."""
     similar = block @ coarse.T
-    left, right = np.nonzero(similar > _MAYBE)
-    later = right > left + start
-    left, right = left[later], right[later]
-    order = np.lexsort((-similar[left, right], left))
-    left, right = left[order], right[order]
-    rank = np.arange(len(left)) - np.searchsorted(left, left)
-    return left[rank < _NEIGHBOURS], right[rank < _NEIGHBOURS]
+    similar[np.arange(len(coarse)) <= start + np.arange(len(block))[:, None]] = -1  # later ones only: each pair once
+    most = min(_NEIGHBOURS, len(coarse))
+    right = np.argpartition(similar, -most, axis=1)[:, -most:].ravel()
+    left = np.repeat(np.arange(len(block)), most)
+    kept = similar[left, right] > _MAYBE
+    return left[kept], right[kept]
 
 
 def _chunks(count: int) -> Iterator[slice]:
