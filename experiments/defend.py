@@ -9,7 +9,7 @@ changes photos that none of them was trained on, within 1/255 and 2/255, as 8-bi
 an upper bound of the robust accuracy. The cost is the time of a step, where everything is compiled.
 
 Expected: next to nothing of the first two stays right; the third gives up a little accuracy for most of it, and its
-steps take about four times as long. The small preset takes a minute or two on 2 cores.
+steps take two to four times as long. The small preset takes a minute or two on 2 cores.
 """
 
 from collections.abc import Mapping, Sequence
