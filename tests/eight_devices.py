@@ -97,13 +97,14 @@ def test_probabilities(net, source):
         assert skipped == one[2]
 
 
-def make_training(net, devices, *, setting=None, moving=False):
+def make_training(net, devices, *, setting=None, moving=False, adversarial=None):
     """A step of plain gradient descent at rate 1, which bares the gradient, and what it starts from."""
     labels = label_variables(net.variables, finetune_rules(net.spec, ()))
     here = mesh(devices) if isinstance(devices, int) else devices
     optimizer = optax.sgd(1.0)
     stats = moving_layers(labels) if moving else ()
-    step = make_train_step(net.apply_train, optimizer, size=SIZE, setting=setting, update_stats=stats, mesh=here)
+    options = {"setting": setting, "adversarial": adversarial, "update_stats": stats}
+    step = make_train_step(net.apply_train, optimizer, size=SIZE, **options, mesh=here)
     return here, step, *sharding.replicate(here, init_state(net.variables, labels["params"], optimizer))
 
 
@@ -121,23 +122,29 @@ LIGHT = augmentation("light", flip=True)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("count", "setting", "moving"),
-    [(16, LIGHT, False), (16, LIGHT, True), (13, None, False)],
-    ids=["whole", "with the statistics of the batch", "padded"],
+    ("count", "options"),
+    [
+        (16, {"setting": LIGHT}),
+        (16, {"setting": LIGHT, "moving": True}),
+        (13, {}),
+        (13, {"adversarial": 2 / 255}),
+    ],
+    ids=["whole", "with the statistics of the batch", "padded", "attacked and padded"],
 )
-def test_the_gradient_of_one_step(net, count, setting, moving):
+def test_the_gradient_of_one_step(net, count, options):
     results = []
     for devices in (1, 2, 8):
-        here, step, state, frozen = make_training(net, devices, setting=setting, moving=moving)
+        here, step, state, frozen = make_training(net, devices, **options)
         batch = sharding.spread(here, make_batch(count))
         results.append(jax.device_get(step(state, frozen, batch, key=jax.random.key(0))))
     for found in results[1:]:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5), found, results[0])
 
 
-def test_no_device_gathers_what_another_computed(net):
+@pytest.mark.parametrize("adversarial", [None, pytest.param(2 / 255, marks=pytest.mark.slow)])
+def test_no_device_gathers_what_another_computed(net, adversarial):
     """Activations stay where they are: the devices exchange the sums of gradients, and nothing else."""
-    here, step, state, frozen = make_training(net, 8, setting=LIGHT)
+    here, step, state, frozen = make_training(net, 8, setting=LIGHT, adversarial=adversarial)
     batch = sharding.spread(here, make_batch(16))
     with jax.set_mesh(here):
         program = step.__wrapped__.lower(state, frozen, batch, key=jax.random.key(0)).compile().as_text()

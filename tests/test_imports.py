@@ -23,8 +23,8 @@ ROWS = (
 )
 """A module imports from its own row and from those above. `tljax/__init__.py`, which imports on first use, is apart."""
 LEARNING = (
-    *("augment", "comparison", "features", "finetuning", "freeze", "head", "history", "hooks", "layer_choice"),
-    *("logistic", "naming", "prediction", "probe", "train_step"),
+    *("adversarial", "augment", "comparison", "features", "finetuning", "freeze", "head", "history", "hooks"),
+    *("layer_choice", "logistic", "naming", "prediction", "probe", "train_step"),
     *("trust/fold_sets", "trust/learning_curve", "trust/sets", "trust/unknown"),
 )
 MACHINERY = (

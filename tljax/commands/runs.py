@@ -14,7 +14,7 @@ from tljax.commands import Classifier, Images, LabelledCommand, SharedCommand
 from tljax.commands.photos import Naming, skipped_lines, table
 from tljax.files import check_out, keep_compiled
 from tljax.progress import Track
-from tljax.report.text import more_photos
+from tljax.report.text import budgets, more_photos
 from tljax.transfer.config import TrainConfig
 
 _MISTAKES = 8
@@ -83,6 +83,8 @@ class Train(SharedCommand):
         lines = [f"{len(result['classes'])} classes, {result['train_images']} + {result['val_images']} photos"]
         if result.get("val_accuracy") is not None:
             early = [f"features of the layer {result['layer']}"] if result.get("layer") else []
+            if eps := result.get("adversarial"):
+                early.append(f"trained against attacks of {budgets([eps])[0]}; the accuracy is of photos as they are")
             end = f"{result['seconds']:.1f} s; report: {result['out']}/report.html"
             lines += [*early, *_accuracy_lines(result), end]
         return "\n".join([*lines, *skipped_lines(result["skipped"])])

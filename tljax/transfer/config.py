@@ -29,6 +29,8 @@ class FinetuneConfig:
         augment: "none", "light" (keeps the subject whole) or "full".
         flip: mirror half of the pictures; None does so, except in `train` for tiny pictures, which are mostly symbols.
         update_stats: batch norm of the trained blocks follows the data; by default all statistics stay.
+        adversarial: train against attacks that change no pixel by more than this, pixels being in [0, 1]; 2/255, say
+            (arXiv 1706.06083). A step takes two to four times as long; its loss and accuracy are of attacked photos.
         keep: the network of the "last" epoch, or of the "best": the one with the least validation loss. The
             validation photos have then chosen it, so what it reaches on them is too good by a little.
         skip_nonfinite: steps that may be passed over because their loss or gradient is not finite. At one more the
@@ -49,6 +51,7 @@ class FinetuneConfig:
     augment: Literal["none", "light", "full"] = "light"
     flip: bool | None = None
     update_stats: bool = False
+    adversarial: float | None = None
     keep: Literal["last", "best"] = "last"
     skip_nonfinite: int = 0
 
@@ -208,6 +211,8 @@ def check_config(config: Config, called: Callable[[str], str] = _flag) -> Config
         low, high = _RANGES.get(name, (None, None))
         if value is not None and low is not None and not low <= value <= high:
             raise InputError(f"{called(name)} is {value}: expected a number from {low:g} to {high:g}")
+    if (eps := config.adversarial) is not None and not 0 < eps <= 1:
+        raise InputError(f"{called('adversarial')} is {eps:g}: expected above 0 and at most 1, such as 2/255")
     return config
 
 

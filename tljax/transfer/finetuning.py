@@ -175,6 +175,7 @@ def _prepare(
         optimizer,
         size=net.spec.input_size,
         setting=augmentation(config.augment, flip=config.flip is not False),
+        adversarial=config.adversarial,
         label_smoothing=config.label_smoothing,
         class_weights=balanced_weights(train_labels, len(net.spec.classes)) if config.balanced else None,
         update_stats=moving_layers(labels) if config.update_stats else (),

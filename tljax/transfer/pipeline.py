@@ -130,6 +130,7 @@ def write(job: Job, features: Features, shares: Shares, fitted: Fitted, describe
             "probe_val_accuracy": fitted.probe_accuracy,
             "epochs": config.epochs or DEFAULT_EPOCHS,
             "skipped_steps": skipped_steps(fitted.lines),
+            "adversarial": config.adversarial,
         }
     write_arrays(job.folder / UNKNOWN, fitted.unknown)
     write_arrays(job.folder / SETS, fitted.sets)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from tljax import trees
 from tljax.distributed import sharding
+from tljax.transfer.adversarial import perturbed
 from tljax.transfer.augment import Augment, augment
 from tljax.transfer.freeze import FROZEN, trainable_labels
 
@@ -142,6 +143,7 @@ def make_train_step(
     *,
     size: int,
     setting: Augment | None = None,
+    adversarial: float | None = None,
     label_smoothing: float = 0.1,
     class_weights: Float[Array | np.ndarray, " c"] | None = None,
     update_stats: Collection[str] = (),
@@ -159,6 +161,9 @@ def make_train_step(
         optimizer: for the trainable part.
         size: side of the pictures that the network sees; `batch["images"]` are at least that large.
         setting: the augmentation; None for the central crop.
+        adversarial: how far the augmented pictures are changed, in (0, 1], against the network as it is then
+            (`adversarial.perturbed`, with the dropout of the step's own update); the update and the metrics are of
+            what comes out. None leaves them as they are.
         label_smoothing: share of the target that is spread over all classes.
         class_weights: weight of each class in the loss; None is 1 for all.
         update_stats: layers whose batch norm uses and updates the batch's statistics (`freeze.moving_layers`;
@@ -193,8 +198,14 @@ def make_train_step(
         return (share * losses).sum(), (logits, new_stats)
 
     def step(state: TrainState, frozen: Tree, batch: Mapping[str, Array], *, key: jax.Array):
-        key_augment, key_dropout = jax.random.split(jax.random.fold_in(key, state.step))
+        keys = jax.random.split(jax.random.fold_in(key, state.step), 2 if adversarial is None else 3)
+        key_augment, key_dropout, *key_attack = keys
         images = augment(batch["images"], size, setting, key=key_augment)
+        if adversarial is not None:
+            given = state.params, frozen, state.batch_stats
+            images = perturbed(
+                lambda x: loss_and_more(*given, x, batch, key_dropout)[0], images, eps=adversarial, key=key_attack[0]
+            )
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_and_more, has_aux=True)(
             state.params, frozen, state.batch_stats, images, batch, key_dropout
         )

@@ -83,7 +83,8 @@ def train(
         accuracy_without_copies, folds (None, or the number where all photos train: the measures are then those of the
         probe on each fold held out), learning_curve (of the probe by training photos, with the entries of
         `LearningCurve`; None where too few photos judge), l2, image_size, layer (None: the last), seconds, out; after
-        fine-tuning also probe_val_accuracy, epochs and skipped_steps. For a dry run the accuracies are None.
+        fine-tuning also probe_val_accuracy, epochs, skipped_steps and adversarial (the option). For a dry run the
+        accuracies are None.
     Raises:
         InputError: bad options or data; an `out` that exists or cannot be written; a loss that is not finite.
         OSError: the disk filled up.
