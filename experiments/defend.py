@@ -8,8 +8,8 @@ each step, Madry et al. 2017, arXiv 1706.06083), with the same photos, order and
 changes photos that none of them was trained on, within 1/255 and 2/255, as 8-bit files hold them: what stays right is
 an upper bound of the robust accuracy. The cost is the time of a step, where everything is compiled.
 
-Expected: next to nothing of the first two stays right; the third gives up a little accuracy for most of it, and its
-steps take two to four times as long. The small preset takes a minute or two on 2 cores.
+To be found out: it was not run at its full size yet. Steps against attacks took two to three times as long. The small
+preset takes a minute or two on 2 cores, and says nothing of robustness.
 """
 
 from collections.abc import Mapping, Sequence
