@@ -166,7 +166,7 @@ def test_channels_of_a_run(capsys, tmp_path):
     ("arguments", "said"),
     [
         (["--layer", "fire55"], "did you mean fire5"),
-        (["--channels", "3", "9999"], "no channel with index 9999: fire9 has 512"),
+        (["--channels", "3", "9999"], "no channel with index 9999: there are 512"),
         (["--count", "0"], "count must be at least 1"),
         (["--size", "7"], "size must be even"),
         (["--steps", "0"], "steps must be at least 1"),

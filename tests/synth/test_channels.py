@@ -79,7 +79,7 @@ def test_weights_of_the_head_count_where_it_is_a_sum_of_the_channels(net):
     answers = synth.excitement(net, spots([0, 1, 0], [(4, 20), (12, 8), (24, 0)]), "block")
     weights = head_weights(net, answers)
     assert weights[:2].tolist() == [[1.0, -1.0], [-0.5, 0.5]]
-    assert head_weights(net, answers._replace(scores=answers.scores + answers.peaks[:, :2])) is None
+    assert head_weights(net, dataclasses.replace(answers, scores=answers.scores + answers.peaks[:, :2])) is None
 
 
 def test_a_crop_lies_around_its_place_and_within_the_photo():
@@ -93,7 +93,7 @@ def test_a_crop_lies_around_its_place_and_within_the_photo():
 
 def test_what_a_channel_likes_and_where_it_is_in_photos(net):
     photos = spots([0, 1, 0, 0] * 3, [(4, 20), (12, 8), (24, 0), (0, 0)] * 3)
-    seen = synth.describe_channels(net, photos=photos, channels=[0, 3], size=32, steps=8, key=KEY)
+    seen = synth.describe_channels(net, photos=photos, channels=[0, 3, 0], size=32, steps=8, key=KEY)
     red, silent = seen.channels
     assert (seen.layer, seen.classes_by, seen.photos) == ("block", "weights", 12)
     assert red.image.shape == (32, 32, 3)
@@ -141,10 +141,11 @@ def test_more_channels_than_are_made_at_once(net, monkeypatch):
     ("options", "said"),
     [
         ({"layer": "blok"}, 'no layer named "blok" in toy: did you mean block'),
-        ({"channels": [8]}, "no channel with index 8: block has 8, counted from 0"),
-        ({"channels": []}, "no channel: name at least one"),
+        ({"channels": [8]}, "no channel with index 8: there are 8, counted from 0"),
+        ({"channels": []}, "at least one class"),
         ({"count": 0}, "count must be at least 1, got 0"),
         ({"size": 33}, "size must be even"),
+        ({"steps": 0}, "steps must be at least 1"),
     ],
 )
 def test_bad_input_in_one_line(net, options, said):

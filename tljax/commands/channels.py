@@ -13,7 +13,7 @@ from tljax.commands.photos import skipped_lines, skipped_rows
 from tljax.files import check_out, keep_compiled, replacing
 from tljax.progress import Track
 
-_WORTH = {"weights": "weight", "photos": "prob"}
+_WORTH = {"weights": "weight", "photos": "prob", None: ""}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from tljax.data import loader
 from tljax.data.loader import Skipped
 from tljax.data.source import Source
 from tljax.data.sources import Photos, photo_source
-from tljax.errors import InputError, refuse
+from tljax.errors import InputError
 from tljax.models.network import Network
 from tljax.progress import Track, untracked
 from tljax.synth.eight_bit import to_bytes
@@ -26,7 +26,7 @@ from tljax.synth.excitement import (
     similar_channels,
     strongest,
 )
-from tljax.synth.ideal import dream
+from tljax.synth.ideal import check_dream, dream
 from tljax.synth.recipes import Recipe
 
 _AT_ONCE, _READ = 24, 16
@@ -53,8 +53,8 @@ class Channel:
         similar: (index, correlation) of the three channels that answer most like it, over ten photos or more.
 
     >>> seen = tljax.synth.describe_channels(net, "block", photos, count=1, size=32, steps=2, key=jax.random.key(0))
-    >>> len(seen.channels[0].photos), seen.channels[0].crops.shape
-    (8, (8, 96, 96, 3))
+    >>> len(seen.channels[0].photos) == len(seen.channels[0].crops), seen.channels[0].crops.shape[1:]
+    (True, (96, 96, 3))
     """
 
     index: int
@@ -120,17 +120,21 @@ def describe_channels(
     ('block', 3)
     """
     layer = net.spec.last_layer if layer is None else layer
-    _check(net, layer, channels, count)
+    there = count_channels(net, layer)
+    if count < 1:
+        raise InputError(f"count must be at least 1, got {count}")
+    asked = [0] if channels is None else channels
+    check_dream((net.intermediates,), (net.variables,), asked, size, layer, None, 1, steps)  # before photos are shown
     source = None if photos is None else photo_source(photos)
     answers = None if source is None else excitement(net, source, layer, track=track)
     if channels is None:
-        first = range(min(count, count_channels(net, layer)))
-        channels = first if answers is None else most_excited(answers, count).tolist()
-    images, activations = channel_pictures(net, layer, channels, key=key, size=size, steps=steps, track=track)
+        channels = range(min(count, there)) if answers is None else most_excited(answers, count).tolist()
+    wanted = list(dict.fromkeys(int(k) for k in channels or ()))
+    images, activations = channel_pictures(net, layer, wanted, key=key, size=size, steps=steps, track=track)
     weights = head_weights(net, excitement(net, images[:1], layer) if answers is None else answers)
     described = [
-        Channel(int(k), image, float(activation), **_known(net.spec.classes, weights, source, answers, int(k)))
-        for k, image, activation in zip(channels, images, activations, strict=True)
+        Channel(k, image, float(activation), **_known(net.spec.classes, weights, source, answers, k))
+        for k, image, activation in zip(wanted, images, activations, strict=True)
     ]
     if source is None or answers is None:
         return LayerChannels(layer, described, None if weights is None else "weights", 0, ())
@@ -170,20 +174,7 @@ def channel_pictures(
         made = dream(net.intermediates, net.variables, full, layer=layer, objective=objective, **options)
         images.append(np.asarray(to_bytes(made.images))[: len(some)])
         activations.append(np.asarray(made.activation)[: len(some)])
-    if not images:
-        raise InputError("no channel: name at least one")
     return np.concatenate(images), np.concatenate(activations)
-
-
-def _check(net: Network, layer: str, channels: Sequence[int] | None, count: int) -> None:
-    there = count_channels(net, layer)
-    wrong = [k for k in channels or () if not 0 <= k < there]
-    refuse(
-        {
-            f"count must be at least 1, got {count}": count < 1,
-            f"no channel with index {wrong[0] if wrong else ''}: {layer} has {there}, counted from 0": wrong,
-        }
-    )
 
 
 def _known(names: Sequence[str], weights: Any, source: Source | None, answers: Excitement | None, k: int) -> dict:
@@ -202,7 +193,9 @@ def _known(names: Sequence[str], weights: Any, source: Source | None, answers: E
 
 def _greatest(names: Sequence[str], worth: Float[np.ndarray, " k"]) -> tuple[tuple[str, float], ...]:
     """The classes of the greatest values above 0."""
-    return tuple((names[c], float(worth[c])) for c in np.argsort(-worth, kind="stable")[:_FEW] if worth[c] > 0)
+    return tuple(
+        (names[c], float(worth[c])) for c in map(int, np.argsort(-worth, kind="stable")[:_FEW]) if worth[c] > 0
+    )
 
 
 def _black(count: int) -> UInt8[np.ndarray, "m 96 96 3"]:

@@ -1,8 +1,9 @@
 """What photos do to the channels of a layer: how far each one answers, where, and beside which others."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,8 @@ _CONTEXT, _LEAST = 3, 0.2
 """A crop is as wide as this many cells of the map, and at least this share of the photo."""
 
 
-class Excitement(NamedTuple):
+@dataclass(frozen=True)
+class Excitement:
     """The answers of the c channels of a layer to n photos, and what the network took the photos for.
 
     Attributes:
@@ -83,10 +85,11 @@ def excitement(net: Network, photos: Photos, layer: str, *, track: Track = untra
         index.append(batch.index[batch.mask])
     if not parts:
         raise InputError(f'no photo can be read: "{skipped[0].file}": {skipped[0].reason}')
-    peaks, at, *others = map(np.concatenate, zip(*parts, strict=True))
+    peaks, at, means, variances, scores, probs = map(np.concatenate, zip(*parts, strict=True))
     height, width = map(int, cells)
     places = np.stack([(at // width + 0.5) / height, (at % width + 0.5) / width], -1)
-    return Excitement(np.concatenate(index), peaks, places, *others, (height, width), tuple(skipped))
+    whole = np.concatenate(index)
+    return Excitement(whole, peaks, places, means, variances, scores, probs, (height, width), tuple(skipped))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
