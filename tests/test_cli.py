@@ -62,7 +62,7 @@ def test_help_is_quick_and_imports_no_jax():
 
 
 @pytest.mark.parametrize(
-    "command", ["classify", "train", "evaluate", "ideal", "attack", "robustness", "demo", "compare"]
+    "command", ["classify", "train", "evaluate", "ideal", "channels", "attack", "robustness", "demo", "compare"]
 )
 def test_help_of_each_command(capsys, command):
     with pytest.raises(SystemExit) as stop:

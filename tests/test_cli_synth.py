@@ -1,4 +1,4 @@
-"""`ideal`, `attack`, `explain` and `robustness` as a user drives them."""
+"""`ideal`, `channels`, `attack`, `explain` and `robustness` as a user drives them."""
 
 import json
 import os
@@ -130,6 +130,53 @@ def test_a_gradient_that_is_not_finite_stops_with_its_step_and_the_last_picture(
     said = refused(capsys, "ideal", "zebra", "--model", MODEL, "--judge", "other", "--out", tmp_path / "d", *small)
     assert "not finite at step 0" in said
     assert np.asarray(Image.open(tmp_path / "d" / "zebra.png")).shape == (64, 64, 3)
+
+
+# --- channels ----------------------------------------------------------------------------------------------
+
+
+def test_channels_of_photos(capsys, tmp_path):
+    photos = make_photos(tmp_path / "photos", {"red": 2, "blue": 1})
+    options = ("--model", MODEL, "--count", "2", "--size", "64", "--steps", "2", "--json")
+    code, out, _ = run(capsys, "channels", photos, "--out", tmp_path / "c", *options)
+    result = json.loads(out)
+    assert (code, result["layer"], len(result["channels"])) == (0, "fire9", 2)
+    for channel in result["channels"]:
+        assert set(channel) == {"channel", "file", "photos", "activation", "classes", "similar"}
+        assert np.asarray(Image.open(channel["file"])).shape == (64, 64, 3)
+        assert {Path(photo).name for photo in channel["photos"]} <= {"red_000.jpg", "red_001.jpg", "blue_000.jpg"}
+        assert channel["classes"][0]["weight"] > 0
+    assert Path(result["report"]).stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_channels_of_a_run(capsys, tmp_path):
+    data = make_photos(tmp_path / "data", {"red": 4, "blue": 4})
+    assert run(capsys, "train", data, "--model", MODEL, "--out", tmp_path / "run")[0] == 0
+    options = ("--run", tmp_path / "run", "--size", "64", "--steps", "2", "--json", "--channels", "7", "3")
+    code, out, _ = run(capsys, "channels", data / "red", "--out", tmp_path / "c", *options)
+    result = json.loads(out)
+    assert (code, result["model"], [one["channel"] for one in result["channels"]]) == (0, "run", [7, 3])
+    assert {name["name"] for one in result["channels"] for name in one["classes"]} <= {"red", "blue"}
+    code, out, _ = run(capsys, "channels", data, "--layer", "fire5", "--out", tmp_path / "d", *options)
+    assert (code, json.loads(out)["layer"]) == (0, "fire5")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--layer", "fire55"], "did you mean fire5"),
+        (["--channels", "3", "9999"], "no channel with index 9999: there are 512"),
+        (["--count", "0"], "count must be at least 1"),
+        (["--size", "7"], "size must be even"),
+        (["--steps", "0"], "steps must be at least 1"),
+        (["nowhere"], "nowhere"),
+        (["--run", "nowhere"], 'no run "nowhere"'),
+    ],
+)
+def test_channels_refuses(capsys, tmp_path, arguments, said):
+    assert said in refused(capsys, "channels", *arguments, "--model", MODEL, "--out", tmp_path / "d")
+    assert os.listdir(tmp_path) == []
 
 
 # --- attack ------------------------------------------------------------------------------------------------

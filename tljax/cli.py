@@ -17,6 +17,7 @@ import tljax
 from tljax import progress
 from tljax.commands import Command
 from tljax.commands.attack import Attack, Robustness
+from tljax.commands.channels import Channels
 from tljax.commands.check import Check
 from tljax.commands.compare import Compare
 from tljax.commands.data import Data
@@ -39,6 +40,7 @@ _COMMANDS = {
     "evaluate": Evaluate,
     "predict": Predict,
     "ideal": Ideal,
+    "channels": Channels,
     "attack": Attack,
     "explain": Explain,
     "robustness": Robustness,

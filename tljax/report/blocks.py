@@ -48,7 +48,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures side by side; size: "small", "medium" or "large"."""
+    """Pictures side by side; size: "small", "medium" or "large"; or "pair", two that fill the width."""
 
     pictures: Sequence[Picture]
     size: str = "medium"

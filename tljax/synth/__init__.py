@@ -7,7 +7,9 @@ from tljax.synth.attacks import fgsm, mi_fgsm, pgd
 from tljax.synth.attribution import grad_cam, integrated_gradients, saliency, smoothgrad
 from tljax.synth.auto_attack import AttackResult, auto_attack, minimal_eps
 from tljax.synth.carlini_wagner import cw_l2
+from tljax.synth.channels import Channel, LayerChannels, channel_pictures, describe_channels
 from tljax.synth.eight_bit import check_budget, parse_budget, quantize, to_bytes
+from tljax.synth.excitement import Excitement, excitement
 from tljax.synth.fab import fab
 from tljax.synth.faithfulness import deletion, insertion, randomised, rank_correlation
 from tljax.synth.heat_map import heat_map
@@ -35,9 +37,12 @@ from tljax.synth.transforms import Transforms, random_transform
 __all__ = [
     "Ascent",
     "AttackResult",
+    "Channel",
+    "Excitement",
     "Fourier",
     "Ideal",
     "ImageObjective",
+    "LayerChannels",
     "MaskedGradientsWarning",
     "Objective",
     "PixelRecipe",
@@ -52,14 +57,17 @@ __all__ = [
     "attack_photo",
     "auto_attack",
     "batch_norm_distance",
+    "channel_pictures",
     "check_budget",
     "choose_budget",
     "cross_entropy",
     "cw_l2",
     "default_judges",
     "deletion",
+    "describe_channels",
     "dlr_loss",
     "dream",
+    "excitement",
     "fab",
     "fgsm",
     "find_class",

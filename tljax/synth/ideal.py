@@ -128,7 +128,7 @@ def dream(
         recipe = _RECIPES[method]()
     if not len(classes) and objective is not None:
         classes = (0,)  # which no objective reads
-    _check(networks, weights, classes, size, layer, objective, variants, steps)
+    check_dream(networks, weights, classes, size, layer, objective, variants, steps)
     targets = np.repeat(np.asarray(classes, np.int32), variants)
     seeds = np.array([65536 * (targets[:i] == target).sum() + target for i, target in enumerate(targets)], np.uint32)
     mesh = sharding.local_mesh(dividing=len(targets))
@@ -221,7 +221,8 @@ def _scaled(goal: ImageObjective, weights, scale: float) -> Fourier | Pixels:
     return form
 
 
-def _check(networks, weights, classes, size, layer, objective, variants, steps) -> None:
+def check_dream(networks, weights, classes, size, layer, objective, variants, steps) -> None:
+    """Refuses what `dream` cannot do, before any work; only shapes are computed."""
     n, m = len(classes), len(networks)
     refuse(
         {
