@@ -1,10 +1,14 @@
 """Shared fixtures."""
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+_MOST_MAPS = 30_000
 
 settings.register_profile("tljax", deadline=None)  # a busy machine is no failure
 settings.load_profile("tljax")
@@ -30,6 +34,16 @@ def sample_data() -> Path:
 def private_cache(tmp_path_factory, monkeypatch):
     """Features and downloads of a test never meet the user's own cache."""
     monkeypatch.setenv("TLJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Forgets compiled programs before there are too many: each is mapped in pieces, of which Linux allows 65,530."""
+    yield
+    maps = Path("/proc/self/maps")
+    if "jax" in sys.modules and maps.is_file() and maps.read_bytes().count(b"\n") > _MOST_MAPS:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
