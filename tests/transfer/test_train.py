@@ -70,6 +70,7 @@ def test_a_probe_writes_a_run_and_says_what_it_found(probed):
         "report.html",
         "README.md",
         "checkpoint",
+        "sets.safetensors",
         "trained_on.txt",
         "unknown.safetensors",
     }
