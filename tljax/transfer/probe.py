@@ -158,7 +158,7 @@ def fit_folds(
     seed: int = 0,
     groups: Int[np.ndarray, " n"] | None = None,
     **options: Any,
-) -> list[tuple[Probe, Int[np.ndarray, " m"]]]:
+) -> list[tuple[Probe, Int[np.ndarray, " _"]]]:
     """For each fold the probe that did not see its photos, and their places; arguments as in `predict_folds`."""
     held_out = stratified_folds(labels, folds, seed=seed, groups=groups)
     fitted = []
@@ -171,7 +171,7 @@ def fit_folds(
 
 
 def predict_held_out(
-    fitted: Sequence[tuple[Probe, Int[np.ndarray, " m"]]], features: Float[np.ndarray, "n d"]
+    fitted: Sequence[tuple[Probe, Int[np.ndarray, " _"]]], features: Float[np.ndarray, "n d"]
 ) -> tuple[Float[np.ndarray, "m c"], Int[np.ndarray, " m"]]:
     """What `predict_folds` returns, from what `fit_folds` does."""
     if not fitted:

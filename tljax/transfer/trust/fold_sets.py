@@ -10,7 +10,7 @@ from tljax.transfer.trust.sets import calibrate_sets
 
 
 def calibrate_folds(
-    fitted: Sequence[tuple[Probe, Int[np.ndarray, " m"]]],
+    fitted: Sequence[tuple[Probe, Int[np.ndarray, " _"]]],
     features: Float[np.ndarray, "n d"],
     labels: Int[np.ndarray, " n"],
 ) -> dict[str, np.ndarray]:
