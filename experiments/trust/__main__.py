@@ -8,7 +8,7 @@ from typing import Any
 import experiments.trust as trust
 import tljax
 from experiments import Experiment, Results, program
-from experiments.trust import copies, coverage, labels, page, scale, unknown
+from experiments.trust import choice, copies, coverage, labels, page, scale, unknown
 from experiments.trust.common import labelled
 from tljax.progress import Track
 from tljax.report.page import Section
@@ -66,8 +66,6 @@ def main(config: Config, folder: Path, track: Track) -> tuple[Results, list[Sect
         strange = unknown.strangers(net, config.others, limit, track)
         results["unknown"] = unknown.measure(sets, strange, config.seeds, track)
     if "choice" in config.parts:
-        from experiments.trust import choice
-
         results["choice"] = {name: choice.measure(where, config.models, track) for name, where in data.items()}
     if "scale" in config.parts:
         with tempfile.TemporaryDirectory() as scratch:

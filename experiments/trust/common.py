@@ -45,10 +45,12 @@ def labelled(net: Network, name: str, data: str, track: Track, *, limit: int | N
 def quiet() -> Iterator[None]:
     """Without what the peers say of themselves, a line for each call."""
     logging.disable(logging.INFO)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-    logging.disable(logging.NOTSET)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def held_out(values: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], count: int) -> Float[np.ndarray, "n c"]:

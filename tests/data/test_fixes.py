@@ -30,7 +30,7 @@ def test_photos_are_dropped_and_relabelled(fixed, photos):
     before = open_source(photos)
     changed = np.flatnonzero(source.labels != before.labels)
     assert {source.keys[i]: int(source.labels[i]) for i in changed} == {"cat/cat_003.png": -1, "dog/dog_000.png": 0}
-    assert "1 photos are dropped, 1 relabelled" in source.notes[-1]
+    assert "photos dropped: 1, relabelled: 1" in source.notes[-1]
     assert source.groups is None
     assert 3 not in np.concatenate([*split(source).values()])
 
@@ -44,7 +44,7 @@ def test_a_place_that_moved_does_not_matter(fixed):
 def test_copies_stay_on_one_side_of_each_split(fixed, seed):
     names = [f"{kind}/{kind}_00{i}.png,together,,{i // 3}\n" for kind in ("cat", "dog") for i in range(9)]
     source = fixed("".join(names))
-    assert "18 in 3 groups" in source.notes[-1]
+    assert "18 in groups: 3" in source.notes[-1]
     parts = split(source, val_fraction=0.4, seed=seed)
     sides = [{*source.groups[where].tolist()} - {-1} for where in parts.values()]
     assert sides[0] & sides[1] == set()

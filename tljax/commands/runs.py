@@ -38,7 +38,7 @@ class Train(SharedCommand):
     textures; tfds:NAME. With --config RUN/config.json it may be left out: the data of that run."""
     out: str
     """The folder for the run: config.json, classes.json, metrics.jsonl, skipped.csv, trained_on.txt, report.html,
-    README.md, and a checkpoint."""
+    README.md, a checkpoint, and what tells unknown photos and makes sets."""
     options: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     config: str | None = None
     """The config.json of a run to repeat (or a JSON file of options); what is given here as well wins."""

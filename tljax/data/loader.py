@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import SupportsIndex, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
@@ -16,6 +16,8 @@ from tljax.data.source import Source
 from tljax.data.sources import Photos, photo_source
 from tljax.errors import InputError
 from tljax.models.spec import ModelSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,13 @@ def digests(source: Source, indices: Iterable[SupportsIndex], *, threads: int | 
 
 def _seen(source: Source, spec: ModelSpec, i: int) -> np.ndarray | str:
     """What the network sees of a picture, or why it cannot be read."""
+    return or_reason(lambda: preprocess(source.picture(i, short_side=spec.resize_size, white=spec.white), spec))
+
+
+def or_reason(look: Callable[[], T]) -> T | str:
+    """What `look` gives of a picture, or why that cannot be read."""
     try:
-        return preprocess(source.picture(i, short_side=spec.resize_size, white=spec.white), spec)
+        return look()
     except DecodeError as error:
         return str(error)
     except FileNotFoundError:

@@ -70,9 +70,7 @@ def _card(channel: Mapping[str, Any], classes_by: str | None, shown: bool) -> Ca
     says, show = ("Taken for", percent) if classes_by == "photos" else ("Speaks for", "{:+.2g}".format)
     name = f"channel {channel['channel']}"
     note = f"mean activation {number(channel['activation'])}" if channel["activation"] else ""
-    silent = (
-        [] if channel["activation"] else [Text("It is 0 all over its ideal picture, which shows nothing.", note=True)]
-    )
+    silent = [] if channel["activation"] else [Text(_SILENT, note=True)]
     pictures = [Picture(channel["image"], f"What excites {name} most", "Ideal picture", note, exact=True)]
     if len(channel["photos"]):
         files = ", ".join(os.path.basename(file) for file in channel["photos"])

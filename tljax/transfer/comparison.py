@@ -40,9 +40,8 @@ def compare(
     """How good a linear probe is on the features of each network, on the same photos held out.
 
     All labelled photos but the test photos take part, where each network can read them. The accuracy is the one that
-    `train` reports of these photos with `val_fraction=0`. The intervals are those of
-    other photos of the same kind; that the best was chosen among several is not allowed for, nor that folds share
-    most of their training photos.
+    `train` reports of these photos with `val_fraction=0`. The intervals are those of other photos of the same kind;
+    that the best was chosen among several is not allowed for, nor that folds share most of their training photos.
 
     Args:
         nets: by the names that they go by.

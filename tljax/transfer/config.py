@@ -30,7 +30,7 @@ class FinetuneConfig:
         flip: mirror half of the pictures; None does so, except in `train` for tiny pictures, which are mostly symbols.
         update_stats: batch norm of the trained blocks follows the data; by default all statistics stay.
         adversarial: train against attacks that change no pixel by more than this, pixels being in [0, 1]; 2/255, say
-            (arXiv 1706.06083). A step takes two to four times as long; its loss and accuracy are of attacked photos.
+            (arXiv 1706.06083). A step takes about three times as long; its loss and accuracy are of attacked photos.
         keep: the network of the "last" epoch, or of the "best": the one with the least validation loss. The
             validation photos have then chosen it, so what it reaches on them is too good by a little.
         skip_nonfinite: steps that may be passed over because their loss or gradient is not finite. At one more the

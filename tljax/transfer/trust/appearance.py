@@ -7,7 +7,7 @@ from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 
 from tljax.data import loader
-from tljax.data.images import DecodeError, decode, sides
+from tljax.data.images import WHITE, decode, sides
 from tljax.data.source import Source
 from tljax.progress import Track, untracked
 
@@ -45,7 +45,7 @@ def look_at(source: Source, *, track: Track = untracked) -> Appearance:
     """Reads every picture of a source once; memory grows by 4 kB for each."""
     count = len(source.files)
     seen, unreadable = [], []
-    looks = loader.in_order(lambda i: _look(source, i), range(count), None, ahead=64)
+    looks = loader.in_order(lambda i: loader.or_reason(lambda: _look(source, i)), range(count), None, ahead=64)
     for i, look in enumerate(track(looks, "look at the photos", count)):
         if isinstance(look, str):
             unreadable.append((i, look))
@@ -79,18 +79,13 @@ def blur(grey: Float32[np.ndarray, "h w"]) -> float:
     return float(max(shares))
 
 
-def _look(source: Source, i: int) -> tuple | str:
-    """(grey, sides, brightness, contrast, blur, digest) of a picture, or why it cannot be read."""
-    try:
-        data = source.read(i)
-        if isinstance(data, bytes):
-            pixels, size = decode(data, short_side=_SHARP_SIDE // 2, white=source.white or 65_535), sides(data)
-        else:
-            pixels, size = data, data.shape[:2]
-    except FileNotFoundError:
-        return "no such file"
-    except (DecodeError, OSError, MemoryError) as error:
-        return str(error) or type(error).__name__
+def _look(source: Source, i: int) -> tuple:
+    """(grey, sides, brightness, contrast, blur, digest) of a picture."""
+    data = source.read(i)
+    if isinstance(data, bytes):
+        pixels, size = decode(data, short_side=_SHARP_SIDE // 2, white=source.white or WHITE), sides(data)
+    else:
+        pixels, size = data, data.shape[:2]
     picture = Image.fromarray(pixels).convert("L")
     level = np.asarray(picture, np.float32) / 255
     shrink = _SHARP_SIDE / min(picture.size)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
+from tljax.data.fixes import DROP
 from tljax.data.source import Source
 from tljax.errors import InputError
 from tljax.models.network import Network
@@ -35,7 +36,6 @@ KINDS = {
     "bright": "Almost all of it is bright. Score: 1 where that begins, more beyond.",
     "blurred": "It is blurred. Score: 1 where that begins, more beyond.",
 }
-DROP = "drop"
 
 
 @dataclass(frozen=True)
@@ -173,15 +173,17 @@ def _outliers(features: Features, groups: Int[np.ndarray, " n"], seed: int) -> l
 
 
 def _copies(copies: Sequence[Copies], source: Source, probs: dict[int, Float[np.ndarray, " c"]]) -> list[Issue]:
-    """One issue for each copy but the one that is to be kept, the largest of the class that the group probably is."""
+    """One issue for each copy but the one to be kept: of the class that the group probably is, and of those the largest,
+    or one that does not train, where training photos have such a copy."""
     issues = []
     sides = {int(i): name for name, where in source.splits.items() for i in where}
     for group in copies:
         labels = source.labels[list(group.index)]
         said = np.mean([probs[i] for i in group.index if i in probs], axis=0)
         right = max(np.unique(labels), key=lambda label: (said[label], -label))
-        kept = next(i for i, label in zip(group.index, labels, strict=True) if label == right)
         tests = dict.fromkeys(i for i in group.index if sides.get(i, "train") != "train")
+        rightly = [i for i, label in zip(group.index, labels, strict=True) if label == right]
+        kept = next((i for i in rightly if i in tests), rightly[0])
         for i, label, similarity in zip(group.index, labels, group.similarity, strict=True):
             if label != right:
                 issues.append(Issue(i, "contradiction", similarity, source.classes[right], kept))

@@ -40,7 +40,7 @@ def find_poor_photos(photos: Photos, *, track: Track | bool = untracked) -> list
     Unreadable; tiny: a short side below 64 pixels, where most have twice that; odd_shape: over three times as long as
     wide; uniform: the grey level has a standard deviation below 0.02 of its range; dark: 95 % of the pixels in the
     darkest quarter of the range; bright: 95 % in the brightest; blurred: above 0.6 by `appearance.blur` at a short side
-    of 160 pixels, which hardly a photograph reaches before it is blurred by 1.5 % of its side.
+    of 160 pixels: none of 240 photographs reached 0.52, and most go above 0.6 when blurred by 1.5 % of the side.
 
     Args:
         photos, track: see `find_duplicates`.
