@@ -45,8 +45,8 @@ def with_fixes(source: Source, path: str) -> Source:
     counts = Counter(action for action, _ in done.values())
     together = int((groups >= 0).sum())
     note = (
-        f'by "{printable(path)}", photos dropped: {counts[DROP]}, relabelled: {counts[RELABEL]}, kept on one side of the '
-        f"split, as copies: {together} in groups: {len(numbers)}"
+        f'by "{printable(path)}", photos dropped: {counts[DROP]}, relabelled: {counts[RELABEL]}, kept on one side of '
+        f"the split, as copies: {together} in groups: {len(numbers)}"
     )
     return replace(source, labels=labels, groups=groups if together else None, notes=(*source.notes, note))
 

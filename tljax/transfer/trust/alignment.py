@@ -18,9 +18,9 @@ def detail_correlation(
 ) -> Float[Array, " b"]:
     """How alike the details of grey pictures are once the right one lies on the left: (b,), 1 for equal, 0 for unlike.
 
-    Gauss-Newton finds scale (up to a quarter) and shift (up to an eighth of the side) of both axes at half the resolution, by the
-    brightness where both overlap, its level and contrast taken out. Then what a blur of 5 pixels takes away is
-    correlated: chance agreement of a bright middle or a dark floor does not count.
+    Gauss-Newton finds scale (up to a quarter) and shift (up to an eighth of the side) of both axes at half the
+    resolution, by the brightness where both overlap, its level and contrast taken out. Then what a blur of 5 pixels
+    takes away is correlated: chance agreement of a bright middle or a dark floor does not count.
 
     Source: Lucas and Kanade, 1981; Baker and Matthews, 2004.
     """

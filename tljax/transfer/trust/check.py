@@ -173,8 +173,8 @@ def _outliers(features: Features, groups: Int[np.ndarray, " n"], seed: int) -> l
 
 
 def _copies(copies: Sequence[Copies], source: Source, probs: dict[int, Float[np.ndarray, " c"]]) -> list[Issue]:
-    """One issue for each copy but the one to be kept: of the class that the group probably is, and of those the largest,
-    or one that does not train, where training photos have such a copy."""
+    """One issue for each copy but the one to be kept: of the class that the group probably is, and of those one that
+    does not train, or else the largest."""
     issues = []
     sides = {int(i): name for name, where in source.splits.items() for i in where}
     for group in copies:

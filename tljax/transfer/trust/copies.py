@@ -41,9 +41,9 @@ def find_duplicates(photos: Photos, *, track: Track | bool = untracked) -> list[
     """Groups of photos that show the same picture.
 
     Found are equal files, and pictures that were compressed or resized again, mirrored, made brighter or darker, or
-    cropped by a twentieth of each side (of 100 each all were found among 2,000 photos). Coarse frequencies propose for each photo up to four others, and its mirror
-    image as many, which are laid upon it and compared in detail (`alignment`). Pictures of a short side below 64
-    pixels, and plain areas, are compared as files only.
+    cropped by a twentieth of each side (100 of each were all found among 2,000 photos). Coarse frequencies propose for
+    each photo up to four others, and its mirror image as many, which are laid upon it and compared in detail
+    (`alignment`). Pictures of a short side below 64 pixels, and plain areas, are compared as files only.
 
     Args:
         photos: a path, a folder, a list of paths, bytes, PIL images or uint8 arrays, or a `Source`.
